@@ -1,0 +1,102 @@
+/* ringpg/query.h - a statement, a request, a row. Reactor thread only, except where it says: any thread. */
+#ifndef RINGPG_QUERY_H
+#define RINGPG_QUERY_H
+#include "value.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pg_query;
+struct pg_row;
+
+/* A statement, declared once with static storage and NOT const: it gets its id on first use, atomically, by any
+ * thread. Each connection prepares it when it first needs it, in the same flight as its first execution. The number
+ * of statements of a process is bounded (pg_reactor_config.statements); one too many ends its query with PG_E_FULL. */
+struct pg_statement {
+    const char *sql;                                 /* one statement, NUL-terminated                         */
+    uint32_t types[17];                              /* of the parameters, ends at 0; PG_TYPE_INFER: the server decides */
+    const char *name;                                /* for stats and traces; NULL: none                      */
+    uint32_t flags;                                  /* PG_STATEMENT_*                                        */
+    uint32_t id_private;
+};
+enum {
+    PG_STATEMENT_TEXT = 1,      /* results in text format; default: binary                                         */
+    PG_STATEMENT_REPEATABLE = 2 /* may be executed twice: on the shared lane the pool repeats it once when the connection is
+                                 * lost before its first row, also when it had been sent                          */
+};
+#define PG_STATEMENT(...) PG_STATEMENT_(__VA_ARGS__, 0)
+#define PG_STATEMENT_(sql_, ...) { (sql_), { __VA_ARGS__ }, NULL, 0, 0 }
+extern struct pg_statement pg_begin, pg_commit, pg_rollback;
+
+/* What on_row answers. PAUSE (leases only; on the shared lane it means CONTINUE, since neighbours wait behind): no
+ * further row until pg_query_resume. STOP: the remaining rows are dropped and the outcome is PG_E_CANCELLED; the
+ * statement itself runs to its end. */
+enum pg_flow { PG_CONTINUE, PG_PAUSE, PG_STOP };
+
+/* One request. The caller's memory, zero-initialised once, reusable after its outcome. It and everything that it
+ * points at belong to the library from its start (pg_pool_query, pg_lease_query) until on_done is called or
+ * pg_query_abandon returns. Starting has no error return: every failure, refusal included, arrives in on_done, and
+ * never inside the call that started it. */
+struct pg_query {
+    /* in */
+    struct pg_statement *statement;                  /* this, or:                                             */
+    const char *sql;                                 /* SQL built at run time, NUL-terminated; parsed each time */
+    const struct pg_param *params;
+    uint16_t nparams;                                /* at most 65,535 (the protocol's own bound)             */
+    uint16_t flags;                                  /* PG_QUERY_*                                            */
+    uint64_t deadline_ns;                            /* pg_reactor_now's clock, for everything from start to outcome; 0: while
+                                                      * it waits for a connection pool_acquire_timeout, then none; PG_NEVER */
+    enum pg_flow (*on_row)(struct pg_query *, struct pg_row *); /* NULL: rows are counted and dropped         */
+    void (*on_done)(struct pg_query *);              /* exactly once, at the request's ReadyForQuery and not before;
+                                                      * the library does not touch the query afterwards       */
+    struct pg_query *next;                           /* a batch: one connection, one Sync, one implicit transaction; outcomes
+                                                      * together, all or nothing; COMMIT and ROLLBACK only last */
+    struct pg_error *error;                          /* NULL: status and sqlstate are enough                  */
+    void *data;                                      /* the caller's                                          */
+    /* out, valid from on_done on */
+    int status;                                      /* PG_OK, PG_E_... or -errno                             */
+    enum pg_sent sent;
+    char sqlstate[6];                                /* "" unless the server reported an error                */
+    uint64_t rows;                                   /* returned or affected, from the command tag            */
+    char tag[16];                                    /* "UPDATE"; the command tag without its numbers         */
+    /* the library's */
+    uint64_t private_[18];
+};
+enum {
+    PG_QUERY_TEXT = 1,   /* results in text format                                               */
+    PG_QUERY_SIMPLE = 2, /* simple protocol: several statements in `sql`, text results; lease only, no parameters */
+    PG_QUERY_UNNAMED = 4 /* do not keep the prepared statement: parsed each time; `sql` always is */
+};
+
+/* A row is a view into the receive buffer: it dies when on_row returns, except after PG_PAUSE: then when the query is
+ * resumed or ends. Columns count from 0; a column that does not exist reads as NULL and marks the row. */
+uint32_t pg_row_columns(const struct pg_row *row);
+uint32_t pg_row_result(const struct pg_row *row);    /* which result set of PG_QUERY_SIMPLE, from 0 */
+struct pg_value pg_row_value(struct pg_row *row, uint32_t column);
+int pg_row_mark(const struct pg_row *row);           /* 0, or PG_E_VALUE after a getter's complaint */
+static inline bool pg_row_is_null(struct pg_row *r, uint32_t c) { return pg_is_null(pg_row_value(r, c)); }
+static inline bool pg_row_bool(struct pg_row *r, uint32_t c) { return pg_value_bool(pg_row_value(r, c)); }
+static inline int32_t pg_row_int4(struct pg_row *r, uint32_t c) { return pg_value_int4(pg_row_value(r, c)); }
+static inline int64_t pg_row_int8(struct pg_row *r, uint32_t c) { return pg_value_int8(pg_row_value(r, c)); }
+static inline double pg_row_float8(struct pg_row *r, uint32_t c) { return pg_value_float8(pg_row_value(r, c)); }
+static inline struct pg_text pg_row_text(struct pg_row *r, uint32_t c) { return pg_value_text(pg_row_value(r, c)); }
+
+/* The columns of the query's result; inside on_row and on_done, also when there was no row. The name is a view that
+ * dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */
+struct pg_column { struct pg_text name; uint32_t type, table; int32_t type_modifier; int16_t attribute; bool text; };
+uint32_t pg_query_columns(const struct pg_query *query);
+struct pg_column pg_query_column(const struct pg_query *query, uint32_t column);
+
+/* Rows flow again, in a later turn, never inside the call. No-op unless paused; also on a zeroed or finished query. */
+void pg_query_resume(struct pg_query *query);
+
+/* The caller goes away: when it returns, no callback comes any more and the memory is the caller's, wherever the query
+ * was: parked, queued, sent, paused. No-op on a query that is not in flight. A statement that the server already has
+ * runs to its end there, its answer is dropped and its connection takes no new lease before that. Abandoning a member of
+ * a batch that was not sent yet ends the others with PG_E_BATCH. */
+void pg_query_abandon(struct pg_query *query);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* wire/row.h - a DataRow that was validated, as a view into the receive buffer, and the description of its columns. */
+#ifndef RP_WIRE_ROW_H
+#define RP_WIRE_ROW_H
+#include "ringpg/query.h"
+
+enum { RP_ROW_CACHED = 32 }; /* columns whose place is remembered; those behind are found by walking */
+
+struct rp_column {
+    uint32_t type, table;
+    int32_t type_modifier;
+    int16_t attribute;
+    bool text;
+    uint32_t name_at, name_size; /* inside rp_columns.names */
+};
+/* One RowDescription, unpacked into one block of memory: this head, the columns, the names. */
+struct rp_columns {
+    uint32_t count;
+    uint32_t bytes; /* of the whole block */
+    const char *names;
+    struct rp_column column[];
+};
+
+struct pg_row {
+    const uint8_t *at;                /* first length word                                     */
+    uint32_t size;                    /* bytes from there                                      */
+    uint32_t count;                   /* columns                                               */
+    uint32_t result;                  /* which result set                                      */
+    int mark;                         /* 0 or PG_E_VALUE                                       */
+    uint32_t marked_column;           /* 0-based, of the first complaint                       */
+    const char *why;                  /* the complaint: "is NULL", "is text, not int4"; static */
+    const struct rp_columns *columns; /* as many as `count`                                    */
+    uint32_t offset[RP_ROW_CACHED];   /* of the length word, from `at`                         */
+};
+
+/* Marks the row once; later complaints do not replace the first. `row` may be NULL. */
+void rp_row_mark(struct pg_row *row, uint32_t column, const char *why);
+
+/* Validates a DataRow's body against `columns` and makes `row` a view of it. 0 or PG_E_PROTOCOL with a static `*why`. */
+int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns, const char **why);
+
+/* The bytes that rp_columns_build needs for a RowDescription's body; 0 and a static `*why`: it is malformed. */
+size_t rp_columns_measure(const uint8_t *body, size_t size, const char **why);
+void rp_columns_build(struct rp_columns *columns, size_t bytes, const uint8_t *body, size_t size);
+bool rp_columns_equal(const struct rp_columns *a, const struct rp_columns *b);
+
+#endif

@@ -1,0 +1,51 @@
+/* wire/write.h - a writer over a window of a longer output.
+ *
+ * Encoders write a request as if there was room for all of it. The writer drops the first `skip` bytes (they were sent
+ * before) and what no longer fits (it is sent later), so that one plain encoder serves a request of 41 bytes and one
+ * of a gigabyte: the caller calls it again with a larger `skip`. A skipped value costs no copy. Bytes are big-endian
+ * (protocol chapter "Message Data Types"). */
+#ifndef RP_WIRE_WRITE_H
+#define RP_WIRE_WRITE_H
+#include <stdint.h>
+#include <string.h>
+
+struct rp_writer {
+    uint8_t *to;
+    size_t capacity; /* bytes at `to`                                */
+    size_t used;     /* of them written                              */
+    size_t skip;     /* bytes still to be dropped before the window  */
+};
+
+static inline void rp_write_bytes(struct rp_writer *w, const void *at, size_t n)
+{
+    const uint8_t *from = at;
+    if (w->skip) {
+        size_t dropped = n < w->skip ? n : w->skip;
+        w->skip -= dropped;
+        from += dropped;
+        n -= dropped;
+    }
+    size_t room = w->capacity - w->used;
+    if (n > room) n = room;
+    if (n) memcpy(w->to + w->used, from, n);
+    w->used += n;
+}
+static inline void rp_write_u8(struct rp_writer *w, uint8_t v) { rp_write_bytes(w, &v, 1); }
+static inline void rp_write_u16(struct rp_writer *w, uint16_t v)
+{
+    v = __builtin_bswap16(v);
+    rp_write_bytes(w, &v, sizeof v);
+}
+static inline void rp_write_u32(struct rp_writer *w, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    rp_write_bytes(w, &v, sizeof v);
+}
+static inline void rp_write_u64(struct rp_writer *w, uint64_t v)
+{
+    v = __builtin_bswap64(v);
+    rp_write_bytes(w, &v, sizeof v);
+}
+static inline void rp_write_cstr(struct rp_writer *w, const char *s) { rp_write_bytes(w, s, strlen(s) + 1); }
+
+#endif
