@@ -1,7 +1,7 @@
 /* wire/param.c - one parameter of a Bind: checked against the declared type, then written.
  *
- * Owns the rules of conversion and the binary encodings; knows nothing of the message around them. The value stays in the
- * caller's memory, nothing is allocated, and writing through small windows gives the same bytes as writing at once
+ * Owns the rules of conversion and the binary encodings; knows nothing of the message around them. The value stays in
+ * the caller's memory, nothing is allocated, and writing through small windows gives the same bytes as writing at once
  * (write.h). Invariant: what rp_param_check let pass is written with exactly the size that it told. */
 #include <math.h>
 #include "wire/check.h"
@@ -122,9 +122,16 @@ void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t decl
     }
     rp_write_u32(w, to->size);
     switch (to->kind) {
-    case RP_KIND_BOOL: rp_write_u8(w, p->u.b ? 1 : 0); break;
-    case RP_KIND_INTEGER: write_integer(w, p, to); break;
-    case RP_KIND_FLOAT: write_float(w, p, to); break;
-    default: RP_ASSERT(!"a checked parameter has an encoding");
+    case RP_KIND_BOOL:
+        rp_write_u8(w, p->u.b ? 1 : 0);
+        break;
+    case RP_KIND_INTEGER:
+        write_integer(w, p, to);
+        break;
+    case RP_KIND_FLOAT:
+        write_float(w, p, to);
+        break;
+    default:
+        RP_ASSERT(!"a checked parameter has an encoding");
     }
 }

@@ -1,7 +1,7 @@
 /* wire/row.c - a DataRow as a view into the receive buffer.
  *
- * Owns the check of a row's shape and the way to its columns; the values' bytes are value.c's. It knows no buffer beyond
- * the one message and no query. Invariant: a parsed row was validated to its last byte, so that reading a column
+ * Owns the check of a row's shape and the way to its columns; the values' bytes are value.c's. It knows no buffer
+ * beyond the one message and no query. Invariant: a parsed row was validated to its last byte, so that reading a column
  * checks nothing again. Source: protocol chapter "Message Formats", DataRow. */
 #include "wire/check.h"
 #include "wire/load.h"
@@ -25,7 +25,8 @@ static int malformed(const char **why, const char *what)
 }
 
 /* One pass, a load and two comparisons a column. A length below -1 is, unsigned, longer than any body. */
-int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns, const char **why)
+int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns,
+                 const char **why)
 {
     RP_ASSERT(row && body && columns && why);
     if (size < 2 || size > INT32_MAX) return malformed(why, "DataRow has an impossible size");

@@ -3,8 +3,10 @@
 #include "wire/types.h"
 
 #define SCALAR(kind, size, min, max, name)                                                                             \
-    { (kind), (size), (min), (max), "is out of range for " name, "is not the text of a valid " name,                   \
-      "has the wrong size for " name }
+    {                                                                                                                  \
+        (kind), (size), (min), (max), "is out of range for " name, "is not the text of a valid " name,                 \
+            "has the wrong size for " name                                                                             \
+    }
 
 static const struct rp_type other = {.kind = RP_KIND_OTHER};
 static const struct rp_type boolean = SCALAR(RP_KIND_BOOL, 1, 0, 1, "bool");
@@ -20,26 +22,38 @@ static const struct rp_type bytea = SCALAR(RP_KIND_BYTEA, 0, 0, 0, "bytea");
 const struct rp_type *rp_type_of(uint32_t oid)
 {
     switch (oid) {
-    case PG_TYPE_BOOL: return &boolean;
-    case PG_TYPE_INT2: return &int2;
-    case PG_TYPE_INT4: return &int4;
-    case PG_TYPE_INT8: return &int8;
-    case PG_TYPE_OID: return &oid_type;
-    case PG_TYPE_FLOAT4: return &float4;
-    case PG_TYPE_FLOAT8: return &float8;
+    case PG_TYPE_BOOL:
+        return &boolean;
+    case PG_TYPE_INT2:
+        return &int2;
+    case PG_TYPE_INT4:
+        return &int4;
+    case PG_TYPE_INT8:
+        return &int8;
+    case PG_TYPE_OID:
+        return &oid_type;
+    case PG_TYPE_FLOAT4:
+        return &float4;
+    case PG_TYPE_FLOAT8:
+        return &float8;
     case PG_TYPE_TEXT:
     case PG_TYPE_VARCHAR:
     case PG_TYPE_BPCHAR:
     case PG_TYPE_NAME:
-    case PG_TYPE_JSON: return &text;
-    case PG_TYPE_BYTEA: return &bytea;
-    default: return &other;
+    case PG_TYPE_JSON:
+        return &text;
+    case PG_TYPE_BYTEA:
+        return &bytea;
+    default:
+        return &other;
     }
 }
 
 #define INSTEAD_OF(is)                                                                                                 \
-    { is ", not of another type", is ", not a bool", is ", not an integer", is ", not a float", is ", not text",       \
-      is ", not bytea" }
+    {                                                                                                                  \
+        is ", not of another type", is ", not a bool", is ", not an integer", is ", not a float", is ", not text",     \
+            is ", not bytea"                                                                                           \
+    }
 
 const char *const rp_kind_complaint[RP_KIND_COUNT][RP_KIND_COUNT] = {
     [RP_KIND_OTHER] = INSTEAD_OF("is of another type"),

@@ -4,7 +4,15 @@
 #define RP_WIRE_TYPES_H
 #include "ringpg/value.h"
 
-enum rp_kind { RP_KIND_OTHER, RP_KIND_BOOL, RP_KIND_INTEGER, RP_KIND_FLOAT, RP_KIND_TEXT, RP_KIND_BYTEA, RP_KIND_COUNT };
+enum rp_kind {
+    RP_KIND_OTHER,
+    RP_KIND_BOOL,
+    RP_KIND_INTEGER,
+    RP_KIND_FLOAT,
+    RP_KIND_TEXT,
+    RP_KIND_BYTEA,
+    RP_KIND_COUNT
+};
 
 struct rp_type {
     enum rp_kind kind;

@@ -14,7 +14,7 @@
 #include "wire/row.h"
 #include "wire/types.h"
 
-/* Shortest-precise output has at most 24 characters, extra_float_digits no more; the rest is room for a kinder server. */
+/* The server writes at most 24 characters; the rest is room for one that writes more digits. */
 enum { FLOAT_TEXT_MAX = 128 };
 static const int64_t FLOAT8_EXACT = INT64_C(1) << 53;
 
@@ -59,10 +59,14 @@ static const char *parse_integer(struct pg_value value, const struct rp_type *ty
 static int64_t load_integer(const uint8_t *at, uint32_t type)
 {
     switch (type) {
-    case PG_TYPE_INT2: return (int16_t)rp_load_u16(at);
-    case PG_TYPE_INT4: return (int32_t)rp_load_u32(at);
-    case PG_TYPE_OID: return (int64_t)rp_load_u32(at);
-    default: return (int64_t)rp_load_u64(at);
+    case PG_TYPE_INT2:
+        return (int16_t)rp_load_u16(at);
+    case PG_TYPE_INT4:
+        return (int32_t)rp_load_u32(at);
+    case PG_TYPE_OID:
+        return (int64_t)rp_load_u32(at);
+    default:
+        return (int64_t)rp_load_u64(at);
     }
 }
 
@@ -84,8 +88,8 @@ static const uint8_t *copy_digits(const uint8_t *at, const uint8_t *end, char **
     return at;
 }
 
-/* Copies the value to `copy` as strtod wants it, if it is [-]digits[.digits][e[+-]digits]. strtod reads the decimal point
- * of the locale that the thread has set, so that one is put in place of the server's. */
+/* Copies the value to `copy` as strtod wants it, if it is [-]digits[.digits][e[+-]digits]. strtod reads the decimal
+ * point of the locale that the thread has set, so that one is put in place of the server's. */
 static bool copy_decimal(struct pg_value value, char *copy, bool *nonzero)
 {
     const uint8_t *at = value.data, *end = at + value.size;

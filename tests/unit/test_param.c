@@ -9,9 +9,23 @@ enum { ROUNDS = 1000, TIMESTAMPTZ = 1184, NUMERIC = 1700 };
 
 static const uint32_t integer_types[] = {PG_TYPE_INT2, PG_TYPE_INT4, PG_TYPE_INT8, PG_TYPE_OID};
 static const uint32_t text_types[] = {PG_TYPE_TEXT, PG_TYPE_VARCHAR, PG_TYPE_BPCHAR, PG_TYPE_NAME, PG_TYPE_JSON};
-static const uint32_t every_type[] = {
-    0, PG_TYPE_INFER, PG_TYPE_BOOL, PG_TYPE_INT2, PG_TYPE_INT4, PG_TYPE_INT8, PG_TYPE_OID, PG_TYPE_FLOAT4, PG_TYPE_FLOAT8,
-    PG_TYPE_TEXT, PG_TYPE_VARCHAR, PG_TYPE_BPCHAR, PG_TYPE_NAME, PG_TYPE_JSON, PG_TYPE_BYTEA, TIMESTAMPTZ, NUMERIC};
+static const uint32_t every_type[] = {0,
+                                      PG_TYPE_INFER,
+                                      PG_TYPE_BOOL,
+                                      PG_TYPE_INT2,
+                                      PG_TYPE_INT4,
+                                      PG_TYPE_INT8,
+                                      PG_TYPE_OID,
+                                      PG_TYPE_FLOAT4,
+                                      PG_TYPE_FLOAT8,
+                                      PG_TYPE_TEXT,
+                                      PG_TYPE_VARCHAR,
+                                      PG_TYPE_BPCHAR,
+                                      PG_TYPE_NAME,
+                                      PG_TYPE_JSON,
+                                      PG_TYPE_BYTEA,
+                                      TIMESTAMPTZ,
+                                      NUMERIC};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void refuse(struct pg_param p, uint32_t declared, const char *wanted)
@@ -138,18 +152,18 @@ static const struct {
     struct pg_param p;
     const char *is;
 } samples[] = {
-    {{PG_TYPE_BOOL, 0, {.b = true}, 0}, "is a bool"},  {{PG_TYPE_INT4, 0, {.i = 1}, 0}, "is an integer"},
-    {{PG_TYPE_OID, 0, {.i = 1}, 0}, "is an integer"},  {{PG_TYPE_FLOAT4, 0, {.f = 1}, 0}, "is a float"},
-    {{PG_TYPE_FLOAT8, 0, {.f = 1}, 0}, "is a float"},  {{PG_TYPE_TEXT, 0, {.p = "1"}, 1}, "is text"},
-    {{PG_TYPE_JSON, 0, {.p = "1"}, 1}, "is text"},     {{PG_TYPE_BYTEA, 0, {.p = "1"}, 1}, "is bytea"},
+    {{PG_TYPE_BOOL, 0, {.b = true}, 0}, "is a bool"}, {{PG_TYPE_INT4, 0, {.i = 1}, 0}, "is an integer"},
+    {{PG_TYPE_OID, 0, {.i = 1}, 0}, "is an integer"}, {{PG_TYPE_FLOAT4, 0, {.f = 1}, 0}, "is a float"},
+    {{PG_TYPE_FLOAT8, 0, {.f = 1}, 0}, "is a float"}, {{PG_TYPE_TEXT, 0, {.p = "1"}, 1}, "is text"},
+    {{PG_TYPE_JSON, 0, {.p = "1"}, 1}, "is text"},    {{PG_TYPE_BYTEA, 0, {.p = "1"}, 1}, "is bytea"},
 };
 static const struct {
     uint32_t type;
     const char *wanted;
 } targets[] = {
-    {PG_TYPE_BOOL, "a bool"},    {PG_TYPE_INT2, "an integer"}, {PG_TYPE_INT8, "an integer"}, {PG_TYPE_OID, "an integer"},
-    {PG_TYPE_FLOAT4, "a float"}, {PG_TYPE_FLOAT8, "a float"},  {PG_TYPE_TEXT, "text"},       {PG_TYPE_NAME, "text"},
-    {PG_TYPE_BYTEA, "bytea"},
+    {PG_TYPE_BOOL, "a bool"},    {PG_TYPE_INT2, "an integer"}, {PG_TYPE_INT8, "an integer"},
+    {PG_TYPE_OID, "an integer"}, {PG_TYPE_FLOAT4, "a float"},  {PG_TYPE_FLOAT8, "a float"},
+    {PG_TYPE_TEXT, "text"},      {PG_TYPE_NAME, "text"},       {PG_TYPE_BYTEA, "bytea"},
 };
 
 static void kinds(void **state)
@@ -189,7 +203,8 @@ static void integers_by_range(void **state)
               {PG_TYPE_INT4, 4, INT32_MIN, INT32_MAX, "is out of range for int4"},
               {PG_TYPE_INT8, 8, INT64_MIN, INT64_MAX, "is out of range for int8"},
               {PG_TYPE_OID, 4, 0, UINT32_MAX, "is out of range for oid"}};
-    static const int64_t edges[] = {0, -1, INT16_MIN, INT16_MAX, INT32_MIN, INT32_MAX, UINT32_MAX, INT64_MIN, INT64_MAX};
+    static const int64_t edges[] = {0,         -1,         INT16_MIN, INT16_MAX, INT32_MIN,
+                                    INT32_MAX, UINT32_MAX, INT64_MIN, INT64_MAX};
     uint64_t seed = 11;
     for (size_t t = 0; t < COUNT(to); t++) {
         for (size_t i = 0; i < ROUNDS + 3 * COUNT(edges); i++) {
@@ -211,8 +226,17 @@ static void floats(void **state)
 {
     (void)state;
     uint64_t seed = 12;
-    static const double edges[] = {0.0, -0.0, (double)NAN, (double)INFINITY, -(double)INFINITY, (double)FLT_MAX,
-                                   -(double)FLT_MAX, (double)FLT_MIN, 1e-45, 0.1, 3.40282350000000005e38};
+    static const double edges[] = {0.0,
+                                   -0.0,
+                                   (double)NAN,
+                                   (double)INFINITY,
+                                   -(double)INFINITY,
+                                   (double)FLT_MAX,
+                                   -(double)FLT_MAX,
+                                   (double)FLT_MIN,
+                                   1e-45,
+                                   0.1,
+                                   3.40282350000000005e38};
     for (size_t i = 0; i < ROUNDS + COUNT(edges); i++) {
         uint64_t bits = random_u64(&seed);
         float single;
@@ -264,14 +288,22 @@ static struct listed random_listed(uint64_t *seed, const char *bytes, size_t n)
 {
     size_t at = random_u64(seed) % n, size = random_u64(seed) % (n - at);
     switch (random_u64(seed) % 8) {
-    case 0: return (struct listed){pg_null(), PG_TYPE_INT4};
-    case 1: return (struct listed){pg_bool(at % 2), PG_TYPE_BOOL};
-    case 2: return (struct listed){pg_int8((int16_t)random_u64(seed)), integer_types[random_u64(seed) % 3]};
-    case 3: return (struct listed){pg_float8((double)random_integer(seed)), at % 2 ? PG_TYPE_FLOAT4 : PG_TYPE_FLOAT8};
-    case 4: return (struct listed){pg_strn(bytes + at, size), every_type[random_u64(seed) % COUNT(every_type)]};
-    case 5: return (struct listed){pg_view(PG_TYPE_TEXT, bytes + at, size), text_types[random_u64(seed) % 5]};
-    case 6: return (struct listed){pg_bytes(bytes + at, size), at % 2 ? PG_TYPE_BYTEA : 0};
-    default: return (struct listed){pg_bytes(NULL, 0), PG_TYPE_BYTEA};
+    case 0:
+        return (struct listed){pg_null(), PG_TYPE_INT4};
+    case 1:
+        return (struct listed){pg_bool(at % 2), PG_TYPE_BOOL};
+    case 2:
+        return (struct listed){pg_int8((int16_t)random_u64(seed)), integer_types[random_u64(seed) % 3]};
+    case 3:
+        return (struct listed){pg_float8((double)random_integer(seed)), at % 2 ? PG_TYPE_FLOAT4 : PG_TYPE_FLOAT8};
+    case 4:
+        return (struct listed){pg_strn(bytes + at, size), every_type[random_u64(seed) % COUNT(every_type)]};
+    case 5:
+        return (struct listed){pg_view(PG_TYPE_TEXT, bytes + at, size), text_types[random_u64(seed) % 5]};
+    case 6:
+        return (struct listed){pg_bytes(bytes + at, size), at % 2 ? PG_TYPE_BYTEA : 0};
+    default:
+        return (struct listed){pg_bytes(NULL, 0), PG_TYPE_BYTEA};
     }
 }
 
@@ -321,9 +353,9 @@ static void windows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nulls),   cmocka_unit_test(encodings),         cmocka_unit_test(text_goes_everywhere),
-        cmocka_unit_test(views),   cmocka_unit_test(kinds),             cmocka_unit_test(integers_by_range),
-        cmocka_unit_test(floats),  cmocka_unit_test(round_trips),       cmocka_unit_test(windows),
+        cmocka_unit_test(nulls),  cmocka_unit_test(encodings),   cmocka_unit_test(text_goes_everywhere),
+        cmocka_unit_test(views),  cmocka_unit_test(kinds),       cmocka_unit_test(integers_by_range),
+        cmocka_unit_test(floats), cmocka_unit_test(round_trips), cmocka_unit_test(windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -410,9 +410,15 @@ static void marks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_description),  cmocka_unit_test(hostile_descriptions),   cmocka_unit_test(damaged_descriptions),
-        cmocka_unit_test(equality),       cmocka_unit_test(mistakes_of_the_caller), cmocka_unit_test(rows),
-        cmocka_unit_test(cut_rows),       cmocka_unit_test(hostile_rows),           cmocka_unit_test(damaged_rows),
+        cmocka_unit_test(a_description),
+        cmocka_unit_test(hostile_descriptions),
+        cmocka_unit_test(damaged_descriptions),
+        cmocka_unit_test(equality),
+        cmocka_unit_test(mistakes_of_the_caller),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(cut_rows),
+        cmocka_unit_test(hostile_rows),
+        cmocka_unit_test(damaged_rows),
         cmocka_unit_test(marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,46 +1,13 @@
-/* The getters: the same value from both formats, and a complaint for everything that is none. */
+/* The getters of scalars: the same value from both formats, and a complaint for everything that is none. */
 #include <float.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "unit/values.h"
+#include "unit/getters.h"
 
-enum { ROUNDS = 2000, COLUMN = 7, PG_TYPE_NUMERIC_ = 1700 };
-static struct pg_row row;
-
-static struct pg_value value_of(uint32_t type, bool text, const void *bytes, size_t size)
-{
-    row = (struct pg_row){0};
-    return (struct pg_value){
-        .data = exactly(bytes, size), .size = (uint32_t)size, .type = type, .text = text, .row = &row, .column = COLUMN};
-}
-
-static struct pg_value in_text(uint32_t type, const char *text)
-{
-    return value_of(type, true, text, strlen(text));
-}
-
-static struct pg_value in_binary(uint32_t type, uint64_t number, size_t size)
-{
-    uint8_t bytes[16] = {0};
-    put_big_endian(bytes, number, size);
-    return value_of(type, false, bytes, size);
-}
-
-static void expect_no_complaint(void)
-{
-    if (row.mark) fail_msg("complaint: %s", row.why);
-    assert_null(row.why);
-}
-
-static void expect_complaint(const char *why)
-{
-    assert_int_equal(row.mark, PG_E_VALUE);
-    assert_int_equal(row.marked_column, COLUMN);
-    assert_string_equal(row.why, why);
-}
+enum { ROUNDS = 2000 };
 
 static void expect_double(double got, double wanted)
 {
@@ -124,10 +91,21 @@ static void integers(void **state)
     uint64_t seed = 1;
     for (size_t t = 0; t < INTEGER_TYPES; t++) {
         const struct integer_type *type = &integer_types[t];
-        static const int64_t extremes[] = {0,         1,         -1,        INT16_MIN,
-                                           INT16_MAX, INT32_MIN, INT32_MAX, INT64_C(1) + INT32_MAX,
-                                           INT64_MIN, INT64_MAX, UINT32_MAX, INT64_C(1) << 53,
-                                           (INT64_C(1) << 53) + 1, -(INT64_C(1) << 53), -(INT64_C(1) << 53) - 1};
+        static const int64_t extremes[] = {0,
+                                           1,
+                                           -1,
+                                           INT16_MIN,
+                                           INT16_MAX,
+                                           INT32_MIN,
+                                           INT32_MAX,
+                                           INT64_C(1) + INT32_MAX,
+                                           INT64_MIN,
+                                           INT64_MAX,
+                                           UINT32_MAX,
+                                           INT64_C(1) << 53,
+                                           (INT64_C(1) << 53) + 1,
+                                           -(INT64_C(1) << 53),
+                                           -(INT64_C(1) << 53) - 1};
         for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++)
             if (extremes[i] >= type->min && extremes[i] <= type->max) expect_integer(type, extremes[i]);
         for (int i = 0; i < ROUNDS;) {
@@ -142,8 +120,9 @@ static void integers(void **state)
 static void integers_malformed(void **state)
 {
     (void)state;
-    static const char *const malformed[] = {"",    "-",    "+5",  " 5",  "5 ",   "5x",  "x5",  "--5", "0x10",
-                                            "1e3", "5.0",  "5-",  "1_0", "NaN",  "\n5", "٣",   "-+5", "99999999999999999999x"};
+    static const char *const malformed[] = {"",    "-",   "+5",   " 5",  "5 ",  "5x",
+                                            "x5",  "--5", "0x10", "1e3", "5.0", "5-",
+                                            "1_0", "NaN", "\n5",  "٣",   "-+5", "99999999999999999999x"};
     static const char *const huge[] = {"99999999999999999999999999", "-99999999999999999999999999",
                                        "18446744073709551616", "18446744073709551617", "-18446744073709551616"};
     char why[64];
@@ -197,7 +176,8 @@ static void expect_float4(float number)
 static void floats(void **state)
 {
     (void)state;
-    static const double extremes[] = {0.0, -0.0, 1, -1, 0.1, 1e22, 1e23, 5e-324, DBL_MIN, DBL_MAX, -DBL_MAX, DBL_EPSILON};
+    static const double extremes[] = {0.0,  -0.0,   1,       -1,      0.1,      1e22,
+                                      1e23, 5e-324, DBL_MIN, DBL_MAX, -DBL_MAX, DBL_EPSILON};
     for (size_t i = 0; i < sizeof extremes / sizeof *extremes; i++) expect_float8(extremes[i]);
     static const float narrow[] = {0.0f, -0.0f, 1, -1, 0.1f, 1e-45f, FLT_MIN, FLT_MAX, -FLT_MAX, FLT_EPSILON, 16777216};
     for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++) expect_float4(narrow[i]);
@@ -220,7 +200,8 @@ static void floats(void **state)
         expect_double(pg_value_float8(in_text(types[i], "NaN")), (double)NAN);
         expect_double(pg_value_float8(in_text(types[i], "Infinity")), (double)INFINITY);
         expect_double(pg_value_float8(in_text(types[i], "-Infinity")), -(double)INFINITY);
-        expect_double(pg_value_float8(in_binary(types[i], single ? 0x7fc00000 : UINT64_C(0x7ff8) << 48, size)), (double)NAN);
+        expect_double(pg_value_float8(in_binary(types[i], single ? 0x7fc00000 : UINT64_C(0x7ff8) << 48, size)),
+                      (double)NAN);
         expect_double(pg_value_float8(in_binary(types[i], single ? 0x7f800000 : UINT64_C(0x7ff0) << 48, size)),
                       (double)INFINITY);
         expect_double(pg_value_float8(in_binary(types[i], single ? 0xff800000 : UINT64_C(0xfff0) << 48, size)),
@@ -235,7 +216,8 @@ static void floats_round_once(void **state)
     expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT4, "1.000000178813934326171874999999999999")), 0x1.000002p0);
     expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT4, "1.000000178813934326171875")), 0x1.000004p0);
     expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT8, "9007199254740993")), 9007199254740992.0);
-    expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT8, "9007199254740993.0000000000000000000000001")), 9007199254740994.0);
+    expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT8, "9007199254740993.0000000000000000000000001")),
+                  9007199254740994.0);
     expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT8, "2.2250738585072011e-308")), 0x0.fffffffffffffp-1022);
     expect_double(pg_value_float8(in_text(PG_TYPE_FLOAT8, "0e999")), 0);
     uint64_t seed = 3;
@@ -259,9 +241,10 @@ static void expect_float_complaint(uint32_t type, const char *text, const char *
 static void floats_malformed(void **state)
 {
     (void)state;
-    static const char *const malformed[] = {"",    "+1",  " 1",  "1 ",  ".",     "-",    "e5",    "1e",   "1e+",   "0x1p3",
-                                            "inf", "nan", "INF", "NAN", "NaN ",  "-NaN", "1,5",   "1.2.3", "1_0",  "1d5",
-                                            "1E5", "--1", "1-",  "1ee5", "1e5.", "infinity", "Infinit", "+Infinity", "1.e"};
+    static const char *const malformed[] = {"",     "+1",       " 1",      "1 ",        ".",   "-",   "e5",   "1e",
+                                            "1e+",  "0x1p3",    "inf",     "nan",       "INF", "NAN", "NaN ", "-NaN",
+                                            "1,5",  "1.2.3",    "1_0",     "1d5",       "1E5", "--1", "1-",   "1ee5",
+                                            "1e5.", "infinity", "Infinit", "+Infinity", "1.e"};
     char long_text[131];
     memset(long_text, '1', sizeof long_text);
     long_text[129] = '\0';
@@ -279,7 +262,8 @@ static void floats_malformed(void **state)
         for (size_t size = 0; size <= 12; size++) {
             if (size == (types[t] == PG_TYPE_FLOAT4 ? 4 : 8)) continue;
             assert_true(pg_value_float8(in_binary(types[t], UINT64_MAX, size)) == 0);
-            expect_complaint(types[t] == PG_TYPE_FLOAT4 ? "has the wrong size for float4" : "has the wrong size for float8");
+            expect_complaint(types[t] == PG_TYPE_FLOAT4 ? "has the wrong size for float4"
+                                                        : "has the wrong size for float8");
         }
     }
     expect_float_complaint(PG_TYPE_FLOAT4, "1e39", "is out of range for");
@@ -318,126 +302,38 @@ static void floats_under_a_comma(void **state)
     if (!comma) skip();
 }
 
-static void texts(void **state)
-{
-    (void)state;
-    static const uint32_t family[] = {PG_TYPE_TEXT, PG_TYPE_VARCHAR, PG_TYPE_BPCHAR, PG_TYPE_NAME, PG_TYPE_JSON};
-    uint64_t seed = 4;
-    for (int i = 0; i < ROUNDS; i++) {
-        char text[40];
-        size_t size = random_u64(&seed) % sizeof text;
-        for (size_t k = 0; k < size; k++) text[k] = (char)(1 + random_u64(&seed) % 255);
-        for (int format = 0; format < 2; format++) {
-            struct pg_value value = value_of(family[(size_t)i % 5], format, text, size);
-            struct pg_text got = pg_value_text(value), bytes = pg_value_bytes(value);
-            expect_no_complaint();
-            assert_ptr_equal(got.data, value.data);
-            assert_ptr_equal(bytes.data, value.data);
-            assert_int_equal(got.size, size);
-            assert_int_equal(bytes.size, size);
-        }
-    }
-    static const uint32_t every[] = {PG_TYPE_BOOL, PG_TYPE_INT4, PG_TYPE_FLOAT8, PG_TYPE_BYTEA, PG_TYPE_NUMERIC_, 0};
-    for (size_t i = 0; i < sizeof every / sizeof *every; i++) {
-        assert_memory_equal(pg_value_text(in_text(every[i], "12.50")).data, "12.50", 5);
-        expect_no_complaint();
-        struct pg_value value = in_binary(every[i], 0x3132, 2);
-        assert_int_equal(pg_value_bytes(value).size, 2);
-        expect_no_complaint();
-        struct pg_text refused = pg_value_text(value);
-        assert_int_equal(refused.size, 0);
-        assert_string_equal(refused.data, "");
-        assert_int_equal(row.mark, PG_E_VALUE);
-    }
-}
-
-static size_t hex_text(char *to, const uint8_t *bytes, size_t n, bool upper)
-{
-    size_t at = (size_t)sprintf(to, "\\x");
-    for (size_t i = 0; i < n; i++) at += (size_t)sprintf(to + at, upper ? "%02X" : "%02x", bytes[i]);
-    return at;
-}
-
-static size_t escape_text(char *to, const uint8_t *bytes, size_t n)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (bytes[i] == '\\')
-            at += (size_t)sprintf(to + at, "\\\\");
-        else if (bytes[i] < 0x20 || bytes[i] > 0x7e)
-            at += (size_t)sprintf(to + at, "\\%03o", bytes[i]);
-        else
-            to[at++] = (char)bytes[i];
-    }
-    return at;
-}
-
-static void expect_bytea(struct pg_value value, const uint8_t *bytes, size_t n)
-{
-    uint8_t got[64];
-    for (size_t capacity = 0; capacity <= n + 1; capacity += 1 + n / 3) {
-        memset(got, 0xee, sizeof got);
-        assert_int_equal(pg_value_bytea(value, capacity ? got : NULL, capacity), n);
-        expect_no_complaint();
-        size_t written = capacity < n ? capacity : n;
-        if (written) assert_memory_equal(got, bytes, written);
-        for (size_t i = written; i < sizeof got; i++) assert_int_equal(got[i], 0xee);
-    }
-}
-
-static void byteas(void **state)
-{
-    (void)state;
-    uint64_t seed = 5;
-    for (int i = 0; i < ROUNDS; i++) {
-        uint8_t bytes[48];
-        char text[4 * sizeof bytes + 3];
-        size_t n = random_u64(&seed) % sizeof bytes;
-        for (size_t k = 0; k < n; k++) bytes[k] = (uint8_t)(random_u64(&seed) % 4 ? random_u64(&seed) : '\\');
-        expect_bytea(value_of(PG_TYPE_BYTEA, false, bytes, n), bytes, n);
-        expect_bytea(value_of(PG_TYPE_BYTEA, true, text, hex_text(text, bytes, n, i % 2)), bytes, n);
-        expect_bytea(value_of(PG_TYPE_BYTEA, true, text, escape_text(text, bytes, n)), bytes, n);
-    }
-    for (unsigned byte = 0; byte < 256; byte++) {
-        uint8_t one = (uint8_t)byte;
-        char text[8];
-        expect_bytea(value_of(PG_TYPE_BYTEA, true, text, hex_text(text, &one, 1, false)), &one, 1);
-        expect_bytea(value_of(PG_TYPE_BYTEA, true, text, escape_text(text, &one, 1)), &one, 1);
-    }
-}
-
-static void byteas_malformed(void **state)
-{
-    (void)state;
-    static const char *const malformed[] = {"\\",   "a\\",   "\\1",  "\\12",  "\\400", "\\128", "\\18", "\\y",   "\\\\\\", "\\x1",
-                                            "\\xg0", "\\x0g", "\\x00 ", "\\x 00", "\\X00", "\\08a", "\\x0\\", "abc\\9"};
-    uint8_t out[8];
-    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
-        memset(out, 0xee, sizeof out);
-        assert_int_equal(pg_value_bytea(in_text(PG_TYPE_BYTEA, malformed[i]), out, sizeof out), 0);
-        expect_complaint("is not the text of a valid bytea");
-        for (size_t k = 0; k < sizeof out; k++) assert_int_equal(out[k], 0xee);
-    }
-}
-
 /* One value for each getter's "nothing". */
 static void call_getter(int getter, struct pg_value value)
 {
     switch (getter) {
-    case 0: assert_false(pg_value_bool(value)); break;
-    case 1: assert_int_equal(pg_value_int4(value), 0); break;
-    case 2: assert_int_equal(pg_value_int8(value), 0); break;
-    case 3: assert_true(pg_value_float8(value) == 0); break;
-    case 4: assert_int_equal(pg_value_text(value).size, 0); break;
-    case 5: assert_int_equal(pg_value_bytea(value, NULL, 0), 0); break;
-    default: assert_int_equal(pg_value_bytes(value).size, 0);
+    case 0:
+        assert_false(pg_value_bool(value));
+        break;
+    case 1:
+        assert_int_equal(pg_value_int4(value), 0);
+        break;
+    case 2:
+        assert_int_equal(pg_value_int8(value), 0);
+        break;
+    case 3:
+        assert_true(pg_value_float8(value) == 0);
+        break;
+    case 4:
+        assert_int_equal(pg_value_text(value).size, 0);
+        break;
+    case 5:
+        assert_int_equal(pg_value_bytea(value, NULL, 0), 0);
+        break;
+    default:
+        assert_int_equal(pg_value_bytes(value).size, 0);
     }
 }
 
 static void nulls(void **state)
 {
     (void)state;
-    static const uint32_t right[] = {PG_TYPE_BOOL, PG_TYPE_INT4, PG_TYPE_INT8, PG_TYPE_FLOAT8, PG_TYPE_TEXT, PG_TYPE_BYTEA, 0};
+    static const uint32_t right[] = {
+        PG_TYPE_BOOL, PG_TYPE_INT4, PG_TYPE_INT8, PG_TYPE_FLOAT8, PG_TYPE_TEXT, PG_TYPE_BYTEA, 0};
     for (int getter = 0; getter < 7; getter++) {
         for (size_t type = 0; type < 7; type++) {
             row = (struct pg_row){0};
@@ -458,9 +354,9 @@ static void wrong_kinds(void **state)
     static const struct {
         uint32_t type;
         const char *is;
-    } types[] = {{PG_TYPE_BOOL, "is a bool"},   {PG_TYPE_INT2, "is an integer"}, {PG_TYPE_OID, "is an integer"},
-                 {PG_TYPE_FLOAT4, "is a float"}, {PG_TYPE_VARCHAR, "is text"},    {PG_TYPE_BYTEA, "is bytea"},
-                 {PG_TYPE_NUMERIC_, "is of another type"}, {0, "is of another type"}};
+    } types[] = {{PG_TYPE_BOOL, "is a bool"},     {PG_TYPE_INT2, "is an integer"}, {PG_TYPE_OID, "is an integer"},
+                 {PG_TYPE_FLOAT4, "is a float"},  {PG_TYPE_VARCHAR, "is text"},    {PG_TYPE_BYTEA, "is bytea"},
+                 {NUMERIC, "is of another type"}, {0, "is of another type"}};
     static const char *const wanted[] = {"a bool", "an integer", "an integer", "a float", "text", "bytea"};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         for (int getter = 0; getter < 6; getter++) {
@@ -498,9 +394,6 @@ int main(void)
         cmocka_unit_test(floats_round_once),
         cmocka_unit_test(floats_malformed),
         cmocka_unit_test(floats_under_a_comma),
-        cmocka_unit_test(texts),
-        cmocka_unit_test(byteas),
-        cmocka_unit_test(byteas_malformed),
         cmocka_unit_test(nulls),
         cmocka_unit_test(wrong_kinds),
         cmocka_unit_test(the_first_complaint_stays),

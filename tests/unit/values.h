@@ -1,5 +1,5 @@
-/* unit/values.h - what the tests of values, parameters and rows share: seeded random numbers, big-endian bytes, and values
- * in blocks of exactly their size, so that AddressSanitizer sees a read behind them. */
+/* unit/values.h - what the tests of values, parameters and rows share: seeded random numbers, big-endian bytes, and
+ * values in blocks of exactly their size, so that AddressSanitizer sees a read behind them. */
 #ifndef TESTS_UNIT_VALUES_H
 #define TESTS_UNIT_VALUES_H
 #include <setjmp.h>
@@ -30,7 +30,10 @@ static inline int64_t random_integer(uint64_t *state)
 
 static inline size_t put_big_endian(uint8_t *to, uint64_t number, size_t size)
 {
-    for (size_t i = size; i-- > 0; number >>= 8) to[i] = (uint8_t)number;
+    for (size_t i = 0; i < size; i++) {
+        size_t above = size - 1 - i;
+        to[i] = above < sizeof number ? (uint8_t)(number >> 8 * above) : 0;
+    }
     return size;
 }
 
