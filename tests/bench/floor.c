@@ -13,7 +13,7 @@
 #include "bench.h"
 
 enum { INPUT_BYTES = 8192, RING_ENTRIES = 512, CONNECTIONS_MAX = 128 };
-enum { WAIT_DUE_FROM = 4, WAIT_COMPLETIONS_MAX = 20, MIN_WAIT_US = 50 };
+enum { WAIT_FROM = 4, WAIT_REPLIES_MAX = 20, MIN_WAIT_US = 50 };
 #define FEAT_MIN_TIMEOUT (1u << 15) /* Linux 6.12: getevents_arg.pad is the minimum wait in µs; liburing 2.3 does not name it */
 
 struct connection {
@@ -103,16 +103,14 @@ static unsigned flush(struct floor *floor)
     return sends;
 }
 
-/* How many completions are worth waiting for. */
+/* How many completions are worth waiting for: the sends, which mostly complete at once, and half of the connections that have
+ * an answer to come. Never more than there are operations armed. */
 static unsigned wish(const struct floor *floor, unsigned sends)
 {
-    size_t replies = 1;
-    if (floor->due >= WAIT_DUE_FROM) {
-        replies = floor->due / 2;
-        if (replies > WAIT_COMPLETIONS_MAX) replies = WAIT_COMPLETIONS_MAX;
-        if (replies > floor->count) replies = floor->count; /* never more than there are receives armed */
-    }
-    return sends + (unsigned)replies;
+    unsigned waiting = 0;
+    for (unsigned i = 0; i < floor->count; i++) waiting += floor->connections[i].due > 0;
+    if (waiting < WAIT_FROM) return 1;
+    return sends + (waiting / 2 < WAIT_REPLIES_MAX ? waiting / 2 : WAIT_REPLIES_MAX);
 }
 
 /* io_uring_enter with a minimum wait: liburing 2.3 has no helper for it, so the queue's tail is published here. */
@@ -129,8 +127,8 @@ static void submit_and_wait(struct floor *floor, unsigned sends)
 {
     struct __kernel_timespec limit = {.tv_sec = 1};
     bool min_wait = floor->ring.features & FEAT_MIN_TIMEOUT;
-    struct io_uring_getevents_arg arg = {.pad = min_wait ? MIN_WAIT_US : 0, .ts = (uint64_t)(uintptr_t)&limit};
     unsigned completions = min_wait ? wish(floor, sends) : 1;
+    struct io_uring_getevents_arg arg = {.pad = completions > 1 ? MIN_WAIT_US : 0, .ts = (uint64_t)(uintptr_t)&limit};
     long rc = syscall(__NR_io_uring_enter, floor->ring.ring_fd, publish(&floor->ring), completions,
                       IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg, sizeof arg);
     if (rc < 0 && errno != ETIME && errno != EINTR) bench_die("floor: io_uring_enter: %s", strerror(errno));
