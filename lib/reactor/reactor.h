@@ -79,6 +79,7 @@ int rp_host_entropy(struct pg_reactor *r, void *at, size_t bytes);
 uint64_t rp_now(struct pg_reactor *r); /* pg_reactor_now */
 uint32_t rp_random(struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
 void rp_due(struct pg_reactor *r, int change); /* connections that wait for an answer: feeds pg_reactor_wait_hint */
+bool rp_turn_wanted(const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
 void rp_check_owner(const struct pg_reactor *r); /* asserts: not in a forked child (MADV_WIPEONFORK page) */
 void rp_join(struct pg_reactor *r, struct rp_member *m); /* and the reactor's own close is passed on to it */
 void rp_leave(struct pg_reactor *r, struct rp_member *m);
