@@ -33,14 +33,17 @@ void contract_close(struct contract *c)
     free(c);
 }
 
-void contract_turn(struct contract *c, int64_t wait_ns)
+int64_t contract_begin(struct contract *c, int64_t wait_ns)
 {
     int64_t permitted = pg_reactor_turn(c->reactor);
 
     assert_int_not_equal(permitted, PG_WAIT_CLOSED);
-    if (permitted < 0 || permitted > wait_ns)
-        permitted = wait_ns;
-    c->kind->wait(c, permitted);
+    return permitted < 0 || permitted > wait_ns ? wait_ns : permitted;
+}
+
+void contract_turn(struct contract *c, int64_t wait_ns)
+{
+    c->kind->wait(c, contract_begin(c, wait_ns));
 }
 
 void contract_settle(struct contract *c)

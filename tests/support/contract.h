@@ -74,17 +74,20 @@ int contract_send(struct contract *c, struct pg_socket *s, struct contract_op *o
 int contract_recv(struct contract *c, struct pg_socket *s, struct contract_op *op, void *at, size_t n);
 void contract_cancel(struct contract *c, struct pg_socket *s, struct contract_op *op);
 
-void contract_turn(struct contract *c, int64_t wait_ns); /* a turn, and the wait that it permits, wait_ns at the most */
-void contract_settle(struct contract *c);                /* turns that do not block, enough for all that is due       */
+int64_t contract_begin(struct contract *c, int64_t wait_ns); /* a turn; the wait that it permits, wait_ns at the most */
+void contract_turn(struct contract *c, int64_t wait_ns);     /* the same, and the wait                                */
+void contract_settle(struct contract *c);                    /* turns that do not block, enough for all that is due       */
 
 /* Turns until the condition holds. A host that loses something fails here, after a time that no working host needs. */
-#define CONTRACT_UNTIL(c, condition)                                                      \
-    do {                                                                                  \
-        uint64_t give_up_ns_ = contract_clock() + CONTRACT_PATIENCE_NS;                   \
-        while (!(condition)) {                                                            \
-            if (contract_clock() > give_up_ns_) fail_msg("never came: %s", #condition);   \
-            contract_turn((c), CONTRACT_WAIT_NS);                                         \
-        }                                                                                 \
+#define CONTRACT_UNTIL(c, condition)                                                                  \
+    do {                                                                                              \
+        uint64_t give_up_ns_ = contract_clock() + CONTRACT_PATIENCE_NS;                               \
+        while (!(condition)) {                                                                        \
+            if (contract_clock() > give_up_ns_) fail_msg("never came: %s", #condition);               \
+            int64_t wait_ns_ = contract_begin((c), CONTRACT_WAIT_NS);                                 \
+            if (!(condition)) /* else the turn has brought it, and nothing may be left to wait for */ \
+                (c)->kind->wait((c), wait_ns_);                                                       \
+        }                                                                                             \
     } while (0)
 #define CONTRACT_PATIENCE_NS 20000000000ull
 #define CONTRACT_WAIT_NS 5000000000ll

@@ -200,7 +200,6 @@ static void many_sockets_at_once(void **state)
     struct contract_pair *pairs = calloc(SOCKETS, sizeof *pairs);
     struct contract_op *ops = calloc(SOCKETS, sizeof *ops);
     char got[SOCKETS];
-    unsigned ended;
 
     for (int i = 0; i < SOCKETS; i++) {
         contract_pair_open(c, &pairs[i]);
@@ -210,12 +209,8 @@ static void many_sockets_at_once(void **state)
     contract_settle(c);
     for (int i = 0; i < SOCKETS; i++)
         contract_peer_write(c, &pairs[i], &(char){ (char)i }, 1);
-    do {
-        contract_turn(c, CONTRACT_WAIT_NS);
-        ended = 0;
-        for (int i = 0; i < SOCKETS; i++)
-            ended += ops[i].calls;
-    } while (ended < SOCKETS);
+    for (int i = 0; i < SOCKETS; i++)
+        CONTRACT_UNTIL(c, ops[i].calls);
     contract_settle(c);
     for (int i = 0; i < SOCKETS; i++) {
         assert_int_equal(ops[i].calls, 1);
