@@ -13,6 +13,11 @@ uint64_t contract_clock(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t contract_now(const struct contract *c)
+{
+    return c->host->ops->now ? c->host->ops->now(c->host) : contract_clock();
+}
+
 struct contract *contract_open(const struct contract_kind *kind)
 {
     struct contract *c = calloc(1, sizeof *c);

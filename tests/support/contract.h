@@ -23,6 +23,7 @@ struct contract_peer {
 struct contract_kind {
     const char *name;
     bool can_reset;   /* connections have an RST of their own (TCP); otherwise a close with unread bytes stands for it */
+    bool virtual_time; /* a wait is a jump: nothing can come from another thread while it lasts */
     void (*open)(struct contract *);  /* sets host, and address for a listener that accepts                             */
     void (*close)(struct contract *); /* after the reactor is gone                                                      */
     void (*wait)(struct contract *, int64_t wait_ns); /* submits, waits at most so long, delivers completions           */
@@ -31,9 +32,10 @@ struct contract_kind {
     size_t (*read)(struct contract *, struct contract_peer *, void *at, size_t n);        /* what is there; 0: nothing  */
     bool (*at_eof)(struct contract *, struct contract_peer *); /* after everything was read: did we shut down           */
     void (*hang_up)(struct contract *, struct contract_peer *, bool reset);
+    void (*refuse)(struct contract *); /* from now on connections to `address` are refused */
 };
-extern const struct contract_kind contract_kinds[];
-extern const size_t contract_kind_count;
+extern const struct contract_kind contract_real[]; /* ended by one without a name */
+extern const struct contract_kind contract_sim;
 
 struct contract {
     const struct contract_kind *kind;
@@ -91,7 +93,8 @@ void contract_settle(struct contract *c);                    /* turns that do no
     } while (0)
 #define CONTRACT_PATIENCE_NS 20000000000ull
 #define CONTRACT_WAIT_NS 5000000000ll
-uint64_t contract_clock(void);
+uint64_t contract_clock(void);                   /* the world's */
+uint64_t contract_now(const struct contract *c); /* the host's  */
 
 /* Moves exactly n bytes from or to the peer, turning the loop meanwhile. */
 void contract_peer_read(struct contract *c, struct contract_pair *pair, void *at, size_t n);

@@ -24,7 +24,8 @@ struct real {
 
 /* ---- the kernel's sockets ---- */
 
-static void listen_at(struct contract *c, int family)
+/* A name in `address` that is bound, so that nobody else takes it; connections to it are refused until it listens. */
+static void bind_at(struct contract *c, int family)
 {
     static unsigned serial;
     struct real *real = c->own;
@@ -40,9 +41,20 @@ static void listen_at(struct contract *c, int family)
         assert_int_equal(bind(real->listener, (struct sockaddr *)&local,
                               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)), 0);
     }
-    assert_int_equal(listen(real->listener, 1024), 0);
     c->address_size = sizeof c->address;
     assert_int_equal(getsockname(real->listener, (struct sockaddr *)&c->address, &c->address_size), 0);
+}
+
+static void listen_at(struct contract *c, int family)
+{
+    bind_at(c, family);
+    assert_int_equal(listen(((struct real *)c->own)->listener, 1024), 0);
+}
+
+static void real_refuse(struct contract *c)
+{
+    close(((struct real *)c->own)->listener);
+    bind_at(c, c->address.ss_family);
 }
 
 static void real_accept(struct contract *c, struct contract_peer *peer)
@@ -184,16 +196,16 @@ static void epoll_unix(struct contract *c)
     epoll_open(c, AF_UNIX);
 }
 
-#define REAL(name_, tcp_, open_, close_, wait_)                                                                        \
-    { .name = name_, .can_reset = tcp_, .open = open_, .close = close_, .wait = wait_, .accept = real_accept,          \
-      .write = real_write, .read = real_read, .at_eof = real_at_eof, .hang_up = real_hang_up }
+#define REAL(name_, tcp_, open_, close_, wait_)                                                                 \
+    { .name = name_, .can_reset = tcp_, .open = open_, .close = close_, .wait = wait_, .accept = real_accept,   \
+      .write = real_write, .read = real_read, .at_eof = real_at_eof, .hang_up = real_hang_up, .refuse = real_refuse }
 
-const struct contract_kind contract_kinds[] = {
+const struct contract_kind contract_real[] = {
     REAL("uring, TCP", true, uring_tcp, uring_close, uring_wait),
     REAL("uring, Unix", false, uring_unix, uring_close, uring_wait),
     REAL("uring without DEFER_TASKRUN, TCP", true, uring_plain, uring_close, uring_wait),
     REAL("uring, registered, TCP", true, uring_registered, uring_close, uring_wait),
     REAL("epoll, TCP", true, epoll_tcp, epoll_close, epoll_wait_),
     REAL("epoll, Unix", false, epoll_unix, epoll_close, epoll_wait_),
+    { .name = NULL },
 };
-const size_t contract_kind_count = RP_COUNT(contract_kinds);
