@@ -14,7 +14,8 @@
 #include "ringpg/reactor.h"
 #include "wire/check.h"
 
-/* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time. */
+/* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time: while it
+ * is queued in either, queueing it again does nothing. */
 struct rp_node {
     TAILQ_ENTRY(rp_node) link;
     void (*run)(struct rp_node *);
