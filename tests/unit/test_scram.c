@@ -123,7 +123,7 @@ static void base64_is_strict(void **state)
 {
     (void)state;
     static const char *const bad[] = { "=", "==", "====", "A", "AA", "AAA", "A===", "AA=A", "=AAA", "A=AA", "AA==AAAA", "AAA=AAAA",
-                                       "AAAA\n", "AA\n=", " AAA", "AAA ", "AA-A", "AA_A", "AB==", "AAB=", "AA==\n", "\xc3\xa4" "AA", "AAAAA===" };
+                                       "AAAA\n", "AA\n=", " AAA", "AAA ", "AA-A", "AA_A", "AB==", "AAB=", "AA==\n", "\xc3\xa4ZZ", "AAAAA===" };
     for (size_t i = 0; i < RP_COUNT(bad); i++) {
         uint8_t bytes[16];
         size_t size;
