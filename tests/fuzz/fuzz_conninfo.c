@@ -1,5 +1,5 @@
-/* fuzz/fuzz_conninfo.c - any text as a connection string: no crash, no allocation for a refused one, every string inside the
- * block, its size and the numbers within their bounds. */
+/* fuzz/fuzz_conninfo.c - any text as a connection string: no crash, no allocation for a refused one, every string
+ * inside the block, its size and the numbers within their bounds. */
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc) {
         RP_ASSERT(rc == PG_E_CONFIG && error.code == rc && bytes == 0 && *pg_error_field(&error, 'M') != '\0');
     } else {
-        const char *const strings[] = { c.host, c.hostaddr, c.dbname, c.user, c.password, c.options, c.application_name, c.client_encoding };
+        const char *const strings[] = { c.host,     c.hostaddr, c.dbname,           c.user,
+                                        c.password, c.options,  c.application_name, c.client_encoding };
         for (size_t i = 0; i < RP_COUNT(strings); i++) check_string(&c, strings[i]);
         RP_ASSERT(c.host && c.user && c.dbname && c.port > 0);
         RP_ASSERT(c.storage_size <= 3 * strlen(text) + 3 * LOGIN_NAME_MAX);

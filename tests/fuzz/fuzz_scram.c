@@ -1,6 +1,6 @@
-/* fuzz/fuzz_scram.c - any bytes as the server's two SCRAM messages: no crash, nothing read beyond them, the bounds kept, and
- * no forged server accepted. The first byte says how the rest is split; the messages begin where a server's would, so that the
- * fuzzer need not guess the nonce. */
+/* fuzz/fuzz_scram.c - any bytes as the server's two SCRAM messages: no crash, nothing read beyond them, the bounds
+ * kept, and no forged server accepted. The first byte says how the rest is split; the messages begin where a server's
+ * would, so that the fuzzer need not guess the nonce. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     rp_scram_first(&s, entropy, out);
     if (server_first(&s, data + 1, first, data[0] & 128) == 0) {
-        RP_ASSERT(s.iterations > 0 && s.iterations <= ITERATIONS_MAX && s.salt_size > 0 && s.salt_size <= RP_SCRAM_SALT_MAX);
+        RP_ASSERT(s.iterations > 0 && s.iterations <= ITERATIONS_MAX && s.salt_size > 0 &&
+                  s.salt_size <= RP_SCRAM_SALT_MAX);
         RP_ASSERT(memcmp(s.server_nonce, s.nonce, RP_SCRAM_NONCE) == 0 && strlen(s.server_nonce) > RP_SCRAM_NONCE);
         RP_ASSERT(rp_scram_final(&s, salted, out) <= RP_SCRAM_MESSAGE);
     }
