@@ -266,6 +266,12 @@ void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint)
     if (!e->complaint) e->complaint = complaint;
 }
 
+void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns)
+{
+    for (uint32_t sequence = s->head; sequence != s->due; sequence++)
+        if (rp_session_entry(s, sequence)->columns == columns) rp_session_entry(s, sequence)->columns = NULL;
+}
+
 bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written)
 {
     while (s->head != s->tail) {
@@ -278,5 +284,6 @@ bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *writ
         s->live--;
         return true;
     }
+    s->due = s->unsent = s->head;
     return false;
 }

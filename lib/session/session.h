@@ -182,6 +182,8 @@ struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence);
 /* The caller of the current rows wants no more, or a getter complained. */
 void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint);
 uint32_t rp_session_current(const struct rp_session *s); /* the sequence number of the entry that RP_EVENT_ROW is about */
+/* A description's memory is about to be reused: entries that were answered no longer point at it. */
+void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns);
 /* For a connection that is lost: takes the oldest entry out of the FIFO; NULL query: nobody's. False: it is empty. */
 bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written);
 void rp_session_terminate(struct rp_session *s);

@@ -59,10 +59,20 @@ int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_
     return 0;
 }
 
+static bool is_text(const struct rp_bind *b, uint32_t i)
+{
+    size_t size;
+    bool text = false;
+    const char *why;
+    int rc = rp_param_check(&b->params[i], declared(b, i), &size, &text, &why);
+    RP_ASSERT(rc == 0); /* measured before; the caller may not change it in between */
+    return text;
+}
+
 static void write_formats(struct rp_writer *w, const struct rp_bind *b)
 {
     uint32_t texts = 0;
-    for (uint32_t i = 0; i < b->nparams; i++) texts += b->params[i].scale == -1;
+    for (uint32_t i = 0; i < b->nparams; i++) texts += is_text(b, i);
     if (texts == b->nparams) {
         rp_write_u16(w, 0);
     } else if (texts == 0) {
@@ -70,7 +80,7 @@ static void write_formats(struct rp_writer *w, const struct rp_bind *b)
         rp_write_u16(w, 1);
     } else {
         rp_write_u16(w, (uint16_t)b->nparams);
-        for (uint32_t i = 0; i < b->nparams; i++) rp_write_u16(w, b->params[i].scale != -1);
+        for (uint32_t i = 0; i < b->nparams; i++) rp_write_u16(w, !is_text(b, i));
     }
 }
 

@@ -447,8 +447,10 @@ static void leave_both(struct actor *a)
 }
 static void close_at_once(struct actor *a)
 {
+    size_t before = a->f->logged;
     a->then = NULL;
     pg_reactor_close(a->f->r, 0);
+    assert_int_equal(a->f->logged, before); /* not from inside: once this callback returned */
 }
 
 static void closing_ends_when_the_last_member_left(void **state)
@@ -548,18 +550,6 @@ static void misuse_inside(void *then)
     (void)!pg_reactor_turn(f->r);
 }
 
-static void post_from_outside_without_wake(void *arg);
-
-static void misuse_is_caught(void **state)
-{
-    (void)state;
-    void (*harmless)(struct actor *) = nothing, (*turn)(struct actor *) = turn_inside, (*end)(struct actor *) = free_inside;
-    assert_int_equal(signal_of(misuse_inside, &harmless), 0);
-    assert_int_equal(signal_of(misuse_inside, &turn), SIGABRT);
-    assert_int_equal(signal_of(misuse_inside, &end), SIGABRT);
-    assert_int_equal(signal_of(post_from_outside_without_wake, NULL), SIGABRT);
-}
-
 static void *post_one(void *reactor)
 {
     static struct pg_task task;
@@ -578,6 +568,16 @@ static void post_from_outside_without_wake(void *arg)
     struct pg_reactor_config config = PG_REACTOR_CONFIG(&fake.host);
     if (pg_reactor_open(&r, &config, NULL) || pthread_create(&thread, NULL, post_one, r)) return;
     pthread_join(thread, NULL);
+}
+
+static void misuse_is_caught(void **state)
+{
+    (void)state;
+    void (*harmless)(struct actor *) = nothing, (*turn)(struct actor *) = turn_inside, (*end)(struct actor *) = free_inside;
+    assert_int_equal(signal_of(misuse_inside, &harmless), 0);
+    assert_int_equal(signal_of(misuse_inside, &turn), SIGABRT);
+    assert_int_equal(signal_of(misuse_inside, &end), SIGABRT);
+    assert_int_equal(signal_of(post_from_outside_without_wake, NULL), SIGABRT);
 }
 
 static void the_hint_follows_what_is_due(void **state)
