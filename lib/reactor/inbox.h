@@ -14,5 +14,7 @@ void rp_inbox_init(struct rp_inbox *inbox);
 bool rp_inbox_push(struct rp_inbox *inbox, struct pg_task *task);
 /* The reactor's thread: everything pushed so far, oldest first, linked by next_private. */
 struct pg_task *rp_inbox_take(struct rp_inbox *inbox);
+/* Any thread; a push may follow at once, and then says true. */
+bool rp_inbox_empty(const struct rp_inbox *inbox);
 
 #endif
