@@ -15,8 +15,8 @@
 #define BENCH_SQL "SELECT 42"
 #define BENCH_ANSWER 42
 
-struct bench_target { /* where the server listens: a Unix socket, trust authentication */
-    const char *socket_dir, *user, *database;
+struct bench_target { /* where the server listens, with trust authentication */
+    const char *host, *user, *database; /* host: the folder of a Unix socket, or 127.0.0.1 */
     unsigned port;
 };
 
@@ -64,9 +64,14 @@ enum { FLOOR_REQUEST_MAX = 64 };
 size_t floor_request(unsigned char *out); /* Bind + Execute + Sync; at most FLOOR_REQUEST_MAX bytes */
 struct floor_session floor_connect(const struct bench_target *target);
 
+/* The target's address: its bytes, or 0 when the host is neither a folder whose path fits nor an IPv4 address. */
+struct sockaddr_storage;
+size_t bench_address(const struct bench_target *target, struct sockaddr_storage *out);
+bool bench_is_unix(const struct bench_target *target);
+
 /* The tests' own server: answers startup and the messages of prepared selects with canned bytes, so that nearly all that is
  * measured is the client. Serves `listener` until its process is killed. */
-int null_server_listen(const char *socket_dir, unsigned port);
+int null_server_listen(struct bench_target *target); /* over TCP it sets the port */
 void null_server_run(int listener) __attribute__((noreturn));
 
 /* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child failed or
@@ -88,5 +93,5 @@ struct bench_case {
 double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
-int bench_write_json(const struct bench_case *cases, size_t count, const char *path);
+int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 #endif

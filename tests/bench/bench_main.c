@@ -35,11 +35,11 @@ static const struct {
 enum { SHAPES = sizeof shapes / sizeof *shapes, CASES_MAX = 2 * SHAPES };
 
 struct options {
-    struct bench_target target; /* of the real server; socket_dir NULL: none */
+    struct bench_target target; /* of the real server; host NULL: none */
     const char *json, *server, *contender, *one, *serve;
     unsigned repetitions, queries, connections, in_flight;
     double seconds;
-    bool quick, no_strace;
+    bool quick, no_strace, tcp;
 };
 
 void bench_die(const char *format, ...)
@@ -67,7 +67,7 @@ static size_t make_cases(struct bench_case *cases, const struct options *options
     for (unsigned null = 0; null < 2; null++) {
         const char *server = null ? "null" : "real";
         if (options->server && strcmp(options->server, server)) continue;
-        if (!null && !options->target.socket_dir) continue;
+        if (!null && !options->target.host) continue;
         for (size_t i = 0; i < SHAPES; i++) {
             const struct bench_contender *contender = find_contender(shapes[i].contender);
             bool wanted = !options->contender || !strcmp(options->contender, shapes[i].contender);
@@ -126,9 +126,9 @@ static bool have_strace(void)
 }
 
 /* The null server in a child that dies with this process. */
-static pid_t start_null_server(const struct bench_target *target)
+static pid_t start_null_server(struct bench_target *target)
 {
-    int listener = null_server_listen(target->socket_dir, target->port);
+    int listener = null_server_listen(target);
     fflush(NULL);
     pid_t child = fork();
     if (child < 0) bench_die("fork: %s", strerror(errno));
@@ -142,23 +142,24 @@ static void stop_null_server(pid_t child, const struct bench_target *target)
     char path[4096];
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    snprintf(path, sizeof path, "%s/.s.PGSQL.%u", target->socket_dir, target->port);
+    if (!bench_is_unix(target)) return;
+    snprintf(path, sizeof path, "%s/.s.PGSQL.%u", target->host, target->port);
     unlink(path);
-    rmdir(target->socket_dir);
+    rmdir(target->host);
 }
 
 static void print_head(const struct options *options, bool strace)
 {
     struct utsname system_name = {.release = "?"};
     uname(&system_name);
-    printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: Unix socket; Linux %s\n",
-           system_name.release);
+    printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: %s; Linux %s\n",
+           options->tcp ? "TCP on loopback" : "Unix socket", system_name.release);
     if (options->queries)
         printf("%u repetitions of %u queries each", options->repetitions, options->queries);
     else
         printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->repetitions, options->seconds);
     printf(", contenders in turn; figures are medians\n");
-    if (!options->target.socket_dir) printf("no real server given: only the null server\n");
+    if (!options->target.host) printf("no real server given: only the null server\n");
 #ifndef BENCH_LIBPQ
     printf("built without libpq: libpq-epoll and libpq-pipeline are skipped\n");
 #endif
@@ -172,8 +173,11 @@ static int run_all(const struct options *options)
 {
     static struct bench_case cases[CASES_MAX];
     char null_dir[] = "/tmp/ringpg-bench-XXXXXX";
-    if (!mkdtemp(null_dir)) bench_die("mkdtemp: %s", strerror(errno));
-    struct bench_target null_target = {.socket_dir = null_dir, .port = NULL_PORT, .user = "bench", .database = "bench"};
+    struct bench_target null_target = {.host = null_dir, .port = NULL_PORT, .user = "bench", .database = "bench"};
+    if (options->tcp)
+        null_target.host = "127.0.0.1", null_target.port = 0;
+    else if (!mkdtemp(null_dir))
+        bench_die("mkdtemp: %s", strerror(errno));
     size_t count = make_cases(cases, options);
     if (!count) bench_die("no case is left to run");
     bool strace = !options->no_strace && have_strace(), failed = false;
@@ -192,7 +196,7 @@ static int run_all(const struct options *options)
     bench_print_table(cases, count);
     bench_print_goals(cases, count);
     if (options->json) {
-        int rc = bench_write_json(cases, count, options->json);
+        int rc = bench_write_json(cases, count, options->tcp ? "tcp" : "unix", options->json);
         if (rc) bench_die("%s: %s", options->json, strerror(-rc));
     }
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
@@ -206,7 +210,7 @@ static int run_one(const struct options *options)
                              .connections = options->connections, .in_flight = options->in_flight};
     struct job job = {.one = &one, .target = &options->target, .meter = {.limit = options->queries}};
     if (!one.contender) bench_die("no contender is called %s", options->one);
-    if (!options->target.socket_dir || !options->queries) bench_die("--one needs --socket-dir and --queries");
+    if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
     printf("answered %llu\n", (unsigned long long)job.meter.answered);
     return 0;
@@ -214,7 +218,8 @@ static int run_one(const struct options *options)
 
 static int serve(const struct options *options)
 {
-    null_server_run(null_server_listen(options->serve, options->target.port));
+    struct bench_target target = {.host = options->serve, .port = options->target.port};
+    null_server_run(null_server_listen(&target));
 }
 
 static const char usage[] =
@@ -224,11 +229,12 @@ static const char usage[] =
     "  --repetitions N    at least 3 unless --queries is given; default 5, quick 3\n"
     "  --seconds S        of each run; default 1.5, quick 0.5\n"
     "  --queries N        of each run, instead of a time\n"
-    "  --socket-dir DIR --port P --user U --database D   the real server, with trust authentication\n"
+    "  --host DIR|127.0.0.1 --port P --user U --database D   the real server, with trust authentication\n"
+    "  --transport unix|tcp   of the null server; the real one's follows from --host\n"
     "  --server real|null, --contender NAME              only these\n"
     "  --no-strace        do not count system calls\n"
     "  --one NAME --connections C --in-flight D          a single run of --queries N, for profilers\n"
-    "  --serve DIR        only the null server, in DIR, until it is ended\n";
+    "  --serve DIR|127.0.0.1  --port P   only the null server, until it is ended\n";
 
 static unsigned number(const char *text, unsigned max)
 {
@@ -240,11 +246,11 @@ static unsigned number(const char *text, unsigned max)
 
 static struct options parse(int argc, char **argv)
 {
-    enum { QUICK = 1000, JSON, REPETITIONS, SECONDS, QUERIES, DIR, PORT, USER, DATABASE, SERVER, CONTENDER, NO_STRACE, ONE,
+    enum { QUICK = 1000, JSON, REPETITIONS, SECONDS, QUERIES, HOST, TRANSPORT, PORT, USER, DATABASE, SERVER, CONTENDER, NO_STRACE, ONE,
            CONNECTIONS, IN_FLIGHT, SERVE, HELP };
     static const struct option names[] = {
         {"quick", 0, 0, QUICK}, {"json", 1, 0, JSON}, {"repetitions", 1, 0, REPETITIONS}, {"seconds", 1, 0, SECONDS},
-        {"queries", 1, 0, QUERIES}, {"socket-dir", 1, 0, DIR}, {"port", 1, 0, PORT}, {"user", 1, 0, USER},
+        {"queries", 1, 0, QUERIES}, {"host", 1, 0, HOST}, {"transport", 1, 0, TRANSPORT}, {"port", 1, 0, PORT}, {"user", 1, 0, USER},
         {"database", 1, 0, DATABASE}, {"server", 1, 0, SERVER}, {"contender", 1, 0, CONTENDER},
         {"no-strace", 0, 0, NO_STRACE}, {"one", 1, 0, ONE}, {"connections", 1, 0, CONNECTIONS},
         {"in-flight", 1, 0, IN_FLIGHT}, {"serve", 1, 0, SERVE}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
@@ -256,7 +262,8 @@ static struct options parse(int argc, char **argv)
         case REPETITIONS: o.repetitions = number(optarg, BENCH_REPETITIONS_MAX); break;
         case SECONDS: o.seconds = strtod(optarg, NULL); break;
         case QUERIES: o.queries = number(optarg, 100000000); break;
-        case DIR: o.target.socket_dir = optarg; break;
+        case HOST: o.target.host = optarg; break;
+        case TRANSPORT: o.tcp = !strcmp(optarg, "tcp"); break;
         case PORT: o.target.port = number(optarg, 65535); break;
         case USER: o.target.user = optarg; break;
         case DATABASE: o.target.database = optarg; break;
@@ -271,6 +278,7 @@ static struct options parse(int argc, char **argv)
         default: bench_die("unknown or incomplete option\n%s", usage);
         }
     if (optind != argc) bench_die("'%s' is no option\n%s", argv[optind], usage);
+    if (o.target.host && !o.one && o.tcp == bench_is_unix(&o.target)) bench_die("--host and --transport differ");
     if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
     if (o.seconds == 0) o.seconds = o.quick ? 0.5 : 1.5;
     if (!(o.seconds >= 0.01 && o.seconds <= 600)) bench_die("--seconds: 0.01 to 600");

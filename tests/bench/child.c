@@ -77,7 +77,7 @@ static void exec_traced(void *arg, int out)
     if (dup2(out, STDOUT_FILENO) < 0) bench_die("dup2: %s", strerror(errno));
     close(out);
     execlp("strace", "strace", "-c", "-f", "-o", traced->report, self, "--one", traced->one->contender->name,
-           "--socket-dir", traced->target->socket_dir, "--port", port, "--user", traced->target->user, "--database",
+           "--host", traced->target->host, "--port", port, "--user", traced->target->user, "--database",
            traced->target->database, "--connections", connections, "--in-flight", in_flight, "--queries", queries,
            (char *)NULL);
     _exit(1);

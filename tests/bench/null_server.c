@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -134,14 +135,19 @@ static bool serve(struct client *client)
     }
 }
 
-int null_server_listen(const char *socket_dir, unsigned port)
+int null_server_listen(struct bench_target *target)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.%u", socket_dir, port);
-    if (length < 0 || (size_t)length >= sizeof address.sun_path) bench_die("null server: the socket's path is too long");
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 128))
-        bench_die("null server: %s: %s", address.sun_path, strerror(errno));
+    struct sockaddr_storage address;
+    socklen_t size = (socklen_t)bench_address(target, &address);
+    int fd = size ? socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) || listen(fd, 128))
+        bench_die("null server: %s port %u: %s", target->host, target->port, strerror(errno));
+    if (!bench_is_unix(target)) {
+        struct sockaddr_in bound_to;
+        size = sizeof bound_to;
+        if (getsockname(fd, (struct sockaddr *)&bound_to, &size)) bench_die("null server: getsockname: %s", strerror(errno));
+        target->port = ntohs(bound_to.sin_port);
+    }
     return fd;
 }
 
@@ -151,6 +157,7 @@ static void welcome_client(int epoll, int listener)
     if (!client) bench_die("null server: no memory");
     client->fd = accept(listener, NULL, NULL);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (client->fd >= 0) setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* a Unix socket has none */
     if (client->fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event)) {
         if (client->fd >= 0) close(client->fd);
         free(client);

@@ -100,7 +100,7 @@ void bench_print_goals(const struct bench_case *cases, size_t count)
     }
 }
 
-static void write_row(FILE *file, const struct bench_case *c)
+static void write_row(FILE *file, const struct bench_case *c, const char *transport)
 {
     struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
     fprintf(file,
@@ -113,11 +113,11 @@ static void write_row(FILE *file, const struct bench_case *c)
         fprintf(file, "\"syscalls_per_query\": null, ");
     fprintf(file,
             "\"qps_min\": %.1f, \"qps_max\": %.1f, \"client_us_min\": %.4f, \"client_us_max\": %.4f, \"repetitions\": %u, "
-            "\"statement\": \"" BENCH_SQL "\", \"transport\": \"unix\"}",
-            qps.min, qps.max, us.min, us.max, c->figures);
+            "\"statement\": \"" BENCH_SQL "\", \"transport\": \"%s\"}",
+            qps.min, qps.max, us.min, us.max, c->figures, transport);
 }
 
-int bench_write_json(const struct bench_case *cases, size_t count, const char *path)
+int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path)
 {
     FILE *file = fopen(path, "w");
     const char *separator = "";
@@ -126,7 +126,7 @@ int bench_write_json(const struct bench_case *cases, size_t count, const char *p
     for (size_t i = 0; i < count; i++) {
         if (!cases[i].figures) continue;
         fprintf(file, "%s", separator);
-        write_row(file, &cases[i]);
+        write_row(file, &cases[i], transport);
         separator = ",\n";
     }
     fprintf(file, "\n]\n");

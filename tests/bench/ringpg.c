@@ -105,7 +105,7 @@ static void open_pool(struct bench *bench, const struct bench_shape *shape)
     if (rc < 0) bench_die("ringpg: io_uring_setup: %s", strerror(-rc));
 
     char conninfo[1024];
-    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", shape->target->socket_dir,
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", shape->target->host,
              shape->target->port, shape->target->user, shape->target->database);
     struct pg_uring_config uring = {.size = sizeof uring, .ring = &bench->ring};
     if (pg_uring_open(&bench->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
