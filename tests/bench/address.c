@@ -17,7 +17,8 @@ size_t bench_address(const struct bench_target *target, struct sockaddr_storage 
     if (bench_is_unix(target)) {
         struct sockaddr_un *address = (struct sockaddr_un *)out;
         address->sun_family = AF_UNIX;
-        int length = snprintf(address->sun_path, sizeof address->sun_path, "%s/.s.PGSQL.%u", target->host, target->port);
+        int length =
+            snprintf(address->sun_path, sizeof address->sun_path, "%s/.s.PGSQL.%u", target->host, target->port);
         return length > 0 && (size_t)length < sizeof address->sun_path ? sizeof *address : 0;
     }
     struct sockaddr_in *address = (struct sockaddr_in *)out;
