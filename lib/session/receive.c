@@ -34,6 +34,7 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
 };
+static const bool is_empty[] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [IDLE_ERROR] = false };
 static const char *const step_name[RP_STEPS] = {
     "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
 };
@@ -191,6 +192,10 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
 static bool act(struct rp_session *s, enum action action, const struct rp_frame *f, struct rp_event *ev)
 {
     struct rp_entry *e = rp_session_entry(s, s->due);
+    if (f->size && is_empty[action]) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, "a message with contents that has none");
+        return true;
+    }
     switch (action) {
     case STEP: done_step(e); return false;
     case PARSED:
