@@ -34,13 +34,14 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
 };
-static const bool is_empty[] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [IDLE_ERROR] = false };
+static const bool is_empty[IDLE_ERROR + 1] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true };
 static const char *const step_name[RP_STEPS] = {
     "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
 {
+    if (s->phase != RP_PHASE_READY) rp_session_wipe(s);
     s->phase = RP_PHASE_BROKEN;
     if (text) rp_error_set(&s->error, code, "%s", text);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };

@@ -3,6 +3,7 @@
  * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes follow
  * the order of the wire, and an entry that is dropped before has changed nothing. */
 #include "session/session.h"
+#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include "wire/check.h"
 #include "wire/error.h"
@@ -185,6 +186,7 @@ static void output_saying(struct rp_session *s, struct rp_writer *w)
     s->written += w->used - before;
     if (s->written < s->say_size) return;
     if (s->say == RP_SAY_STARTUP) s->phase = RP_PHASE_AUTH;
+    if (s->say == RP_SAY_PASSWORD) OPENSSL_cleanse(s->say_text, sizeof s->say_text);
     s->say = RP_SAY_NOTHING;
     s->written = s->say_size = 0;
 }
