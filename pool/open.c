@@ -68,7 +68,7 @@ static void fill_startup(struct pg_pool *pool)
     const struct rp_conninfo *i = &pool->info;
     const struct rp_pair pairs[] = {
         { "user", i->user }, { "database", i->dbname }, { "options", i->options }, { "application_name", i->application_name },
-        { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" }, { "replication", i->replication }, { NULL, NULL },
+        { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" }, { NULL, NULL },
     };
     _Static_assert(sizeof pairs <= sizeof pool->startup, "startup[] is too small");
     memcpy(pool->startup, pairs, sizeof pairs);
