@@ -1,7 +1,7 @@
 /* server.c - one reactor: the HTTP sockets and the database on one ring, in one loop, on one thread.
  *
- * The loop is the whole architecture: take up what HTTP has waiting, give the library its turn (which resumes handlers and
- * sends what they queued), submit and wait once for both, deliver. */
+ * The loop is the whole architecture: take up what HTTP has waiting, give the library its turn (which resumes
+ * handlers and sends what they queued), submit and wait once for both, deliver. */
 #include "server.h"
 #include <errno.h>
 #include <signal.h>
@@ -145,7 +145,7 @@ void *server_main(void *arg)
     }
     server->status = rc;
     bool was_ready = atomic_exchange(&server->state, rc ? SERVER_FAILED : SERVER_ENDED) == SERVER_READY;
-    if (rc && was_ready) {                           /* the process ends; a late server_stop may still touch the reactor */
+    if (rc && was_ready) { /* the process ends; a late server_stop may still touch the reactor */
         kill(getpid(), SIGTERM);
         return NULL;
     }
