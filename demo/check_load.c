@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 16, EVENTS = 256, COMPLAINTS = 10, TICK_MS = 100, HANGUP_ONE_IN = 200 };
+enum { DEPTH_MAX = 16, EVENTS = 256, COMPLAINTS = 10, TICK_MS = 100, HANGUP_ONE_IN = 50 };
 static const uint64_t SECOND_NS = 1000000000u;
 
 struct client {
@@ -108,11 +108,16 @@ static void flush(struct run *run, struct client *client)
     client->out_start = client->out_end = 0;
 }
 
-/* Goes away in the middle of a slow request, as people do. */
+/* Goes away in the middle of a request, as people do; wherever its handler is by then, nothing may be left of it. */
 static void hang_up(struct run *run, struct client *client)
 {
-    static const char slow[] = "GET /slow?ms=200 HTTP/1.1\r\nHost: demo\r\n\r\n";
-    (void)!send(client->fd, slow, sizeof slow - 1, MSG_NOSIGNAL);
+    static const char *const requests[] = {
+        "GET /slow?ms=200 HTTP/1.1\r\nHost: demo\r\n\r\n",
+        "POST /transfer?from=1&to=2&amount=1 HTTP/1.1\r\nHost: demo\r\nContent-Length: 0\r\n\r\n",
+        "GET /item/1 HTTP/1.1\r\nHost: demo\r\n\r\n",
+    };
+    const char *request = requests[check_random(&client->seed) % (sizeof requests / sizeof *requests)];
+    (void)!send(client->fd, request, strlen(request), MSG_NOSIGNAL);
     close(client->fd);
     run->load->hangups++;
     if (open_client(run, client)) client->fd = -1;
