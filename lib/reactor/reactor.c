@@ -109,8 +109,8 @@ struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *r)
     return (struct pg_wait_hint){ .completions = half < MOST ? half : MOST, .min_wait_ns = MIN_WAIT_NS };
 }
 
-/* The members one by one; rp_leave moves the cursor on if the next one goes meanwhile. A close that comes while one is
- * passed on is the shorter one: it passes itself on to all, and the outer one is then done. */
+/* The members one by one; rp_leave moves the cursor on if the next one goes meanwhile. A shorter deadline that comes while one
+ * is passed on starts the round anew instead of a second one inside of it: no member's close is entered twice. */
 void pg_reactor_close(struct pg_reactor *r, uint64_t drain_until_ns)
 {
     rp_check_owner(r);
@@ -118,11 +118,14 @@ void pg_reactor_close(struct pg_reactor *r, uint64_t drain_until_ns)
     r->closing = true;
     r->drain_until_ns = drain_until_ns;
     r->cursor = TAILQ_FIRST(&r->members);
+    if (r->telling) return;
+    r->telling = true;
     while (r->cursor) {
         struct rp_member *m = r->cursor;
         r->cursor = TAILQ_NEXT(m, link);
-        m->close(m, drain_until_ns);
+        m->close(m, r->drain_until_ns);
     }
+    r->telling = false;
     rp_ask_for_turn(r);
 }
 
@@ -130,8 +133,9 @@ void pg_reactor_free(struct pg_reactor *r)
 {
     if (!r) return;
     rp_check_owner(r);
-    RP_ASSERT(!r->in_turn);
+    RP_ASSERT(!r->in_turn && !r->telling);
     r->closing = true;
+    r->drain_until_ns = 0; /* nothing is shorter: a close from in here is no news */
     r->cursor = TAILQ_FIRST(&r->members);
     while (r->cursor) {
         struct rp_member *m = r->cursor;

@@ -13,6 +13,7 @@
 #include "ringpg/host.h"
 #include "ringpg/reactor.h"
 #include "wire/check.h"
+#include "wire/error.h"
 
 /* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time: while it
  * is queued in either, queueing it again does nothing. */
@@ -88,7 +89,7 @@ struct rp_fibers **rp_fibers_slot(struct pg_reactor *r); /* fiber/ keeps its own
 void rp_fibers_on_free(struct pg_reactor *r, void (*free_fibers)(struct pg_reactor *)); /* ... and is told of the end */
 const struct pg_reactor_config *rp_config(const struct pg_reactor *r); /* with defaults filled in */
 
-/* A failure in the library's words: code, sqlstate "", sent NO, and 'M' = the formatted text. `error` may be NULL. Returns code. */
-int rp_error_set(struct pg_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+
 
 #endif

@@ -19,6 +19,7 @@ struct pg_reactor {
     volatile const unsigned char *sentinel; /* 1; in a forked child the kernel made it 0 */
 
     bool in_turn, asked, closing; /* asked: the host was told by want_turn, or will have its turn anyway */
+    bool telling; /* pg_reactor_close is on its way through the members */
     bool clock_read;
     uint64_t now_ns;
     uint64_t wait_until_ns; /* how long the last turn permitted to wait; PG_NEVER: for ever */

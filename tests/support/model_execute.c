@@ -1,0 +1,375 @@
+/* support/model_execute.c - the model server's execution: running a statement through the answer, transactions, the accounting
+ * of inserts, ReadyForQuery. Where PostgreSQL commits, this commits: an extended query's implicit transaction at its Sync
+ * (after CommandComplete), a simple one's before the last CommandComplete, a block at COMMIT before its own. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "support/model_private.h"
+
+/* ---- reading SQL, as little as will do ---- */
+static const char *first_word(const char *sql)
+{
+    for (;;) {
+        while (isspace((unsigned char)*sql)) sql++;
+        if (!strncmp(sql, "--", 2)) sql += strcspn(sql, "\n");
+        else if (!strncmp(sql, "/*", 2) && strstr(sql, "*/")) sql = strstr(sql, "*/") + 2;
+        else return sql;
+    }
+}
+
+bool model_keyword(const char *sql, const char *word)
+{
+    const char *at = first_word(sql);
+    size_t n = strlen(word);
+    return !strncasecmp(at, word, n) && !isalnum((unsigned char)at[n]) && at[n] != '_';
+}
+
+/* The end of the statement at `at`: its semicolon outside of quotes, or the NUL. */
+static const char *statement_end(const char *at)
+{
+    char quote = 0;
+    for (; *at; at++) {
+        if (quote) quote = *at == quote ? 0 : quote;
+        else if (*at == '\'' || *at == '"') quote = *at;
+        else if (*at == ';') break;
+    }
+    return at;
+}
+
+/* ---- transactions ---- */
+void model_rollback(struct model_conn *conn)
+{
+    conn->server->stats.inserts_rolled_back += conn->pending.size / sizeof(int64_t);
+    sim_bytes_take(&conn->pending, NULL, conn->pending.size);
+    conn->deferred_sqlstate[0] = 0;
+}
+
+/* False: what was deferred failed, and the error is for the caller to report. */
+static bool commit(struct model_conn *conn, char sqlstate[6], char text[256])
+{
+    if (conn->deferred_sqlstate[0]) {
+        snprintf(sqlstate, 6, "%s", conn->deferred_sqlstate);
+        snprintf(text, 256, "%s", conn->deferred_text);
+        model_rollback(conn);
+        return false;
+    }
+    conn->server->stats.inserts_committed += conn->pending.size / sizeof(int64_t);
+    sim_bytes_put(&conn->server->committed, conn->pending.at + conn->pending.head, conn->pending.size);
+    sim_bytes_take(&conn->pending, NULL, conn->pending.size);
+    return true;
+}
+
+static void put_failure(struct model_conn *conn, const char *sqlstate, const char *message)
+{
+    conn->server->stats.errors++;
+    model_put_error(&conn->output, 'E', "ERROR", sqlstate, message);
+}
+
+void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message)
+{
+    put_failure(conn, sqlstate, message);
+    model_rollback(conn);
+    conn->tx = conn->tx == TX_BLOCK || conn->tx == TX_FAILED ? TX_FAILED : TX_NONE;
+    if (!conn->simple) {
+        conn->skipping = true;
+        return;
+    }
+    free(conn->simple);
+    conn->simple = NULL;
+    model_ready(conn);
+}
+
+bool model_in_failed_block(struct model_conn *conn, const char *sql)
+{
+    static const char *const ends[] = { "COMMIT", "END", "ROLLBACK", "ABORT" };
+    if (conn->tx != TX_FAILED) return false;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (model_keyword(sql, ends[i])) return false;
+    model_query_error(conn, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+    return true;
+}
+
+void model_ready(struct model_conn *conn)
+{
+    static const char letters[] = { [TX_NONE] = 'I', [TX_IMPLICIT] = 'I', [TX_BLOCK] = 'T', [TX_FAILED] = 'E' };
+    if (conn->tx == TX_NONE) model_portals_free(conn);
+    size_t begun = model_put_begin(&conn->output, 'Z');
+    sim_bytes_put(&conn->output, &letters[conn->tx], 1);
+    model_put_end(&conn->output, begun);
+    model_flush(conn);
+}
+
+static void end_implicit(struct model_conn *conn)
+{
+    char sqlstate[6], text[256];
+    if (conn->tx != TX_IMPLICIT) return;
+    conn->tx = TX_NONE;
+    if (!commit(conn, sqlstate, text)) put_failure(conn, sqlstate, text);
+}
+
+void model_sync(struct model_conn *conn)
+{
+    end_implicit(conn);
+    model_ready(conn);
+}
+
+static void warn(struct model_conn *conn, const char *sqlstate, const char *message)
+{
+    model_put_error(&conn->output, 'N', "WARNING", sqlstate, message);
+}
+
+/* BEGIN, COMMIT, ROLLBACK take effect. False: COMMIT failed, and that was said. */
+static bool apply(struct model_conn *conn, struct model_query *q)
+{
+    bool block = conn->tx == TX_BLOCK;
+    switch (q->effect) {
+    case EFFECT_NONE:
+        return true;
+    case EFFECT_BEGIN:
+        if (block) warn(conn, "25001", "there is already a transaction in progress");
+        conn->tx = TX_BLOCK;
+        return true;
+    case EFFECT_ROLLBACK:
+        if (conn->tx == TX_IMPLICIT) warn(conn, "25P01", "there is no transaction in progress");
+        model_rollback(conn);
+        break;
+    case EFFECT_COMMIT:
+        if (conn->tx == TX_FAILED) {
+            snprintf(q->tag, sizeof q->tag, "ROLLBACK");
+            break;
+        }
+        if (!block) warn(conn, "25P01", "there is no transaction in progress");
+        if (!commit(conn, q->sqlstate, q->text)) {
+            conn->tx = TX_NONE;
+            model_query_error(conn, q->sqlstate, q->text);
+            return false;
+        }
+        break;
+    }
+    conn->tx = TX_NONE;
+    return true;
+}
+
+/* ---- running a statement ---- */
+void model_query_free(struct model_query *q)
+{
+    if (!q) return;
+    sim_bytes_free(&q->columns);
+    sim_bytes_free(&q->rows);
+    free(q);
+}
+
+static struct model_query *query_new(struct model_conn *conn, const char *sql, const struct model_portal *portal)
+{
+    struct model_query *q = calloc(1, sizeof *q);
+    if (!q) sim_fail("out of memory");
+    q->conn = conn;
+    q->sql = sql;
+    if (!portal) return q;
+    q->count = portal->count;
+    q->params = portal->params;
+    q->formats = portal->formats;
+    q->result_text = portal->result_text;
+    return q;
+}
+
+static unsigned type_size(uint32_t type)
+{
+    static const struct { uint32_t type; unsigned size; } sizes[] = {
+        { 16, 1 }, { 20, 8 }, { 21, 2 }, { 23, 4 }, { 26, 4 }, { 700, 4 }, { 701, 8 }, { 1082, 4 }, { 1114, 8 },
+        { 1184, 8 }, { 2950, 16 },
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].type == type) return sizes[i].size;
+    return 0xffff;
+}
+
+static void put_columns(struct model_conn *conn, const struct model_query *q)
+{
+    const uint8_t *at = q->columns.at + q->columns.head;
+    size_t begun = model_put_begin(&conn->output, 'T');
+    model_put_u16(&conn->output, q->column_count);
+    for (unsigned i = 0; i < q->column_count; i++) {
+        uint32_t type;
+        model_put_string(&conn->output, (const char *)at);
+        at += strlen((const char *)at) + 1;
+        memcpy(&type, at, sizeof type);
+        at += sizeof type;
+        model_put_u32(&conn->output, 0); /* table */
+        model_put_u16(&conn->output, 0); /* attribute */
+        model_put_u32(&conn->output, type);
+        model_put_u16(&conn->output, type_size(type));
+        model_put_u32(&conn->output, UINT32_MAX); /* modifier */
+        model_put_u16(&conn->output, model_result_text(q, i) ? 0 : 1);
+    }
+    model_put_end(&conn->output, begun);
+}
+
+static bool nothing_behind(const struct model_conn *conn)
+{
+    const char *at = conn->simple + conn->simple_at;
+    while (*at == ';' || *first_word(at) == ';') at = first_word(at) + 1;
+    return *first_word(at) == 0;
+}
+
+static void put_tag(struct model_conn *conn, const char *tag)
+{
+    if (conn->simple && conn->tx == TX_IMPLICIT && nothing_behind(conn)) {
+        char sqlstate[6], text[256];
+        conn->tx = TX_NONE;
+        if (!commit(conn, sqlstate, text)) {
+            model_query_error(conn, sqlstate, text);
+            return;
+        }
+    }
+    size_t begun = model_put_begin(&conn->output, 'C');
+    model_put_string(&conn->output, tag);
+    model_put_end(&conn->output, begun);
+}
+
+static void complete(struct model_conn *conn, struct model_query *q)
+{
+    if (q->insert) sim_bytes_put(&conn->pending, &q->key, sizeof q->key);
+    if (q->forget) model_statements_free(conn);
+    if (q->fails_at_commit) {
+        snprintf(conn->deferred_sqlstate, sizeof conn->deferred_sqlstate, "%s", q->commit_sqlstate);
+        snprintf(conn->deferred_text, sizeof conn->deferred_text, "%s", q->commit_text);
+    }
+    if (apply(conn, q)) put_tag(conn, q->tag);
+}
+
+static void begin_copy(struct model_conn *conn)
+{
+    size_t begun = model_put_begin(&conn->output, 'G');
+    sim_bytes_put(&conn->output, "", 1);
+    model_put_u16(&conn->output, 1);
+    model_put_u16(&conn->output, 0);
+    model_put_end(&conn->output, begun);
+    conn->copy_rows = 0;
+    conn->phase = PHASE_COPY_IN;
+    model_flush(conn);
+}
+
+void model_finish(struct model_conn *conn)
+{
+    struct model_query *q = conn->running;
+    conn->running = NULL;
+    if (q->simple && q->column_count && q->end != RESULT_ERROR) put_columns(conn, q);
+    sim_bytes_put(&conn->output, q->rows.at + q->rows.head, q->rows.size);
+    switch (q->end) {
+    case RESULT_OPEN: break; /* it sent raw bytes and says no more */
+    case RESULT_COMPLETE: complete(conn, q); break;
+    case RESULT_ERROR: model_query_error(conn, q->sqlstate, q->text); break;
+    case RESULT_DROP: model_close(conn, true); break;
+    case RESULT_HANGUP: model_close(conn, false); break;
+    case RESULT_COPY_IN: begin_copy(conn); break;
+    }
+    model_query_free(q);
+}
+
+static void run(struct model_conn *conn, struct model_query *q)
+{
+    if (conn->log_count == conn->log_capacity) {
+        conn->log_capacity = conn->log_capacity ? conn->log_capacity * 2 : 8;
+        conn->log = realloc(conn->log, conn->log_capacity * sizeof *conn->log);
+        if (!conn->log) sim_fail("out of memory");
+    }
+    conn->log[conn->log_count] = strdup(q->sql);
+    q->sql = conn->log[conn->log_count++];
+    conn->server->stats.statements++;
+    if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
+    conn->running = q;
+    model_answer(q);
+    if (q->delay_ns) model_pause_for(conn, q->delay_ns, model_finish);
+    else model_finish(conn);
+}
+
+void model_execute_portal(struct model_conn *conn, struct model_portal *portal)
+{
+    portal->done = true;
+    if (!*first_word(portal->sql)) {
+        model_put_end(&conn->output, model_put_begin(&conn->output, 'I'));
+        return;
+    }
+    run(conn, query_new(conn, portal->sql, portal));
+}
+
+void model_simple_next(struct model_conn *conn)
+{
+    const char *at = conn->simple + conn->simple_at, *start = first_word(at), *end = statement_end(start);
+    conn->simple_at += (size_t)(end - at) + (*end == ';');
+    if (start == end && *end == ';') return;
+    if (start == end) {
+        if (conn->simple_empty) model_put_end(&conn->output, model_put_begin(&conn->output, 'I'));
+        free(conn->simple);
+        conn->simple = NULL;
+        model_sync(conn);
+        return;
+    }
+    char *sql = strndup(start, (size_t)(end - start));
+    conn->simple_empty = false;
+    if (model_keyword(sql, "SYNTAX")) {
+        model_query_error(conn, "42601", "syntax error at or near \"SYNTAX\"");
+    } else if (!model_in_failed_block(conn, sql)) {
+        struct model_query *q = query_new(conn, sql, NULL);
+        q->simple = true;
+        run(conn, q);
+    }
+    free(sql);
+}
+
+/* ---- Describe ---- */
+void model_describe(struct model_conn *conn, const char *sql, const struct model_portal *portal,
+                    const struct model_statement *statement)
+{
+    struct model_query *q = query_new(conn, sql, portal);
+    struct model_param *unknown = NULL;
+    q->describing = true;
+    if (statement) {
+        unknown = calloc(statement->count + 1, sizeof *unknown);
+        if (!unknown) sim_fail("out of memory");
+        for (unsigned i = 0; i < statement->count; i++)
+            unknown[i] = (struct model_param){ .size = -1, .type = statement->types[i] };
+        q->params = unknown;
+        q->count = statement->count;
+    }
+    if (*first_word(sql)) model_answer(q);
+    if (!q->column_count) model_put_end(&conn->output, model_put_begin(&conn->output, 'n'));
+    else if (!model_in_failed_block(conn, sql)) put_columns(conn, q);
+    free(unknown);
+    model_query_free(q);
+}
+
+/* ---- COPY FROM STDIN ---- */
+void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n)
+{
+    char text[160];
+    switch (type) {
+    case 'd':
+        for (size_t i = 0; i < n; i++) conn->copy_rows += at[i] == '\n';
+        break;
+    case 'H': case 'S': /* the server ignores them while it copies */
+        break;
+    case 'c':
+        if (n) model_malformed(conn, "CopyDone", "bytes behind its end");
+        snprintf(text, sizeof text, "COPY %llu", (unsigned long long)conn->copy_rows);
+        if (conn->phase != PHASE_GONE) conn->phase = PHASE_READY;
+        put_tag(conn, text);
+        break;
+    case 'f':
+        conn->phase = PHASE_READY;
+        snprintf(text, sizeof text, "COPY from stdin failed: %.*s", n ? (int)(n - 1) : 0, (const char *)at);
+        model_query_error(conn, "57014", text);
+        break;
+    case 'X':
+        conn->server->stats.terminates++;
+        model_exit(conn);
+        break;
+    default:
+        conn->phase = PHASE_READY;
+        model_query_error(conn, "08P01", "unexpected message type during COPY from stdin");
+        break;
+    }
+}

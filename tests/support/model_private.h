@@ -1,0 +1,141 @@
+/* support/model_private.h - the insides of the model server, shared by its files alone: one backend's state, its strict
+ * reader, its output. */
+#ifndef SUPPORT_MODEL_PRIVATE_H
+#define SUPPORT_MODEL_PRIVATE_H
+#include "support/model_server.h"
+#include "support/sim_private.h"
+
+/* ---- reading: anything malformed is reported through the connection and leaves the reader empty ---- */
+struct model_reader {
+    struct model_conn *conn;
+    const uint8_t *at;
+    size_t left;
+    const char *message; /* its name in complaints */
+};
+uint8_t model_read_u8(struct model_reader *r);
+uint16_t model_read_u16(struct model_reader *r);
+uint32_t model_read_u32(struct model_reader *r);
+const uint8_t *model_read_bytes(struct model_reader *r, size_t n);
+const char *model_read_string(struct model_reader *r);
+void model_read_end(struct model_reader *r); /* nothing may be left */
+void model_malformed(struct model_conn *conn, const char *message, const char *what);
+
+/* ---- writing ---- */
+void model_put_u16(struct sim_bytes *b, unsigned v);
+void model_put_u32(struct sim_bytes *b, uint32_t v);
+void model_put_string(struct sim_bytes *b, const char *s);
+size_t model_put_begin(struct sim_bytes *b, char type); /* returns the place for model_put_end */
+void model_put_end(struct sim_bytes *b, size_t begun);
+void model_put_error(struct sim_bytes *b, char type, const char *severity, const char *sqlstate, const char *message);
+void model_put_status(struct sim_bytes *b, const char *name, const char *value);
+
+struct model_statement {
+    struct model_statement *next;
+    char *name, *sql;
+    unsigned count;
+    uint32_t *types;
+};
+struct model_portal {
+    struct model_portal *next;
+    char *name, *sql;
+    uint8_t *body; /* the Bind message, which the parameters point into */
+    unsigned count, formats;
+    struct model_param *params;
+    bool *result_text;
+    bool done;
+};
+
+enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };
+enum model_effect { EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK };
+struct model_query {
+    struct model_conn *conn;
+    const char *sql;
+    unsigned count, formats;
+    const struct model_param *params;
+    const bool *result_text;
+    bool simple, describing, touched;
+    struct sim_bytes columns, rows; /* columns: {name NUL, u32 type} ... ; rows: whole messages */
+    unsigned column_count;
+    uint64_t row_count, delay_ns;
+    enum model_result_end end;
+    enum model_effect effect;
+    bool insert, forget, fails_at_commit;
+    int64_t key;
+    char tag[64], sqlstate[6], text[256], commit_sqlstate[6], commit_text[256];
+};
+
+enum model_phase { PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE };
+enum model_transaction { TX_NONE, TX_IMPLICIT, TX_BLOCK, TX_FAILED };
+struct model_conn {
+    struct model_server *server;
+    struct sim_peer *peer; /* NULL once it is gone */
+    enum model_phase phase;
+    struct sim_bytes input, output;
+    uint32_t pid, key;
+    bool backend;          /* counted in connections_now          */
+    bool eof, busy, skipping, exiting;
+    uint64_t busy_serial;
+    void (*then)(struct model_conn *);
+    struct sim_bytes startup; /* name NUL value NUL ... */
+    uint8_t md5_salt[4];
+    struct model_scram *scram;
+    enum model_transaction tx;
+    char deferred_sqlstate[6], deferred_text[256];
+    struct sim_bytes pending; /* int64 keys */
+    struct model_statement *statements;
+    struct model_portal *portals;
+    char *simple;             /* the rest of a Query message: next statement at simple_at */
+    size_t simple_at;
+    bool simple_empty;
+    struct model_query *running; /* while busy */
+    uint64_t copy_rows;
+    char **log;
+    size_t log_count, log_capacity;
+};
+struct model_server {
+    struct model_config config;
+    struct model_stats stats;
+    enum sim_connect connects;
+    char refuse[6];
+    uint32_t next_pid;
+    uint64_t refused_ns;
+    struct model_conn **conns;
+    size_t conn_count, conn_capacity;
+    struct sim_bytes committed;
+    uint8_t salted[32];
+    char salted_password[128];
+    uint32_t salted_iterations;
+};
+
+/* model_server.c */
+void model_pump(struct model_conn *conn);
+void model_flush(struct model_conn *conn);
+void model_exit(struct model_conn *conn);  /* the backend ends: rollback, delay, FIN */
+void model_close(struct model_conn *conn, bool reset); /* at once */
+void model_fatal(struct model_conn *conn, const char *sqlstate, const char *message);
+void model_pause_for(struct model_conn *conn, uint64_t ns, void (*then)(struct model_conn *)); /* busy until then */
+void model_cancel(struct model_server *server, uint32_t pid, uint32_t key);
+/* model_startup.c */
+void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n);
+void model_password_message(struct model_conn *conn, const uint8_t *at, size_t n);
+void model_scram_free(struct model_conn *conn);
+/* model_messages.c */
+void model_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
+void model_statements_free(struct model_conn *conn);
+void model_portals_free(struct model_conn *conn);
+/* model_execute.c */
+void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message);
+bool model_in_failed_block(struct model_conn *conn, const char *sql); /* then 25P02 was answered */
+void model_execute_portal(struct model_conn *conn, struct model_portal *portal);
+void model_simple_next(struct model_conn *conn);
+void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
+void model_sync(struct model_conn *conn);
+void model_ready(struct model_conn *conn);
+void model_rollback(struct model_conn *conn);
+void model_query_free(struct model_query *q);
+void model_answer(struct model_query *q); /* the callback, or the default */
+void model_describe(struct model_conn *conn, const char *sql, const struct model_portal *portal,
+                    const struct model_statement *statement);
+void model_finish(struct model_conn *conn);
+bool model_keyword(const char *sql, const char *word);
+#endif

@@ -1,0 +1,128 @@
+/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocol 3.0, startup
+ * and authentication, simple and extended queries, transactions, COPY FROM STDIN. It plans nothing: what a statement
+ * answers is a callback.
+ *
+ * It reads strictly. A client's message that is malformed ends the test. What is a client's error to the real server (an
+ * unknown statement, too few parameters) is an ErrorResponse with the same SQLSTATE here.
+ *
+ * The default answer, also used where the callback did nothing (keywords in any case):
+ *   ECHO ...          one row: the first parameter's bytes; int8 if that parameter is, else text; without one the SQL's rest
+ *   BEGIN, COMMIT, END, ROLLBACK, ABORT, START TRANSACTION
+ *   INSERT ...        INSERT 0 1, and is accounted when its transaction ends; DEFERRED ...: so, but fails at commit (23503)
+ *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
+ *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
+ *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET
+ *   anything else     SELECT 0 without columns */
+#ifndef SUPPORT_MODEL_SERVER_H
+#define SUPPORT_MODEL_SERVER_H
+#include "support/sim.h"
+
+struct model_server;
+struct model_conn;
+struct model_query;
+typedef void model_answer_fn(void *arg, struct model_query *q);
+
+enum model_auth { MODEL_TRUST, MODEL_CLEARTEXT, MODEL_MD5, MODEL_SCRAM };
+enum model_fault { /* of authentication: what a hostile server may try */
+    MODEL_HONEST,
+    MODEL_SCRAM_BAD_SIGNATURE, /* v= is wrong                              */
+    MODEL_SCRAM_NO_FINAL,      /* AuthenticationOk before SASLFinal        */
+    MODEL_SCRAM_FOREIGN_NONCE, /* the nonce does not extend the client's   */
+    MODEL_SCRAM_HUGE_COUNT,    /* i=999999999                              */
+    MODEL_NO_AUTH_ANSWER,      /* silence after the startup message        */
+};
+
+struct model_config {
+    struct sim *sim;
+    enum model_auth auth;
+    enum model_fault fault;
+    const char *user, *password; /* NULL: any user; the password "" if NULL. Not copied */
+    uint32_t scram_iterations;   /* 4096 if 0                               */
+    uint32_t max_connections;    /* 100 if 0; then 53300                    */
+    uint64_t exit_delay_ns;      /* a backend's way from Terminate or EOF to its FIN; it counts until then */
+    uint64_t startup_delay_ns;   /* from the startup message to the first answer                         */
+    size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
+    model_answer_fn *answer;     /* NULL: the default answer               */
+    void *arg;
+    void (*malformed)(void *arg, const char *what); /* NULL: aborts. Else the connection is reset afterwards */
+    void *malformed_arg;
+};
+
+struct model_stats {
+    uint32_t sockets_now, sockets_max;         /* connections of any kind, cancel requests included           */
+    uint32_t connections_now, connections_max; /* backends                                                    */
+    uint64_t connections_total, refused, auth_failures, cancels, cancels_that_hit;
+    uint64_t statements, simple_queries, parses, binds, describes, executes, syncs, closes, errors;
+    uint64_t terminates, eofs;                 /* connections that ended with Terminate, or without one       */
+    uint64_t inserts_committed, inserts_rolled_back;
+};
+
+/* Becomes the sim's listener. */
+struct model_server *model_server_open(const struct model_config *config);
+/* Before sim_close, and nothing runs in between. Connections that are left are reset. */
+void model_server_close(struct model_server *server);
+struct model_config *model_settings(struct model_server *server); /* may be changed at any time, the sim excepted */
+const struct model_stats *model_stats(const struct model_server *server);
+
+/* What the listener does with new sockets. */
+void model_server_connects(struct model_server *server, enum sim_connect outcome);
+/* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they are served. */
+void model_server_refuse(struct model_server *server, const char *sqlstate);
+enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF };
+/* All backends end, with 57P01 and FIN, with RST or with FIN alone; connects are refused for the time given, and for as
+ * long again answered by 57P03. */
+void model_server_restart(struct model_server *server, enum model_end how, uint64_t refused_ns);
+
+/* ---- connections, in the order of their accept, the dead included ---- */
+size_t model_conn_count(const struct model_server *server);
+struct model_conn *model_conn_at(const struct model_server *server, size_t index);
+bool model_conn_alive(const struct model_conn *conn);
+uint32_t model_conn_pid(const struct model_conn *conn);
+char model_conn_status(const struct model_conn *conn); /* I, T, E as the next ReadyForQuery will say; 0 before the first */
+const char *model_conn_parameter(const struct model_conn *conn, const char *name); /* of the startup message; NULL: absent */
+size_t model_conn_sql_count(const struct model_conn *conn);                        /* the log of what was executed */
+const char *model_conn_sql(const struct model_conn *conn, size_t index);
+size_t model_conn_statements(const struct model_conn *conn);                       /* named ones that are prepared */
+/* Unasked: `how` as for the restart, `sqlstate` for MODEL_END_FATAL. */
+void model_conn_end(struct model_conn *conn, enum model_end how, const char *sqlstate);
+void model_conn_send(struct model_conn *conn, const void *at, size_t n); /* raw bytes, at once */
+void model_conn_notify(struct model_conn *conn, const char *channel, const char *payload);
+void model_conn_notice(struct model_conn *conn, const char *sqlstate, const char *message);
+void model_conn_parameter_status(struct model_conn *conn, const char *name, const char *value);
+
+/* Keys of committed INSERTs, in the order of their commits: the first parameter if it is an int8, else 0. */
+const int64_t *model_committed(const struct model_server *server, size_t *n);
+
+/* ---- one statement, inside the answer ---- */
+struct model_param { const uint8_t *at; int32_t size; bool text; uint32_t type; }; /* size -1: NULL */
+struct model_column { const char *name; uint32_t type; };
+struct model_cell { const void *at; int32_t size; };                                  /* size -1: NULL */
+
+struct model_conn *model_conn_of(const struct model_query *q);
+const char *model_sql(const struct model_query *q);
+unsigned model_param_count(const struct model_query *q);
+struct model_param model_param(const struct model_query *q, unsigned index);
+int64_t model_param_int8(const struct model_query *q, unsigned index); /* of an integer in either format */
+bool model_result_text(const struct model_query *q, unsigned column);  /* the format that the client asked for */
+/* The callback also runs for Describe, then only model_columns counts: side effects belong behind !model_describing. */
+bool model_describing(const struct model_query *q);
+
+void model_columns(struct model_query *q, unsigned n, const struct model_column *columns);
+void model_row(struct model_query *q, unsigned n, const struct model_cell *cells); /* bytes as they stand, in either format */
+void model_row_text(struct model_query *q, const char *text);                      /* one column; NULL is NULL */
+void model_row_int8(struct model_query *q, int64_t value);                         /* one column in the format asked for */
+void model_complete(struct model_query *q, const char *tag);
+void model_error(struct model_query *q, const char *sqlstate, const char *message);
+void model_error_at_commit(struct model_query *q, const char *sqlstate, const char *message); /* and the statement itself succeeds */
+void model_delay(struct model_query *q, uint64_t ns); /* this answer and all behind it on the connection */
+void model_notice(struct model_query *q, const char *sqlstate, const char *message);
+void model_parameter_status(struct model_query *q, const char *name, const char *value);
+void model_raw(struct model_query *q, const void *at, size_t n); /* in the place of a message                */
+void model_drop(struct model_query *q);                          /* what was answered so far, then RST       */
+void model_hangup(struct model_query *q);                        /* the same with FIN                        */
+void model_copy_in(struct model_query *q);                       /* CopyInResponse; ends with COPY n         */
+void model_insert(struct model_query *q, int64_t key);           /* accounted when the transaction ends      */
+void model_forget(struct model_query *q);                        /* all prepared statements of the connection */
+void model_default_answer(struct model_query *q);
+
+#endif
