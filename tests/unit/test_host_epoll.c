@@ -132,8 +132,8 @@ static void a_dispatch_is_bounded(void **state)
     close_host(&f);
 }
 
-/* A recv that finds its bytes known to be there, and a send, finish inside submit, are delivered by the next turn and cost
- * no dispatch. */
+/* A recv that finds its bytes known to be there, and a send, finish inside submit, are delivered by the next turn and
+ * cost no dispatch. */
 static void what_finishes_at_once_is_delivered_by_the_turn(void **state)
 {
     struct fixture f;

@@ -1,5 +1,5 @@
-/* What is particular to pg_uring: a ring that it shares and that may be full, user_data that may be stale or foreign, and
- * the wait. The contract that it has in common with the other hosts is test_host_contract*.c. */
+/* What is particular to pg_uring: a ring that it shares and that may be full, user_data that may be stale or foreign,
+ * and the wait. The contract that it has in common with the other hosts is test_host_contract*.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -274,8 +274,8 @@ static void the_completion_queue_overflows(void **state)
 
 /* ---- user_data ---- */
 
-/* A completion that is handed over again: while nothing is in flight, while the next operation is, after the unbind, and
- * when the slot has another socket. */
+/* A completion that is handed over again: while nothing is in flight, while the next operation is, after the unbind,
+ * and when the slot has another socket. */
 static void stale_completions_are_dropped(void **state)
 {
     struct fixture f;

@@ -14,10 +14,11 @@
 
 enum { MIN_TIMEOUT = 1 << 15, SECOND = 1000000000, LATE_NS = 20000000 };
 
+enum { DEFER = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
 static const struct kind { const char *name; unsigned flags; bool no_min_wait, registered; } kinds[] = {
     { .name = "plain" },
-    { .name = "DEFER_TASKRUN", .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN },
-    { .name = "DEFER_TASKRUN, an older kernel", .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, .no_min_wait = true },
+    { .name = "DEFER_TASKRUN", .flags = DEFER },
+    { .name = "DEFER_TASKRUN, an older kernel", .flags = DEFER, .no_min_wait = true },
     { .name = "plain, an older kernel", .no_min_wait = true },
     { .name = "COOP_TASKRUN, registered", .flags = IORING_SETUP_COOP_TASKRUN, .registered = true },
     { .name = "SQPOLL", .flags = IORING_SETUP_SQPOLL },
@@ -42,6 +43,12 @@ static int teardown(void **state)
 {
     io_uring_queue_exit(*state);
     return 0;
+}
+
+static int wait_for(struct io_uring *ring, int64_t wait_ns, uint32_t completions, uint32_t min_wait_ns)
+{
+    struct rp_ring_wait wait = { .wait_ns = wait_ns, .completions = completions, .min_wait_ns = min_wait_ns };
+    return rp_ring_wait(ring, &wait);
 }
 
 static void queue_nops(struct io_uring *ring, unsigned n)
@@ -76,9 +83,9 @@ static void submits_and_waits(void **state)
     struct io_uring *ring = *state;
     for (int i = 0; i < 40; i++) { /* more than once around the queue */
         queue_nops(ring, 3);
-        assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = -1, .completions = 3, .min_wait_ns = SECOND }), 0);
+        assert_int_equal(wait_for(ring, -1, 3, SECOND), 0);
         while (io_uring_cq_ready(ring) < 3)
-            assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 0, .completions = 1 }), 0);
+            assert_int_equal(wait_for(ring, 0, 1, 0), 0);
         take(ring, 3);
     }
     /* and liburing finds the queue as it expects it */
@@ -94,12 +101,12 @@ static void never_sleeps_on_completions(void **state)
 
     queue_nops(ring, 1);
     assert_int_equal(io_uring_submit_and_wait(ring, 1), 1);
-    assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 30ll * SECOND, .completions = 8, .min_wait_ns = 4000000000u }), 0);
+    assert_int_equal(wait_for(ring, 30ll * SECOND, 8, 4000000000u), 0);
     queue_nops(ring, 2);
-    assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 30ll * SECOND, .completions = 1 }), 0);
+    assert_int_equal(wait_for(ring, 30ll * SECOND, 1, 0), 0);
     assert_true(contract_clock() - start_ns < 4000000000u);
     while (io_uring_cq_ready(ring) < 3) /* both were submitted */
-        assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 0, .completions = 1 }), 0);
+        assert_int_equal(wait_for(ring, 0, 1, 0), 0);
     take(ring, 3);
 }
 
@@ -109,12 +116,12 @@ static void reaps_without_blocking(void **state)
     int fd = eventfd(0, EFD_CLOEXEC);
 
     queue_poll(ring, fd);
-    assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 0, .completions = 1 }), 0);
+    assert_int_equal(wait_for(ring, 0, 1, 0), 0);
     take(ring, 0);
     assert_int_equal(eventfd_write(fd, 1), 0);
     uint64_t give_up_ns = contract_clock() + CONTRACT_PATIENCE_NS;
     do
-        assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 0, .completions = 1 }), 0);
+        assert_int_equal(wait_for(ring, 0, 1, 0), 0);
     while (io_uring_cq_ready(ring) == 0 && contract_clock() < give_up_ns);
     take(ring, 1);
     close(fd);
@@ -129,7 +136,7 @@ static void enough_completions_end_the_minimum_wait(void **state)
 
     queue_poll(ring, fd);
     queue_nops(ring, 1);
-    assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = -1, .completions = 2, .min_wait_ns = 4000000000u }), 0);
+    assert_int_equal(wait_for(ring, -1, 2, 4000000000u), 0);
     assert_true(contract_clock() - start_ns < 4000000000u);
     take(ring, 2);
     close(fd);
@@ -142,7 +149,7 @@ static void the_minimum_wait_is_bounded(void **state)
     uint64_t start_ns = contract_clock();
 
     queue_nops(ring, 1);
-    assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = -1, .completions = 9, .min_wait_ns = 50000 }), 0);
+    assert_int_equal(wait_for(ring, -1, 9, 50000), 0);
     assert_true(contract_clock() - start_ns < CONTRACT_PATIENCE_NS);
     take(ring, 1);
 }
@@ -156,8 +163,8 @@ static void one_is_enough_after_the_minimum_wait(void **state)
         int fd = late_descriptor();
 
         queue_poll(ring, fd);
-        assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = 0, .completions = 1 }), 0);
-        assert_int_equal(rp_ring_wait(ring, &(struct rp_ring_wait){ .wait_ns = forever ? -1 : 30ll * SECOND, .completions = 9, .min_wait_ns = 50000 }), 0);
+        assert_int_equal(wait_for(ring, 0, 1, 0), 0);
+        assert_int_equal(wait_for(ring, forever ? -1 : 30ll * SECOND, 9, 50000), 0);
         uint64_t elapsed_ns = contract_clock() - start_ns;
         assert_true(elapsed_ns >= LATE_NS && elapsed_ns < CONTRACT_PATIENCE_NS);
         take(ring, 1);
@@ -197,11 +204,10 @@ static void a_signal_ends_the_wait(void **state)
     struct itimerval again = { .it_interval.tv_usec = 5000, .it_value.tv_usec = 5000 }, none = { .it_value.tv_sec = 0 };
 
     for (int several = 0; several < 2; several++) {
-        struct rp_ring_wait wait = { .wait_ns = -1, .completions = several ? 9 : 1, .min_wait_ns = several ? 50000 : 0 };
         signals = 0;
         assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
         assert_int_equal(setitimer(ITIMER_REAL, &again, NULL), 0);
-        assert_int_equal(rp_ring_wait(ring, &wait), 0);
+        assert_int_equal(wait_for(ring, -1, several ? 9 : 1, several ? 50000 : 0), 0);
         assert_int_equal(setitimer(ITIMER_REAL, &none, NULL), 0);
         assert_true(signals > 0);
         assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
