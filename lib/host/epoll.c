@@ -52,7 +52,7 @@ static struct pg_epoll *of(struct pg_host *host)
     return RP_CONTAINER(host, struct pg_epoll, host);
 }
 
-/* ---- one attempt. False: not now, an edge will come. True: `*res` is the operation's result. ---- */
+/* ---- one attempt. False: not now (a connection that does not stand yet says so too), an edge will come. True: `*res` is the operation's result. ---- */
 
 static bool try_send(struct record *r, const void *at, size_t bytes, int32_t *res)
 {
@@ -132,8 +132,7 @@ static int submit_send(struct pg_host *host, struct pg_socket *socket, const voi
     int32_t res;
 
     RP_ASSERT(!r->send.completion);
-    /* ENOTCONN: no connection yet. An edge comes when there is one or when there will be none. */
-    if (r->writable && try_send(r, at, bytes, &res) && res != -ENOTCONN)
+    if (r->writable && try_send(r, at, bytes, &res))
         pg_host_finish(host, completion, res);
     else
         r->send = (struct operation){ .completion = completion, .at.from = at, .bytes = bytes };

@@ -1,4 +1,4 @@
-/* The wait of pg_uring (host/uring_wait.c) over rings of several kinds, with the kernel's minimum wait and without it. */
+/* The wait of pg_uring (host/uring_wait.c) over rings of several kinds, with and without the kernel's minimum wait. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
