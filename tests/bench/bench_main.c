@@ -1,7 +1,6 @@
-/* The benchmark's beginning: options, the cases, and their order. All cases of a repetition run one after the other before the
+/* The benchmark's beginning: the cases, and their order. All cases of a repetition run one after the other before the
  * next repetition begins, so that a noisy minute falls on all of them; each run is a process of its own. */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,10 +11,10 @@
 #include <unistd.h>
 #include "bench.h"
 
-enum { HANDLERS = 64, NULL_PORT = 5432 };
+enum { HANDLERS = 64 };
 
 static const struct bench_contender contenders[] = {
-    {"ringpg-shared", ringpg_shared_run}, {"ringpg-lease", ringpg_lease_run}, {"floor", floor_run},
+    {"ringpg-shared", ringpg_shared_run},   {"ringpg-lease", ringpg_lease_run}, {"floor", floor_run},
 #ifdef BENCH_LIBPQ
     {"libpq-pipeline", libpq_pipeline_run}, {"libpq-epoll", libpq_epoll_run},
 #endif
@@ -28,19 +27,11 @@ static const struct {
     unsigned connections, in_flight;
     bool real, quick;
 } shapes[] = {
-    {"ringpg-shared", 8, 8, true, true}, {"floor", 8, 8, true, true}, {"libpq-pipeline", 8, 8, true, true},
-    {"ringpg-lease", 8, 1, true, true},  {"floor", 8, 1, true, true}, {"libpq-epoll", 8, 1, true, true},
+    {"ringpg-shared", 8, 8, true, true},    {"floor", 8, 8, true, true},    {"libpq-pipeline", 8, 8, true, true},
+    {"ringpg-lease", 8, 1, true, true},     {"floor", 8, 1, true, true},    {"libpq-epoll", 8, 1, true, true},
     {"ringpg-shared", 4, 64, false, false}, {"floor", 4, 64, false, false},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, CASES_MAX = 2 * SHAPES };
-
-struct options {
-    struct bench_target target; /* of the real server; socket_dir NULL: none */
-    const char *json, *server, *contender, *one, *serve;
-    unsigned repetitions, queries, connections, in_flight;
-    double seconds;
-    bool quick, no_strace;
-};
 
 void bench_die(const char *format, ...)
 {
@@ -61,19 +52,22 @@ static const struct bench_contender *find_contender(const char *name)
     return NULL;
 }
 
-static size_t make_cases(struct bench_case *cases, const struct options *options)
+static size_t make_cases(struct bench_case *cases, const struct bench_options *options)
 {
     size_t count = 0;
     for (unsigned null = 0; null < 2; null++) {
         const char *server = null ? "null" : "real";
         if (options->server && strcmp(options->server, server)) continue;
-        if (!null && !options->target.socket_dir) continue;
+        if (!null && !options->target.host) continue;
         for (size_t i = 0; i < SHAPES; i++) {
             const struct bench_contender *contender = find_contender(shapes[i].contender);
             bool wanted = !options->contender || !strcmp(options->contender, shapes[i].contender);
             if (!contender || !wanted || (!null && !shapes[i].real) || (options->quick && !shapes[i].quick)) continue;
-            cases[count++] = (struct bench_case){.contender = contender, .server = server, .syscalls = -1,
-                                                 .connections = shapes[i].connections, .in_flight = shapes[i].in_flight};
+            cases[count++] = (struct bench_case){.contender = contender,
+                                                 .server = server,
+                                                 .syscalls = -1,
+                                                 .connections = shapes[i].connections,
+                                                 .in_flight = shapes[i].in_flight};
         }
     }
     return count;
@@ -88,8 +82,10 @@ struct job {
 
 static void run_contender(struct job *job)
 {
-    struct bench_shape shape = {.target = job->target, .connections = job->one->connections,
-                                .in_flight = job->one->in_flight, .handlers = HANDLERS};
+    struct bench_shape shape = {.target = job->target,
+                                .connections = job->one->connections,
+                                .in_flight = job->one->in_flight,
+                                .handlers = HANDLERS};
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)
         bench_die("%s: nothing was measured", job->one->contender->name);
@@ -102,7 +98,7 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
-static bool repeat(struct bench_case *one, const struct bench_target *target, const struct options *options)
+static bool repeat(struct bench_case *one, const struct bench_target *target, const struct bench_options *options)
 {
     struct job job = {.one = one, .target = target};
     struct bench_meter meter;
@@ -126,9 +122,9 @@ static bool have_strace(void)
 }
 
 /* The null server in a child that dies with this process. */
-static pid_t start_null_server(const struct bench_target *target)
+static pid_t start_null_server(struct bench_target *target)
 {
-    int listener = null_server_listen(target->socket_dir, target->port);
+    int listener = null_server_listen(target);
     fflush(NULL);
     pid_t child = fork();
     if (child < 0) bench_die("fork: %s", strerror(errno));
@@ -142,38 +138,46 @@ static void stop_null_server(pid_t child, const struct bench_target *target)
     char path[4096];
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
-    snprintf(path, sizeof path, "%s/.s.PGSQL.%u", target->socket_dir, target->port);
+    if (!bench_is_unix(target)) return;
+    snprintf(path, sizeof path, "%s/.s.PGSQL.%u", target->host, target->port);
     unlink(path);
-    rmdir(target->socket_dir);
+    rmdir(target->host);
 }
 
-static void print_head(const struct options *options, bool strace)
+static void print_head(const struct bench_options *options, bool strace)
 {
     struct utsname system_name = {.release = "?"};
     uname(&system_name);
-    printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: Unix socket; Linux %s\n",
-           system_name.release);
+    printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: %s; Linux %s\n",
+           options->tcp ? "TCP on loopback" : "Unix socket", system_name.release);
     if (options->queries)
         printf("%u repetitions of %u queries each", options->repetitions, options->queries);
     else
-        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->repetitions, options->seconds);
+        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->repetitions,
+               options->seconds);
     printf(", contenders in turn; figures are medians\n");
-    if (!options->target.socket_dir) printf("no real server given: only the null server\n");
+    if (!options->target.host) printf("no real server given: only the null server\n");
 #ifndef BENCH_LIBPQ
     printf("built without libpq: libpq-epoll and libpq-pipeline are skipped\n");
 #endif
-    printf(strace ? "system calls: counted by strace -c -f in runs of their own; strace slows the client, so that a wait may\n"
-                    "collect more completions than it does untraced\n"
-                  : "system calls: not counted (strace is not there, or not wanted): null\n");
+    if (strace)
+        printf("system calls: counted by strace -c -f in runs of their own; it slows the client, so that a wait may "
+               "collect\n"
+               "more completions than untraced\n");
+    else
+        printf("system calls: not counted (strace is not there, or not wanted): null\n");
     fflush(stdout);
 }
 
-static int run_all(const struct options *options)
+static int run_all(const struct bench_options *options)
 {
     static struct bench_case cases[CASES_MAX];
     char null_dir[] = "/tmp/ringpg-bench-XXXXXX";
-    if (!mkdtemp(null_dir)) bench_die("mkdtemp: %s", strerror(errno));
-    struct bench_target null_target = {.socket_dir = null_dir, .port = NULL_PORT, .user = "bench", .database = "bench"};
+    struct bench_target null_target = {.host = null_dir, .port = BENCH_PORT, .user = "bench", .database = "bench"};
+    if (options->tcp)
+        null_target.host = "127.0.0.1", null_target.port = 0;
+    else if (!mkdtemp(null_dir))
+        bench_die("mkdtemp: %s", strerror(errno));
     size_t count = make_cases(cases, options);
     if (!count) bench_die("no case is left to run");
     bool strace = !options->no_strace && have_strace(), failed = false;
@@ -192,7 +196,7 @@ static int run_all(const struct options *options)
     bench_print_table(cases, count);
     bench_print_goals(cases, count);
     if (options->json) {
-        int rc = bench_write_json(cases, count, options->json);
+        int rc = bench_write_json(cases, count, options->tcp ? "tcp" : "unix", options->json);
         if (rc) bench_die("%s: %s", options->json, strerror(-rc));
     }
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
@@ -200,87 +204,29 @@ static int run_all(const struct options *options)
 }
 
 /* A single run in this process, for strace, a profiler or a debugger. */
-static int run_one(const struct options *options)
+static int run_one(const struct bench_options *options)
 {
-    struct bench_case one = {.contender = find_contender(options->one), .server = "given",
-                             .connections = options->connections, .in_flight = options->in_flight};
+    struct bench_case one = {.contender = find_contender(options->one),
+                             .server = "given",
+                             .connections = options->connections,
+                             .in_flight = options->in_flight};
     struct job job = {.one = &one, .target = &options->target, .meter = {.limit = options->queries}};
     if (!one.contender) bench_die("no contender is called %s", options->one);
-    if (!options->target.socket_dir || !options->queries) bench_die("--one needs --socket-dir and --queries");
+    if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
     printf("answered %llu\n", (unsigned long long)job.meter.answered);
     return 0;
 }
 
-static int serve(const struct options *options)
+static int serve(const struct bench_options *options)
 {
-    null_server_run(null_server_listen(options->serve, options->target.port));
-}
-
-static const char usage[] =
-    "ringpg_bench [options]\n"
-    "  --quick            fewer and shorter repetitions, fewer shapes\n"
-    "  --json FILE        write the figures as a list of rows\n"
-    "  --repetitions N    at least 3 unless --queries is given; default 5, quick 3\n"
-    "  --seconds S        of each run; default 1.5, quick 0.5\n"
-    "  --queries N        of each run, instead of a time\n"
-    "  --socket-dir DIR --port P --user U --database D   the real server, with trust authentication\n"
-    "  --server real|null, --contender NAME              only these\n"
-    "  --no-strace        do not count system calls\n"
-    "  --one NAME --connections C --in-flight D          a single run of --queries N, for profilers\n"
-    "  --serve DIR        only the null server, in DIR, until it is ended\n";
-
-static unsigned number(const char *text, unsigned max)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (!*text || *end || !value || value > max) bench_die("'%s' is no number from 1 to %u", text, max);
-    return (unsigned)value;
-}
-
-static struct options parse(int argc, char **argv)
-{
-    enum { QUICK = 1000, JSON, REPETITIONS, SECONDS, QUERIES, DIR, PORT, USER, DATABASE, SERVER, CONTENDER, NO_STRACE, ONE,
-           CONNECTIONS, IN_FLIGHT, SERVE, HELP };
-    static const struct option names[] = {
-        {"quick", 0, 0, QUICK}, {"json", 1, 0, JSON}, {"repetitions", 1, 0, REPETITIONS}, {"seconds", 1, 0, SECONDS},
-        {"queries", 1, 0, QUERIES}, {"socket-dir", 1, 0, DIR}, {"port", 1, 0, PORT}, {"user", 1, 0, USER},
-        {"database", 1, 0, DATABASE}, {"server", 1, 0, SERVER}, {"contender", 1, 0, CONTENDER},
-        {"no-strace", 0, 0, NO_STRACE}, {"one", 1, 0, ONE}, {"connections", 1, 0, CONNECTIONS},
-        {"in-flight", 1, 0, IN_FLIGHT}, {"serve", 1, 0, SERVE}, {"help", 0, 0, HELP}, {0, 0, 0, 0}};
-    struct options o = {.target = {.port = NULL_PORT, .user = "postgres", .database = "postgres"},
-                        .connections = 8, .in_flight = 8};
-    for (int name; (name = getopt_long(argc, argv, "", names, NULL)) != -1;) switch (name) {
-        case QUICK: o.quick = true; break;
-        case JSON: o.json = optarg; break;
-        case REPETITIONS: o.repetitions = number(optarg, BENCH_REPETITIONS_MAX); break;
-        case SECONDS: o.seconds = strtod(optarg, NULL); break;
-        case QUERIES: o.queries = number(optarg, 100000000); break;
-        case DIR: o.target.socket_dir = optarg; break;
-        case PORT: o.target.port = number(optarg, 65535); break;
-        case USER: o.target.user = optarg; break;
-        case DATABASE: o.target.database = optarg; break;
-        case SERVER: o.server = optarg; break;
-        case CONTENDER: o.contender = optarg; break;
-        case NO_STRACE: o.no_strace = true; break;
-        case ONE: o.one = optarg; break;
-        case CONNECTIONS: o.connections = number(optarg, 128); break;
-        case IN_FLIGHT: o.in_flight = number(optarg, 64); break;
-        case SERVE: o.serve = optarg; break;
-        case HELP: printf("%s", usage); exit(0);
-        default: bench_die("unknown or incomplete option\n%s", usage);
-        }
-    if (optind != argc) bench_die("'%s' is no option\n%s", argv[optind], usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
-    if (o.seconds == 0) o.seconds = o.quick ? 0.5 : 1.5;
-    if (!(o.seconds >= 0.01 && o.seconds <= 600)) bench_die("--seconds: 0.01 to 600");
-    if (o.repetitions < 3 && !o.queries) bench_die("--repetitions: at least 3");
-    return o;
+    struct bench_target target = {.host = options->serve, .port = options->target.port};
+    null_server_run(null_server_listen(&target));
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = parse(argc, argv);
+    struct bench_options options = bench_options(argc, argv);
     if (options.serve) return serve(&options);
     return options.one ? run_one(&options) : run_all(&options);
 }

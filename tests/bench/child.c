@@ -1,5 +1,5 @@
-/* Child processes of the benchmark: one run each, bounded in time, and the same run once more under strace for the number of
- * system calls. Ends only what it started. */
+/* Child processes of the benchmark: one run each, bounded in time, and the same run once more under strace for the
+ * number of system calls. Ends only what it started. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -76,10 +76,9 @@ static void exec_traced(void *arg, int out)
     snprintf(queries, sizeof queries, "%u", traced->queries);
     if (dup2(out, STDOUT_FILENO) < 0) bench_die("dup2: %s", strerror(errno));
     close(out);
-    execlp("strace", "strace", "-c", "-f", "-o", traced->report, self, "--one", traced->one->contender->name,
-           "--socket-dir", traced->target->socket_dir, "--port", port, "--user", traced->target->user, "--database",
-           traced->target->database, "--connections", connections, "--in-flight", in_flight, "--queries", queries,
-           (char *)NULL);
+    execlp("strace", "strace", "-c", "-f", "-o", traced->report, self, "--one", traced->one->contender->name, "--host",
+           traced->target->host, "--port", port, "--user", traced->target->user, "--database", traced->target->database,
+           "--connections", connections, "--in-flight", in_flight, "--queries", queries, (char *)NULL);
     _exit(1);
 }
 

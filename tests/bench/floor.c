@@ -1,7 +1,7 @@
-/* The floor: what the kernel's socket path costs a client that does everything a driver must except understand the bytes.
- * One ring; on each connection a receive is always armed, every reply is answered by the next request (refilled per reply, no
- * batches in step), one SEND per connection and turn after the completion queue is drained, and the wait is the one of
- * pg_uring_wait. Replies are counted by their known length and not parsed.
+/* The floor: what the kernel's socket path costs a client that does everything a driver must except understand the
+ * bytes. One ring; on each connection a receive is always armed, every reply is answered by the next request (refilled
+ * per reply, no batches in step), one SEND per connection and turn after the completion queue is drained, and the wait
+ * is the one of pg_uring_wait. Replies are counted by their known length and not parsed.
  *
  * Invariant: due == replies that the server still owes, unsent requests included; at the end no byte is left over. */
 #include <errno.h>
@@ -14,7 +14,8 @@
 
 enum { INPUT_BYTES = 8192, RING_ENTRIES = 512, CONNECTIONS_MAX = 128 };
 enum { WAIT_FROM = 4, WAIT_REPLIES_MAX = 20, MIN_WAIT_US = 50 };
-#define FEAT_MIN_TIMEOUT (1u << 15) /* Linux 6.12: getevents_arg.pad is the minimum wait in µs; liburing 2.3 does not name it */
+#define FEAT_MIN_TIMEOUT                                                                                               \
+    (1u << 15) /* Linux 6.12: getevents_arg.pad is the minimum wait in µs; liburing 2.3 does not name it */
 
 struct connection {
     struct floor_session session;
@@ -29,8 +30,8 @@ struct floor {
     struct io_uring ring;
     struct connection *connections;
     unsigned count;
-    size_t due, sending;     /* sums over the connections */
-    bool filling;            /* replies are answered by new requests */
+    size_t due, sending; /* sums over the connections */
+    bool filling;        /* replies are answered by new requests */
     struct bench_meter *meter;
 };
 
@@ -103,8 +104,8 @@ static unsigned flush(struct floor *floor)
     return sends;
 }
 
-/* How many completions are worth waiting for: the sends, which mostly complete at once, and half of the connections that have
- * an answer to come. Never more than there are operations armed. */
+/* How many completions are worth waiting for: the sends, which mostly complete at once, and half of the connections
+ * that have an answer to come. Never more than there are operations armed. */
 static unsigned wish(const struct floor *floor, unsigned sends)
 {
     unsigned waiting = 0;
@@ -154,7 +155,8 @@ void floor_run(const struct bench_shape *shape, struct bench_meter *meter)
 {
     struct floor floor = {.count = shape->connections, .filling = true, .meter = meter};
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+        .flags =
+            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
         .cq_entries = RING_ENTRIES * 4,
     };
     int rc = io_uring_queue_init_params(RING_ENTRIES, &floor.ring, &params);

@@ -1,13 +1,13 @@
-/* The floor's beginning: a connection by hand, without a client library. Startup under trust authentication, one Parse, and
- * one execution whose answer is checked and measured, so that afterwards counting bytes is checking answers. Blocking, with a
- * time limit on the socket; never part of a measurement. */
+/* The floor's beginning: a connection by hand, without a client library. Startup under trust authentication, one Parse,
+ * and one execution whose answer is checked and measured, so that afterwards counting bytes is checking answers.
+ * Blocking, with a time limit on the socket; never part of a measurement. */
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -24,9 +24,18 @@ static void put(struct bytes *out, const void *at, size_t size)
     memcpy(out->at + out->size, at, size);
     out->size += size;
 }
-static void put_text(struct bytes *out, const char *text) { put(out, text, strlen(text) + 1); }
-static void put_i16(struct bytes *out, unsigned value) { put(out, &(uint16_t){htons((uint16_t)value)}, 2); }
-static void put_i32(struct bytes *out, uint32_t value) { put(out, &(uint32_t){htonl(value)}, 4); }
+static void put_text(struct bytes *out, const char *text)
+{
+    put(out, text, strlen(text) + 1);
+}
+static void put_i16(struct bytes *out, unsigned value)
+{
+    put(out, &(uint16_t){htons((uint16_t)value)}, 2);
+}
+static void put_i32(struct bytes *out, uint32_t value)
+{
+    put(out, &(uint32_t){htonl(value)}, 4);
+}
 
 static void begin(struct bytes *out, char type)
 {
@@ -83,7 +92,8 @@ static void read_exactly(int fd, unsigned char *at, size_t size)
     }
 }
 
-/* Reads messages up to and with ReadyForQuery. Returns their bytes; `row` gets the last DataRow's first value, -1 if none. */
+/* Reads messages up to and with ReadyForQuery. Returns their bytes; `row` gets the last DataRow's first value, -1 if
+ * none. */
 static size_t read_until_ready(int fd, int64_t *row)
 {
     unsigned char header[5], body[4096];
@@ -102,7 +112,8 @@ static size_t read_until_ready(int fd, int64_t *row)
         case 'E':
             bench_die("floor: the server refused the startup or the statement");
         case 'R':
-            if (length != 8 || memcmp(body, "\0\0\0", 4)) bench_die("floor: the server wants a password, the floor has none");
+            if (length != 8 || memcmp(body, "\0\0\0", 4))
+                bench_die("floor: the server wants a password, the floor has none");
             break;
         case 'D':
             if (length == 14 && !memcmp(body, "\0\1\0\0\0\4", 6)) {
@@ -120,15 +131,19 @@ static size_t read_until_ready(int fd, int64_t *row)
 
 static int open_socket(const struct bench_target *target)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_storage address;
     struct timeval limit = {.tv_sec = 10};
-    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.%u", target->socket_dir, target->port);
-    if (length < 0 || (size_t)length >= sizeof address.sun_path) bench_die("floor: the socket's path is too long");
+    size_t size = bench_address(target, &address);
+    if (!size) bench_die("floor: %s is neither a folder nor an address", target->host);
 
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) bench_die("floor: socket: %s", strerror(errno));
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit)) bench_die("floor: setsockopt: %s", strerror(errno));
-    if (connect(fd, (struct sockaddr *)&address, sizeof address)) bench_die("floor: %s: %s", address.sun_path, strerror(errno));
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit))
+        bench_die("floor: setsockopt: %s", strerror(errno));
+    if (!bench_is_unix(target) && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)))
+        bench_die("floor: TCP_NODELAY: %s", strerror(errno));
+    if (connect(fd, (struct sockaddr *)&address, (socklen_t)size))
+        bench_die("floor: %s port %u: %s", target->host, target->port, strerror(errno));
     return fd;
 }
 

@@ -10,7 +10,7 @@ PGconn *libpq_connect(const struct bench_target *target)
     char port[16];
     snprintf(port, sizeof port, "%u", target->port);
     const char *names[] = {"host", "port", "user", "dbname", "connect_timeout", NULL};
-    const char *values[] = {target->socket_dir, port, target->user, target->database, "10", NULL};
+    const char *values[] = {target->host, port, target->user, target->database, "10", NULL};
     PGconn *connection = PQconnectdbParams(names, values, 0);
     if (PQstatus(connection) != CONNECTION_OK) bench_die("libpq: %s", PQerrorMessage(connection));
 

@@ -4,8 +4,8 @@
 #include <libpq-fe.h>
 #include "bench.h"
 
-PGconn *libpq_connect(const struct bench_target *target);              /* non-blocking afterwards */
-int libpq_watch(PGconn *const *connections, unsigned count);           /* an epoll descriptor; event.data.u32 is the index */
-void libpq_send(PGconn *connection);                                   /* one execution, binary result */
-void libpq_check(const PGconn *connection, const PGresult *result);    /* one row with the answer, or the end */
+PGconn *libpq_connect(const struct bench_target *target);    /* non-blocking afterwards */
+int libpq_watch(PGconn *const *connections, unsigned count); /* an epoll descriptor; event.data.u32 is the index */
+void libpq_send(PGconn *connection);                         /* one execution, binary result */
+void libpq_check(const PGconn *connection, const PGresult *result); /* one row with the answer, or the end */
 #endif

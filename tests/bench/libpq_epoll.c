@@ -1,5 +1,5 @@
-/* libpq as it is mostly used from an event loop: non-blocking on epoll, one query at a time on each connection, the next one
- * sent as soon as the result is complete. */
+/* libpq as it is mostly used from an event loop: non-blocking on epoll, one query at a time on each connection, the
+ * next one sent as soon as the result is complete. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* libpq in pipeline mode: the same number of queries in flight on each connection, a Sync after each, every reply answered by
- * the next request. Where libpq has PQsendPipelineSync (17), requests are flushed once per connection and turn; older ones
- * flush in PQpipelineSync, that is, for every query. */
+/* libpq in pipeline mode: the same number of queries in flight on each connection, a Sync after each, every reply
+ * answered by the next request. Where libpq has PQsendPipelineSync (17), requests are flushed once per connection and
+ * turn; older ones flush in PQpipelineSync, that is, for every query. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,15 +1,17 @@
-/* The tests' own server: one epoll loop that frames the client's messages and answers each from a table of canned bytes, one
- * send per read. It understands startup and the messages of prepared selects and runs nothing: what is measured against it is
- * the client. Reads of a connection are bounded by its buffer; whoever sends something else is disconnected. */
+/* The tests' own server: one epoll loop that frames the client's messages and answers each from a table of canned
+ * bytes, one send per read. It understands startup and the messages of prepared selects and runs nothing: what is
+ * measured against it is the client. Reads of a connection are bounded by its buffer; whoever sends something else is
+ * disconnected. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -26,8 +28,8 @@ struct reply {
     const char *bytes;
     size_t size;
 };
+/* clang-format off */
 #define REPLY(text) {(text), sizeof(text) - 1}
-
 #define ANSWER_TEXT "D\0\0\0\014\0\001\0\0\0\002" "42"
 #define ANSWER_BINARY "D\0\0\0\016\0\001\0\0\0\004\0\0\0\052"
 #define COLUMNS(format) "T\0\0\0\041\0\001?column?\0\0\0\0\0\0\0\0\0\0\027\0\004\377\377\377\377\0" format
@@ -43,7 +45,9 @@ static const struct reply welcome = REPLY("R\0\0\0\010\0\0\0\0"
 static const struct reply parsed = REPLY("1\0\0\0\004"), bound = REPLY("2\0\0\0\004"), closed = REPLY("3\0\0\0\004"),
     row_text = REPLY(ANSWER_TEXT COMPLETE), row_binary = REPLY(ANSWER_BINARY COMPLETE), ready = REPLY(READY),
     describe_statement = REPLY("t\0\0\0\006\0\0" COLUMNS("\0")), describe_text = REPLY(COLUMNS("\0")),
-    describe_binary = REPLY(COLUMNS("\001")), simple = REPLY(COLUMNS("\0") ANSWER_TEXT COMPLETE READY), none = REPLY(""), unencrypted = REPLY("N");
+    describe_binary = REPLY(COLUMNS("\001")), simple = REPLY(COLUMNS("\0") ANSWER_TEXT COMPLETE READY),
+    none = REPLY(""), unencrypted = REPLY("N");
+/* clang-format on */
 
 /* The reply to one whole message; NULL: this client is not understood, or has said good-bye. */
 static const struct reply *answer(struct client *client, unsigned char type, const unsigned char *body, size_t size)
@@ -134,14 +138,20 @@ static bool serve(struct client *client)
     }
 }
 
-int null_server_listen(const char *socket_dir, unsigned port)
+int null_server_listen(struct bench_target *target)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/.s.PGSQL.%u", socket_dir, port);
-    if (length < 0 || (size_t)length >= sizeof address.sun_path) bench_die("null server: the socket's path is too long");
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 128))
-        bench_die("null server: %s: %s", address.sun_path, strerror(errno));
+    struct sockaddr_storage address;
+    socklen_t size = (socklen_t)bench_address(target, &address);
+    int fd = size ? socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) || listen(fd, 128))
+        bench_die("null server: %s port %u: %s", target->host, target->port, strerror(errno));
+    if (!bench_is_unix(target)) {
+        struct sockaddr_in bound_to;
+        size = sizeof bound_to;
+        if (getsockname(fd, (struct sockaddr *)&bound_to, &size))
+            bench_die("null server: getsockname: %s", strerror(errno));
+        target->port = ntohs(bound_to.sin_port);
+    }
     return fd;
 }
 
@@ -151,6 +161,8 @@ static void welcome_client(int epoll, int listener)
     if (!client) bench_die("null server: no memory");
     client->fd = accept(listener, NULL, NULL);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (client->fd >= 0)
+        setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* a Unix socket has none */
     if (client->fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event)) {
         if (client->fd >= 0) close(client->fd);
         free(client);
@@ -162,7 +174,8 @@ void null_server_run(int listener)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[64];
-    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event)) bench_die("null server: epoll: %s", strerror(errno));
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event))
+        bench_die("null server: epoll: %s", strerror(errno));
 
     for (;;) { /* until its parent ends it, or dies */
         int count = epoll_wait(epoll, events, 64, -1);

@@ -46,12 +46,13 @@ static const char *ratio(char *out, size_t size, double figure, double other)
 
 void bench_print_table(const struct bench_case *cases, size_t count)
 {
-    printf("\n%-15s %-6s %5s %5s %4s %10s %21s %9s %15s %8s %7s %8s\n", "contender", "server", "conns", "each", "sync", "q/s",
-           "(min-max)", "client us", "(min-max)", "syscalls", "x floor", "x ringpg");
+    printf("\n%-15s %-6s %5s %5s %4s %10s %21s %9s %15s %8s %7s %8s\n", "contender", "server", "conns", "each", "sync",
+           "q/s", "(min-max)", "client us", "(min-max)", "syscalls", "x floor", "x ringpg");
     for (size_t i = 0; i < count; i++) {
         const struct bench_case *c = &cases[i];
         if (!c->figures) {
-            printf("%-15s %-6s %5u %5u %4s failed\n", c->contender->name, c->server, c->connections, c->in_flight, "each");
+            printf("%-15s %-6s %5u %5u %4s failed\n", c->contender->name, c->server, c->connections, c->in_flight,
+                   "each");
             continue;
         }
         struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
@@ -62,11 +63,13 @@ void bench_print_table(const struct bench_case *cases, size_t count)
         snprintf(qps_range, sizeof qps_range, "(%.0f-%.0f)", qps.min, qps.max);
         snprintf(us_range, sizeof us_range, "(%.2f-%.2f)", us.min, us.max);
         if (c->syscalls >= 0) snprintf(calls, sizeof calls, "%.3f", c->syscalls);
-        printf("%-15s %-6s %5u %5u %4s %10.0f %21s %9.2f %15s %8s %7s %8s\n", c->contender->name, c->server, c->connections,
-               c->in_flight, "each", qps.median, qps_range, us.median, us_range, calls,
-               ratio(to_floor, sizeof to_floor, us.median, ground), ratio(to_ringpg, sizeof to_ringpg, us.median, ringpg));
+        printf("%-15s %-6s %5u %5u %4s %10.0f %21s %9.2f %15s %8s %7s %8s\n", c->contender->name, c->server,
+               c->connections, c->in_flight, "each", qps.median, qps_range, us.median, us_range, calls,
+               ratio(to_floor, sizeof to_floor, us.median, ground),
+               ratio(to_ringpg, sizeof to_ringpg, us.median, ringpg));
     }
-    printf("client us: CPU of the client process per query; x floor, x ringpg: that figure against the floor's and ringpg's\n"
+    printf("client us: CPU of the client process per query; x floor, x ringpg: that figure against the floor's and "
+           "ringpg's\n"
            "in the same shape; each: queries in flight per connection; sync each: a Sync after every query.\n");
 }
 
@@ -94,30 +97,32 @@ void bench_print_goals(const struct bench_case *cases, size_t count)
             if (figure <= 0 || other <= 0)
                 printf("  %s  %-62s  not measured\n", server, goal->text);
             else
-                printf("  %s  %-62s  %.2f x (%.2f / %.2f us), bound %.2f: %s\n", server, goal->text, figure / other, figure, other,
-                       goal->bound, figure / other <= goal->bound ? "met" : "NOT MET");
+                printf("  %s  %-62s  %.2f x (%.2f / %.2f us), bound %.2f: %s\n", server, goal->text, figure / other,
+                       figure, other, goal->bound, figure / other <= goal->bound ? "met" : "NOT MET");
         }
     }
 }
 
-static void write_row(FILE *file, const struct bench_case *c)
+static void write_row(FILE *file, const struct bench_case *c, const char *transport)
 {
     struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
     fprintf(file,
-            "  {\"contender\": \"%s\", \"server\": \"%s\", \"workload\": \"select\", \"connections\": %u, \"in_flight\": %u, "
+            "  {\"contender\": \"%s\", \"server\": \"%s\", \"workload\": \"select\", \"connections\": %u, "
+            "\"in_flight\": %u, "
             "\"sync\": \"each\", \"qps\": %.1f, \"client_us_per_query\": %.4f, ",
             c->contender->name, c->server, c->connections, c->in_flight, qps.median, us.median);
     if (c->syscalls >= 0)
         fprintf(file, "\"syscalls_per_query\": %.4f, ", c->syscalls);
     else
         fprintf(file, "\"syscalls_per_query\": null, ");
-    fprintf(file,
-            "\"qps_min\": %.1f, \"qps_max\": %.1f, \"client_us_min\": %.4f, \"client_us_max\": %.4f, \"repetitions\": %u, "
-            "\"statement\": \"" BENCH_SQL "\", \"transport\": \"unix\"}",
-            qps.min, qps.max, us.min, us.max, c->figures);
+    fprintf(
+        file,
+        "\"qps_min\": %.1f, \"qps_max\": %.1f, \"client_us_min\": %.4f, \"client_us_max\": %.4f, \"repetitions\": %u, "
+        "\"statement\": \"" BENCH_SQL "\", \"transport\": \"%s\"}",
+        qps.min, qps.max, us.min, us.max, c->figures, transport);
 }
 
-int bench_write_json(const struct bench_case *cases, size_t count, const char *path)
+int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path)
 {
     FILE *file = fopen(path, "w");
     const char *separator = "";
@@ -126,7 +131,7 @@ int bench_write_json(const struct bench_case *cases, size_t count, const char *p
     for (size_t i = 0; i < count; i++) {
         if (!cases[i].figures) continue;
         fprintf(file, "%s", separator);
-        write_row(file, &cases[i]);
+        write_row(file, &cases[i], transport);
         separator = ",\n";
     }
     fprintf(file, "\n]\n");

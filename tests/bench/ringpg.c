@@ -1,6 +1,6 @@
-/* ringpg's two lanes on a ring of its own, waiting with pg_uring_wait: handlers that each send the next query from the outcome
- * of the last. Shared: connections x in_flight handlers call pg_pool_query. Lease: more handlers than connections take turns:
- * acquire (parked mostly), query, release. Only the public headers. */
+/* ringpg's two lanes on a ring of its own, waiting with pg_uring_wait: handlers that each send the next query from the
+ * outcome of the last. Shared: connections x in_flight handlers call pg_pool_query. Lease: more handlers than
+ * connections take turns: acquire (parked mostly), query, release. Only the public headers. */
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,8 @@ struct bench {
 static enum pg_flow on_row(struct pg_query *query, struct pg_row *row)
 {
     struct handler *handler = query->data;
-    if (pg_row_columns(row) != 1 || pg_row_int4(row, 0) != BENCH_ANSWER) bench_die("ringpg: the answer is not %d", BENCH_ANSWER);
+    if (pg_row_columns(row) != 1 || pg_row_int4(row, 0) != BENCH_ANSWER)
+        bench_die("ringpg: the answer is not %d", BENCH_ANSWER);
     handler->answered = true;
     return PG_CONTINUE;
 }
@@ -98,14 +99,15 @@ static void open_pool(struct bench *bench, const struct bench_shape *shape)
 {
     struct pg_error error;
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+        .flags =
+            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
         .cq_entries = RING_ENTRIES * 4,
     };
     int rc = io_uring_queue_init_params(RING_ENTRIES, &bench->ring, &params);
     if (rc < 0) bench_die("ringpg: io_uring_setup: %s", strerror(-rc));
 
     char conninfo[1024];
-    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", shape->target->socket_dir,
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", shape->target->host,
              shape->target->port, shape->target->user, shape->target->database);
     struct pg_uring_config uring = {.size = sizeof uring, .ring = &bench->ring};
     if (pg_uring_open(&bench->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
@@ -155,8 +157,8 @@ static void run(const struct bench_shape *shape, struct bench_meter *meter, unsi
     for (unsigned i = 0; i < handlers; i++) {
         struct handler *handler = &bench.handlers[i];
         handler->bench = &bench;
-        handler->query = (struct pg_query){.statement = &select_42, .on_row = on_row, .data = handler,
-                                           .on_done = lease ? lease_done : shared_done};
+        handler->query = (struct pg_query){
+            .statement = &select_42, .on_row = on_row, .data = handler, .on_done = lease ? lease_done : shared_done};
         handler->lease = (struct pg_lease){.on_grant = granted, .tag = PG_HERE, .data = handler};
         if (lease)
             pg_pool_acquire(bench.pool, &handler->lease);

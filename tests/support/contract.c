@@ -161,3 +161,67 @@ void contract_peer_write(struct contract *c, struct contract_pair *pair, const v
             contract_turn(c, 0);
     }
 }
+
+void contract_send_all(struct contract *c, struct pg_socket *s, const char *at, size_t n)
+{
+    struct contract_op op = { 0 };
+    while (n > 0) {
+        assert_int_equal(contract_send(c, s, &op, at, n), 0);
+        CONTRACT_UNTIL(c, op.calls);
+        assert_int_equal(op.calls, 1);
+        assert_in_range(op.res, 1, n);
+        at += op.res;
+        n -= (size_t)op.res;
+    }
+}
+
+void contract_recv_all(struct contract *c, struct pg_socket *s, char *at, size_t n)
+{
+    struct contract_op op = { 0 };
+    while (n > 0) {
+        assert_int_equal(contract_recv(c, s, &op, at, n), 0);
+        CONTRACT_UNTIL(c, op.calls);
+        assert_in_range(op.res, 1, n);
+        at += op.res;
+        n -= (size_t)op.res;
+    }
+}
+
+void contract_expect_end(struct contract *c, struct contract_op *op)
+{
+    CONTRACT_UNTIL(c, op->calls);
+    contract_settle(c);
+    assert_int_equal(op->calls, 1);
+}
+
+/* ---- the suite ---- */
+
+static int setup(void **state)
+{
+    *state = contract_open(*state);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    contract_close(*state);
+    return 0;
+}
+
+static int run_over(const struct contract_kind *kind, struct CMUnitTest *clauses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        clauses[i].initial_state = (void *)(uintptr_t)kind;
+        clauses[i].setup_func = setup;
+        clauses[i].teardown_func = teardown;
+    }
+    return _cmocka_run_group_tests(kind->name, clauses, count, NULL, NULL);
+}
+
+int contract_run(struct CMUnitTest *clauses, size_t count)
+{
+    int failed = run_over(&contract_sim, clauses, count);
+    for (const struct contract_kind *kind = contract_real; kind->name; kind++)
+        failed += run_over(kind, clauses, count);
+    return failed;
+}

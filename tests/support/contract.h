@@ -100,4 +100,14 @@ uint64_t contract_now(const struct contract *c); /* the host's  */
 void contract_peer_read(struct contract *c, struct contract_pair *pair, void *at, size_t n);
 void contract_peer_write(struct contract *c, struct contract_pair *pair, const void *at, size_t n);
 
+/* All n bytes, however many operations it takes. */
+void contract_send_all(struct contract *c, struct pg_socket *s, const char *at, size_t n);
+void contract_recv_all(struct contract *c, struct pg_socket *s, char *at, size_t n);
+/* The operation is in flight, ends exactly once, and after that nothing comes. */
+void contract_expect_end(struct contract *c, struct contract_op *op);
+
+/* Runs the clauses over every kind of host, each with a host of its own in *state. The number of failures. */
+int contract_run(struct CMUnitTest *clauses, size_t count);
+#define CONTRACT_CLAUSE(name_) { .name = #name_, .test_func = name_ }
+
 #endif
