@@ -99,8 +99,8 @@ int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait)
 
     if (rc == 0) {
         bool ready = io_uring_cq_ready(ring) > 0;
-        if (ready && to_submit == 0 && !io_uring_cq_has_overflow(ring))
-            return 0;
+        if (ready && to_submit == 0)
+            return 0; /* what has overflowed comes with the next wait, when these have made room */
         rc = ready || wait->wait_ns == 0 ? enter(ring, to_submit, 0, 0, -1) : wait_once(ring, to_submit, wait);
     }
     switch (rc) {
