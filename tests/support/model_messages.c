@@ -251,12 +251,6 @@ static void on_describe(struct model_conn *conn, struct model_reader *r)
         model_query_error(conn, what == 'S' ? "26000" : "34000", "what is to be described does not exist");
         return;
     }
-    if (s) {
-        size_t begun = model_put_begin(&conn->output, 't');
-        model_put_u16(&conn->output, s->count);
-        for (unsigned i = 0; i < s->count; i++) model_put_u32(&conn->output, s->types[i]);
-        model_put_end(&conn->output, begun);
-    }
     model_describe(conn, s ? s->sql : p->sql, p, s);
 }
 
@@ -273,7 +267,7 @@ static void on_execute(struct model_conn *conn, struct model_reader *r)
     conn->server->stats.executes++;
     struct model_portal *p = *portal_link(conn, name);
     if (!p) model_query_error(conn, "34000", "portal does not exist");
-    else if (p->done) model_query_error(conn, "55000", "portal cannot be run");
+    else if (p->done && !p->again) model_query_error(conn, "55000", "portal cannot be run");
     else if (!model_in_failed_block(conn, p->sql)) model_execute_portal(conn, p);
 }
 

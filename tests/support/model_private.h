@@ -42,7 +42,7 @@ struct model_portal {
     unsigned count, formats;
     struct model_param *params;
     bool *result_text;
-    bool done;
+    bool done, again; /* again: of a SELECT, which may be executed once more and has no rows left */
 };
 
 enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };

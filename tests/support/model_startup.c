@@ -116,7 +116,7 @@ static bool refused_early(struct model_conn *conn)
 static void negotiate(struct model_conn *conn, size_t options)
 {
     size_t begun = model_put_begin(&conn->output, 'v');
-    model_put_u32(&conn->output, 0); /* the newest minor version */
+    model_put_u32(&conn->output, 3 << 16); /* the newest version that it speaks */
     model_put_u32(&conn->output, (uint32_t)options);
     const char *at = (const char *)conn->startup.at, *end = at + conn->startup.size;
     while (at < end) {
