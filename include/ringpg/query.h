@@ -60,7 +60,7 @@ struct pg_query {
     uint64_t rows;                                   /* returned or affected, from the command tag            */
     char tag[16];                                    /* "UPDATE"; the command tag without its numbers         */
     /* the library's */
-    uint64_t private_[18];
+    uint64_t private_[20];
 };
 enum {
     PG_QUERY_TEXT = 1,   /* results in text format                                               */

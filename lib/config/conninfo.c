@@ -1,10 +1,11 @@
-/* config/conninfo.c - a connection string as values: split, checked, then copied. Owns the one block that the strings live in.
+/* config/conninfo.c - a connection string as values: split, checked, then copied. Owns the strings' one block.
  *
- * Invariants: nothing is allocated before every check has passed; the block is sized before it is filled and filled exactly;
- * every string of the struct is in it. Must never know descriptors, threads or the reactor's state. */
+ * Invariants: nothing is allocated before every check has passed; the block is sized before it is filled and filled
+ * exactly; every string of the struct is in it. Must never know descriptors, threads or the reactor's state. */
 #include "config/conninfo.h"
 #include "config/piece.h"
-#include "reactor/reactor.h"
+#include "wire/check.h"
+#include "wire/error.h"
 #include <errno.h>
 #include <pwd.h>
 #include <string.h>
@@ -64,7 +65,8 @@ static int check_socket_path(const struct rp_pieces *pieces, uint16_t port, stru
 static int check_contradictions(const struct rp_pieces *pieces, const struct rp_conninfo *c, struct pg_error *error)
 {
     if (c->pool_min_conns > c->pool_max_conns)
-        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns, %u", c->pool_min_conns, c->pool_max_conns);
+        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns, %u", c->pool_min_conns,
+                            c->pool_max_conns);
     return check_socket_path(pieces, c->port, error);
 }
 

@@ -1,8 +1,9 @@
-/* config/conninfo.h - a connection string, keyword/value or URI, as values. libpq's keywords unchanged, pool_* beside them.
+/* config/conninfo.h - a connection string, keyword/value or URI, as values: libpq's keywords, pool_* beside them.
  *
- * Source: PostgreSQL, "Connection Strings" and "Parameter Key Words". One table lists every keyword; unknown ones are refused by
- * name, and those of libpq's that ask for something that is not built are refused with what they ask for. Knows nothing of
- * sockets; the password is in no error text. Not read: PG* environment variables, ~/.pgpass, service files. */
+ * Source: PostgreSQL, "Connection Strings" and "Parameter Key Words". One table lists every keyword; unknown ones are
+ * refused by name, and those of libpq's that ask for something that is not built are refused with what they ask for.
+ * Knows nothing of sockets; the password is in no error text. Not read: PG* environment variables, ~/.pgpass, service
+ * files. */
 #ifndef RP_CONFIG_CONNINFO_H
 #define RP_CONFIG_CONNINFO_H
 #include <stdbool.h>
@@ -12,8 +13,8 @@
 
 /* Values point into `storage`; absent strings are NULL. Times in ns, 0: none. */
 struct rp_conninfo {
-    const char *host;     /* a name, an address, or a directory that starts with '/' (or '@': abstract); default: hostaddr, or else
-                           * /var/run/postgresql. libpq's socket in it is ".s.PGSQL.<port>" */
+    const char *host; /* a name, an address, or a directory that starts with '/' (or '@': abstract); default: hostaddr,
+                       * or else /var/run/postgresql. libpq's socket in it is ".s.PGSQL.<port>" */
     const char *hostaddr; /* numeric; wins over resolving host */
     uint16_t port;        /* 5432 */
     const char *dbname;   /* default: user */
@@ -26,16 +27,16 @@ struct rp_conninfo {
     uint32_t pool_max_conns, pool_min_conns, pool_max_waiters, pool_connecting_limit, pool_max_pipeline;
     uint64_t pool_acquire_timeout_ns; /* Go's durations, as pgxpool: "10s" "500ms" "1m30s"; a bare number: seconds */
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */
-    uint64_t pool_max_row_bytes;      /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
+    uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */
     char *storage;                    /* one block for all strings: wiped and freed by rp_conninfo_wipe */
     size_t storage_size;
 };
 
-/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value and the contradictions
- * (pool_min_conns above pool_max_conns, several hosts, a NUL or an overlong socket path). `text` NULL: "". `allocate` as in pg_reactor_config
- * but not NULL; called once, after all checks: a failure leaves nothing to free and `out` zeroed, which rp_conninfo_wipe takes, too.
- * Can block: getpwuid_r, if there is no user. */
+/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value and
+ * the contradictions (pool_min_conns above pool_max_conns, several hosts, a NUL or an overlong socket path). `text`
+ * NULL: "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a failure leaves nothing to
+ * free and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there is no user. */
 int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocate)(void *arg, size_t bytes), void *arg,
                       struct pg_error *error);
 void rp_conninfo_wipe(struct rp_conninfo *c, void (*deallocate)(void *arg, void *at, size_t bytes), void *arg);

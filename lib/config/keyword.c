@@ -1,10 +1,11 @@
 /* config/keyword.c - the one table of keywords: what each is called, what its value may be, where it goes.
  *
- * All of libpq's are here. What is not built is here, too, so that it is refused by name: a value that asks for nothing passes
- * (sslmode=prefer: plaintext, as with a libpq without TLS), one that asks for something does not (sslmode=require). Owns
- * nothing. Invariant: an error text shows a value only if the table has it. */
+ * All of libpq's are here. What is not built is here, too, so that it is refused by name: a value that asks for nothing
+ * passes (sslmode=prefer: plaintext, as with a libpq without TLS), one that asks for something does not
+ * (sslmode=require). Owns nothing. Invariant: an error text shows a value only if the table has it. */
 #include "config/piece.h"
-#include "reactor/reactor.h"
+#include "wire/check.h"
+#include "wire/error.h"
 #include <arpa/inet.h>
 #include <limits.h>
 #include <stdio.h>
@@ -42,6 +43,8 @@ struct keyword {
 #define TLS "TLS is not there yet"
 #define GSS "GSSAPI is not there yet"
 #define LATER "not there yet"
+#define NOT_A_DURATION "not a duration such as 10s, 500ms or 1m30s"
+#define NOT_A_SIZE "not a size such as 4096, 64kB or 16MB"
 #define NEEDS(name_, what) { name_, CHOICE, .why = (what) }                   /* only empty           */
 #define NEEDS_OFF(name_, what) { name_, CHOICE, .accepted = { "0" }, .why = (what) } /* only empty or 0 */
 
@@ -75,26 +78,40 @@ static const struct keyword table[] = {
 
     NEEDS("passfile", "password files are not there yet"),
     NEEDS("service", "service files are not there yet"),
-    { "sslmode", CHOICE, .accepted = { "disable", "allow", "prefer" }, .refused = { "require", "verify-ca", "verify-full" }, .why = TLS },
+    { "sslmode", CHOICE, .accepted = { "disable", "allow", "prefer" },
+      .refused = { "require", "verify-ca", "verify-full" }, .why = TLS },
     { "sslnegotiation", CHOICE, .accepted = { "postgres" }, .refused = { "direct" }, .why = TLS },
     { "sslsni", CHOICE, .accepted = { "0", "1" }, .why = TLS }, /* without a handshake neither asks for anything */
     { "sslcompression", CHOICE, .accepted = { "0" }, .why = TLS },
-    NEEDS("sslcert", TLS), NEEDS("sslkey", TLS), NEEDS("sslrootcert", TLS), NEEDS("sslcrl", TLS), NEEDS("sslcrldir", TLS),
+    NEEDS("sslcert", TLS),
+    NEEDS("sslkey", TLS),
+    NEEDS("sslrootcert", TLS),
+    NEEDS("sslcrl", TLS),
+    NEEDS("sslcrldir", TLS),
     { "sslpassword", CHOICE, .secret = true, .why = TLS },
-    NEEDS("ssl_min_protocol_version", TLS), NEEDS("ssl_max_protocol_version", TLS),
+    NEEDS("ssl_min_protocol_version", TLS),
+    NEEDS("ssl_max_protocol_version", TLS),
     { "gssencmode", CHOICE, .accepted = { "disable", "prefer" }, .refused = { "require" }, .why = GSS },
-    NEEDS("krbsrvname", GSS), NEEDS("gsslib", GSS), NEEDS_OFF("gssdelegation", GSS),
+    NEEDS("krbsrvname", GSS),
+    NEEDS("gsslib", GSS),
+    NEEDS_OFF("gssdelegation", GSS),
     { "channel_binding", CHOICE, .accepted = { "disable", "prefer" }, .refused = { "require" }, .why = TLS },
-    NEEDS("require_auth", LATER), NEEDS("requirepeer", LATER),
-    { "min_protocol_version", CHOICE, .accepted = { "3.0" }, .refused = { "3.2", "latest" }, .why = "protocol 3.2 is not there yet" },
-    { "max_protocol_version", CHOICE, .accepted = { "3.0", "3.2", "latest" } }, /* at the most: 3.0 is within all of them */
+    NEEDS("require_auth", LATER),
+    NEEDS("requirepeer", LATER),
+    { "min_protocol_version", CHOICE, .accepted = { "3.0" }, .refused = { "3.2", "latest" },
+      .why = "protocol 3.2 is not there yet" },
+    { "max_protocol_version", CHOICE, .accepted = { "3.0", "3.2", "latest" } }, /* 3.0 is within all of them */
     { "target_session_attrs", CHOICE, .accepted = { "any" }, .why = LATER,
       .refused = { "read-write", "read-only", "primary", "standby", "prefer-standby" } },
     { "load_balance_hosts", CHOICE, .accepted = { "disable" }, .refused = { "random" }, .why = LATER },
-    { "replication", CHOICE, .accepted = { "false", "off", "no", "0" }, .refused = { "true", "on", "yes", "1", "database" }, .why = LATER },
-    NEEDS_OFF("pool_min_idle_conns", LATER), NEEDS_OFF("pool_max_conn_lifetime", LATER),
-    NEEDS_OFF("pool_max_conn_lifetime_jitter", LATER), NEEDS_OFF("pool_max_conn_idle_time", LATER),
-    NEEDS_OFF("pool_health_check_period", LATER), NEEDS_OFF("pool_leak_detection_threshold", LATER),
+    { "replication", CHOICE, .accepted = { "false", "off", "no", "0" },
+      .refused = { "true", "on", "yes", "1", "database" }, .why = LATER },
+    NEEDS_OFF("pool_min_idle_conns", LATER),
+    NEEDS_OFF("pool_max_conn_lifetime", LATER),
+    NEEDS_OFF("pool_max_conn_lifetime_jitter", LATER),
+    NEEDS_OFF("pool_max_conn_idle_time", LATER),
+    NEEDS_OFF("pool_health_check_period", LATER),
+    NEEDS_OFF("pool_leak_detection_threshold", LATER),
     NEEDS_OFF("statement_cache_capacity", LATER),
 };
 _Static_assert(RP_COUNT(table) <= RP_KEYWORDS_MAX, "struct rp_pieces has a place for every keyword");
@@ -189,7 +206,7 @@ static int check_amount(const struct keyword *k, const char *value, void *field,
     bool duration = k->kind == DURATION;
     enum rp_number rc = duration ? rp_number_duration(value, &n) : rp_number_bytes(value, &n);
     if (rc == RP_NUMBER_GARBAGE)
-        return refuse(k, duration ? "not a duration such as 10s, 500ms or 1m30s" : "not a size such as 4096, 64kB or 16MB", error);
+        return refuse(k, duration ? NOT_A_DURATION : NOT_A_SIZE, error);
     if (rc == RP_NUMBER_RANGE || n < k->min || n > k->max) return refuse_range(k, error);
     *(uint64_t *)field = n;
     return 0;
@@ -202,13 +219,16 @@ static int check(const struct keyword *k, struct rp_piece piece, struct rp_conni
     if (k->kind == TEXT) return 0;
     if (k->kind == HOST) return check_host(k, piece, error);
     if (!rp_piece_copy(piece, small, sizeof small)) strcpy(small, "?"); /* nothing that is right is that long */
+    int rc;
     switch (k->kind) {
-    case ADDRESS: return check_address(k, small, error);
-    case CHOICE: return check_choice(k, small, error);
+    case ADDRESS: rc = check_address(k, small, error); break;
+    case CHOICE: rc = check_choice(k, small, error); break;
     case DURATION:
-    case BYTES: return check_amount(k, small, field, error);
-    default: return check_integer(k, small, field, error);
+    case BYTES: rc = check_amount(k, small, field, error); break;
+    default: rc = check_integer(k, small, field, error); break;
     }
+    explicit_bzero(small, sizeof small); /* sslpassword was here, or what a slip of the pen made of a password */
+    return rc;
 }
 
 int rp_keyword_apply(const struct rp_pieces *pieces, struct rp_conninfo *out, struct pg_error *error)

@@ -44,7 +44,8 @@ static const struct unit *find_unit(const struct unit *units, size_t count, cons
     return NULL;
 }
 
-/* One term, "1.5h": a whole part, a fraction (digits beyond the ninth change less than a ns of any unit but hours) and a unit. */
+/* One term, "1.5h": a whole part, a fraction (digits beyond the ninth change less than a ns of any unit but hours) and
+ * a unit. */
 static const char *term(const char *p, bool alone, unsigned __int128 *sum, enum rp_number *rc)
 {
     static const struct unit units[] = {
@@ -95,7 +96,9 @@ enum rp_number rp_number_duration(const char *text, uint64_t *ns)
 
 enum rp_number rp_number_bytes(const char *text, uint64_t *bytes)
 {
-    static const struct unit units[] = { { "", 1 }, { "B", 1 }, { "kB", 1 << 10 }, { "MB", 1 << 20 }, { "GB", 1 << 30 } };
+    static const struct unit units[] = {
+        { "", 1 }, { "B", 1 }, { "kB", 1 << 10 }, { "MB", 1 << 20 }, { "GB", 1 << 30 }
+    };
     const char *p = text;
     uint64_t n;
     bool fits = true, minus = *p == '-';

@@ -1,5 +1,6 @@
-/* config/piece.h - what a connection string falls apart into: for each keyword the place in the caller's text where its value
- * stands, still escaped. Nothing is copied before everything was checked, so that a refused string leaves no password behind. */
+/* config/piece.h - what a connection string falls apart into: for each keyword the place in the caller's text where its
+ * value stands, still escaped. Nothing is copied before everything was checked, so that a refused string leaves no
+ * password behind. */
 #ifndef RP_CONFIG_PIECE_H
 #define RP_CONFIG_PIECE_H
 #include <stdbool.h>
@@ -38,10 +39,11 @@ int rp_split_keywords(struct rp_pieces *out, const char *text, struct pg_error *
 bool rp_split_is_uri(const char *text);
 int rp_split_uri(struct rp_pieces *out, const char *text, struct pg_error *error);
 
-/* Numbers as text. A value beyond 64 bits has its own answer, so that "too large" is not called "not a number". */
+/* Numbers as text. A value beyond 64 bits has its own answer, so that "too large" is not called "not a number"; it is
+ * also that of a negative duration or size. */
 enum rp_number { RP_NUMBER, RP_NUMBER_GARBAGE, RP_NUMBER_RANGE };
-enum rp_number rp_number_integer(const char *text, int64_t *out); /* white space around it and a sign are fine: libpq's rule */
-enum rp_number rp_number_duration(const char *text, uint64_t *ns); /* "1h2m3.5s" "500ms" "10": s; Go's rule, negative: RANGE */
-enum rp_number rp_number_bytes(const char *text, uint64_t *bytes); /* "4096" "64kB" "16MB" "1GB": PostgreSQL's units */
+enum rp_number rp_number_integer(const char *text, int64_t *out);  /* libpq's rule: a sign, white space around it    */
+enum rp_number rp_number_duration(const char *text, uint64_t *ns); /* Go's: "1h2m3.5s" "500ms"; and "10": seconds    */
+enum rp_number rp_number_bytes(const char *text, uint64_t *bytes); /* PostgreSQL's: "4096" "64kB" "16MB" "1GB"          */
 
 #endif

@@ -1,17 +1,20 @@
-/* config/split.c - a connection string into pieces: "keyword = value ..." and the URI, by libpq's rules (PostgreSQL, "Connection
- * Strings"). Owns nothing, copies nothing, knows no value's meaning.
+/* config/split.c - a connection string into pieces: "keyword = value ..." and the URI, by libpq's rules (PostgreSQL,
+ * "Connection Strings"). Owns nothing, copies nothing, knows no value's meaning.
  *
- * Invariants: the later of two values wins; every percent escape in a piece is valid. An error text quotes a keyword that the
- * table has, never what stands around it: that may be a password with a space, a quote or an "@" too many. */
+ * Invariants: the later of two values wins; every percent escape in a piece is valid. An error text quotes a keyword
+ * that the table has, never what stands around it: that may be a password with a space, a quote or an "@" too many. */
 #include "config/piece.h"
-#include "reactor/reactor.h"
+#include "wire/check.h"
+#include "wire/error.h"
 #include <string.h>
 
 /* ---- pieces ---- */
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 bool rp_piece_next(struct rp_piece *rest, char *c)
@@ -159,7 +162,8 @@ bool rp_split_is_uri(const char *text)
 static int part(struct rp_pieces *out, int keyword, const char *at, const char *end, struct pg_error *error)
 {
     if (at == end) return 0;
-    return set(out, keyword, (struct rp_piece){ .at = at, .size = (size_t)(end - at), .escape = RP_ESCAPE_PERCENT }, error);
+    return set(out, keyword, (struct rp_piece){ .at = at, .size = (size_t)(end - at), .escape = RP_ESCAPE_PERCENT },
+               error);
 }
 
 static int credentials(struct rp_pieces *out, const char *at, const char *end, struct pg_error *error)

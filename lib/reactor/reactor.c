@@ -192,6 +192,11 @@ void rp_leave(struct pg_reactor *r, struct rp_member *m)
     if (r->closing) rp_ask_for_turn(r);
 }
 
+bool rp_turn_wanted(const struct pg_reactor *r)
+{
+    return r->asked;
+}
+
 bool rp_closing(const struct pg_reactor *r)
 {
     return r->closing;

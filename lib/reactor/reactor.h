@@ -13,6 +13,7 @@
 #include "ringpg/host.h"
 #include "ringpg/reactor.h"
 #include "wire/check.h"
+#include "wire/error.h"
 
 /* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time: while it
  * is queued in either, queueing it again does nothing. */
@@ -78,6 +79,7 @@ int rp_host_entropy(struct pg_reactor *r, void *at, size_t bytes);
 uint64_t rp_now(struct pg_reactor *r); /* pg_reactor_now */
 uint32_t rp_random(struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
 void rp_due(struct pg_reactor *r, int change); /* connections that wait for an answer: feeds pg_reactor_wait_hint */
+bool rp_turn_wanted(const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
 void rp_check_owner(const struct pg_reactor *r); /* asserts: not in a forked child (MADV_WIPEONFORK page) */
 void rp_join(struct pg_reactor *r, struct rp_member *m); /* and the reactor's own close is passed on to it */
 void rp_leave(struct pg_reactor *r, struct rp_member *m);
@@ -87,7 +89,7 @@ struct rp_fibers **rp_fibers_slot(struct pg_reactor *r); /* fiber/ keeps its own
 void rp_fibers_on_free(struct pg_reactor *r, void (*free_fibers)(struct pg_reactor *)); /* ... and is told of the end */
 const struct pg_reactor_config *rp_config(const struct pg_reactor *r); /* with defaults filled in */
 
-/* A failure in the library's words: code, sqlstate "", sent NO, and 'M' = the formatted text. `error` may be NULL. Returns code. */
-int rp_error_set(struct pg_error *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+
 
 #endif

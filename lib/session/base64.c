@@ -1,5 +1,5 @@
-/* session/base64.c - base64 over the caller's memory. Owns nothing; must never allocate, which is why it is not OpenSSL's
- * (that one allocates, skips white space and accepts more than one spelling of the same bytes).
+/* session/base64.c - base64 over the caller's memory. Owns nothing; must never allocate, which is why it is not
+ * OpenSSL's (that one allocates, skips white space and accepts more than one spelling of the same bytes).
  *
  * Invariant: decode accepts exactly what encode can produce, so that one value has one spelling. */
 #include "session/base64.h"

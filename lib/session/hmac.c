@@ -1,4 +1,4 @@
-/* session/hmac.c - HMAC-SHA-256 without allocation. Owns nothing; every copy of key material is wiped before it returns. */
+/* session/hmac.c - HMAC-SHA-256 without allocation. Owns nothing; copies of key material are wiped at the end. */
 #include "session/hmac.h"
 #include <string.h>
 

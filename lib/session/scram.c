@@ -1,10 +1,11 @@
 /* session/scram.c - the client's half of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding.
  *
- * Owns the exchange's own strings, in the caller's struct. Must never know descriptors, time, randomness or memory functions. What
- * the server says is untrusted: bounded before it is copied, checked before it is used, and never repeated in an error text.
+ * Owns the exchange's own strings, in the caller's struct. Must never know descriptors, time, randomness or memory
+ * functions. What the server says is untrusted: bounded before it is copied, checked before it is used, and never
+ * repeated in an error text.
  *
- * Invariants: `server_nonce` begins with `nonce` and is longer; `server_first` is exactly what the server sent, since both
- * signatures are over it; `have_key` means that `server_signature` is what the server must prove. */
+ * Invariants: `server_nonce` begins with `nonce` and is longer; `server_first` is exactly what the server sent, since
+ * both signatures are over it; `have_key` means that `server_signature` is what the server must prove. */
 #include "session/scram.h"
 #include "ringpg/error.h"
 #include "session/base64.h"
@@ -17,7 +18,8 @@
 
 _Static_assert(RP_BASE64_SIZE(18) == RP_SCRAM_NONCE, "18 bytes of entropy are the nonce");
 _Static_assert(sizeof GS2_HEADER "n=,r=" + RP_SCRAM_NONCE <= RP_SCRAM_MESSAGE, "client-first fits");
-_Static_assert(sizeof "c=" GS2_HEADER_64 ",r=,p=" + RP_SCRAM_SERVER_NONCE + RP_BASE64_SIZE(RP_SCRAM_KEY) <= RP_SCRAM_MESSAGE,
+_Static_assert(sizeof "c=" GS2_HEADER_64 ",r=,p=" + RP_SCRAM_SERVER_NONCE + RP_BASE64_SIZE(RP_SCRAM_KEY) <=
+                   RP_SCRAM_MESSAGE,
                "client-final fits");
 
 static int refuse(const char **why, const char *text)
@@ -46,7 +48,7 @@ size_t rp_scram_first(struct rp_scram *s, const uint8_t entropy[18], char *out)
 
 struct attribute { char name; const char *at; size_t size; };
 
-/* Takes one attribute and the comma behind it; false: what is there is not one. Values have no NUL and are not empty. */
+/* Takes one attribute and the comma behind it; false: what is there is not one. Values are not empty, without NUL. */
 static bool take(const char **at, const char *end, struct attribute *a)
 {
     const char *p = *at;
@@ -132,8 +134,8 @@ static void hmac(const uint8_t key[RP_SCRAM_KEY], const char *at, size_t size, u
     rp_hmac_final(&h, out);
 }
 
-void rp_scram_proof(const uint8_t salted[RP_SCRAM_KEY], const char *auth_message, size_t size, uint8_t proof[RP_SCRAM_KEY],
-                    uint8_t server_signature[RP_SCRAM_KEY])
+void rp_scram_proof(const uint8_t salted[RP_SCRAM_KEY], const char *auth_message, size_t size,
+                    uint8_t proof[RP_SCRAM_KEY], uint8_t server_signature[RP_SCRAM_KEY])
 {
     uint8_t client_key[RP_SCRAM_KEY], key[RP_SCRAM_KEY];
     SHA256_CTX c;
@@ -189,7 +191,8 @@ int rp_scram_server_final(struct rp_scram *s, const char *at, size_t size, const
     if (!take(&p, end, &a)) return refuse(why, "SCRAM: the server's last message is malformed");
     if (a.name == 'e') return refuse(why, "SCRAM: the server reported an error");
     if (a.name != 'v') return refuse(why, "SCRAM: the server's signature is missing");
-    if (!rp_base64_decode(a.at, a.size, signature, sizeof signature, &signature_size) || signature_size != sizeof signature)
+    if (!rp_base64_decode(a.at, a.size, signature, sizeof signature, &signature_size) ||
+        signature_size != sizeof signature)
         return refuse(why, "SCRAM: the server's signature is malformed");
     if (!take_extensions(p, end)) return refuse(why, "SCRAM: the server's last message ends in garbage");
     if (CRYPTO_memcmp(signature, s->server_signature, sizeof signature) != 0)

@@ -1,5 +1,6 @@
-/* unit/test_scram.c - SCRAM-SHA-256, PBKDF2, MD5 and base64 against published vectors, against OpenSSL's one-call functions, and
- * against servers that lie. The server of these tests is written here, from RFC 5802, over HMAC() and PKCS5_PBKDF2_HMAC(). */
+/* unit/test_scram.c - SCRAM-SHA-256, PBKDF2, MD5 and base64 against published vectors, against OpenSSL's one-call
+ * functions, and against servers that lie. The server of these tests is written here, from RFC 5802, over HMAC() and
+ * PKCS5_PBKDF2_HMAC(). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,11 +40,17 @@ static void derive(const char *password, size_t size, const void *salt, size_t s
 
 /* ---- PBKDF2 ---- */
 
-/* The inputs of RFC 6070 with SHA-256 in SHA-1's place, first 32 bytes of output; the two with 1 and 80000 from RFC 7914, 11. */
+/* The inputs of RFC 6070 with SHA-256 in SHA-1's place, first 32 bytes of output; the two with 1 and 80000 from RFC
+ * 7914, 11. */
 static void pbkdf2_vectors(void **state)
 {
     (void)state;
-    static const struct { const char *password, *salt; size_t password_size, salt_size; uint32_t iterations; const char *key; } table[] = {
+    static const struct {
+        const char *password, *salt;
+        size_t password_size, salt_size;
+        uint32_t iterations;
+        const char *key;
+    } table[] = {
         { "password", "salt", 8, 4, 1, "120fb6cffcf8b32c43e7225256c4f837a86548c92ccc35480805987cb70be17b" },
         { "password", "salt", 8, 4, 2, "ae4d0c95af6b46d32d0adff928f06dd02a303f8ef3c251dfd6e2d85a95474c43" },
         { "password", "salt", 8, 4, 4096, "c5e478d59288c841aa530db6845c4c8d962893a001ce4e11a4963873aa98134a" },
@@ -55,7 +62,8 @@ static void pbkdf2_vectors(void **state)
     for (size_t i = 0; i < RP_COUNT(table); i++) {
         uint8_t key[RP_SCRAM_KEY], expected[RP_SCRAM_KEY];
         bytes_of_hex(table[i].key, expected);
-        derive(table[i].password, table[i].password_size, table[i].salt, table[i].salt_size, table[i].iterations, 1000, key);
+        derive(table[i].password, table[i].password_size, table[i].salt, table[i].salt_size, table[i].iterations, 1000,
+               key);
         assert_memory_equal(key, expected, sizeof key);
     }
 }
@@ -65,14 +73,18 @@ static void pbkdf2_like_openssl(void **state)
     (void)state;
     char password[300];
     uint8_t salt[RP_SCRAM_SALT_MAX];
-    for (size_t i = 0; i < sizeof password; i++) password[i] = (char)(i * 37 + 200); /* bytes above 127 and NUL among them */
+    for (size_t i = 0; i < sizeof password; i++)
+        password[i] = (char)(i * 37 + 200); /* bytes above 127 and NUL among them */
     for (size_t i = 0; i < sizeof salt; i++) salt[i] = (uint8_t)(i * 101);
-    static const size_t sizes[] = { 0, 1, 31, 32, 55, 56, 63, 64, 65, 127, 128, 129, 300 }; /* 64: the last that is not hashed */
+    static const size_t sizes[] = {
+        0, 1, 31, 32, 55, 56, 63, 64, 65, 127, 128, 129, 300
+    }; /* 64: the last that is not hashed */
     for (size_t i = 0; i < RP_COUNT(sizes); i++) {
         for (size_t salt_size = 0; salt_size <= sizeof salt; salt_size += 8) {
             uint8_t key[RP_SCRAM_KEY], expected[RP_SCRAM_KEY];
             derive(password, sizes[i], salt, salt_size, 7, 2, key);
-            assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)sizes[i], salt, (int)salt_size, 7, EVP_sha256(), 32, expected), 1);
+            assert_int_equal(
+                PKCS5_PBKDF2_HMAC(password, (int)sizes[i], salt, (int)salt_size, 7, EVP_sha256(), 32, expected), 1);
             assert_memory_equal(key, expected, sizeof key);
         }
     }
@@ -83,7 +95,8 @@ static void pbkdf2_any_slicing(void **state)
     (void)state;
     for (uint32_t iterations = 1; iterations <= 40; iterations++) {
         uint8_t key[RP_SCRAM_KEY], expected[RP_SCRAM_KEY];
-        assert_int_equal(PKCS5_PBKDF2_HMAC("pencil", 6, (const uint8_t *)"salt", 4, (int)iterations, EVP_sha256(), 32, expected), 1);
+        assert_int_equal(
+            PKCS5_PBKDF2_HMAC("pencil", 6, (const uint8_t *)"salt", 4, (int)iterations, EVP_sha256(), 32, expected), 1);
         for (uint32_t slice = 1; slice <= iterations + 1; slice++) {
             derive("pencil", 6, "salt", 4, iterations, slice, key);
             assert_memory_equal(key, expected, sizeof key);
@@ -103,8 +116,14 @@ static void pbkdf2_any_slicing(void **state)
 static void base64_rfc4648(void **state)
 {
     (void)state;
-    static const char *const table[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
-                                            { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" }, { "\xff\xef\xbe", "/+++" } };
+    static const char *const table[][2] = { { "", "" },
+                                            { "f", "Zg==" },
+                                            { "fo", "Zm8=" },
+                                            { "foo", "Zm9v" },
+                                            { "foob", "Zm9vYg==" },
+                                            { "fooba", "Zm9vYmE=" },
+                                            { "foobar", "Zm9vYmFy" },
+                                            { "\xff\xef\xbe", "/+++" } };
     for (size_t i = 0; i < RP_COUNT(table); i++) {
         char text[16];
         uint8_t bytes[16];
@@ -122,8 +141,10 @@ static void base64_rfc4648(void **state)
 static void base64_is_strict(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "=", "==", "====", "A", "AA", "AAA", "A===", "AA=A", "=AAA", "A=AA", "AA==AAAA", "AAA=AAAA",
-                                       "AAAA\n", "AA\n=", " AAA", "AAA ", "AA-A", "AA_A", "AB==", "AAB=", "AA==\n", "\xc3\xa4ZZ", "AAAAA===" };
+    static const char *const bad[] = { "=",      "==",    "====",   "A",          "AA",       "AAA",
+                                       "A===",   "AA=A",  "=AAA",   "A=AA",       "AA==AAAA", "AAA=AAAA",
+                                       "AAAA\n", "AA\n=", " AAA",   "AAA ",       "AA-A",     "AA_A",
+                                       "AB==",   "AAB=",  "AA==\n", "\xc3\xa4ZZ", "AAAAA===" };
     for (size_t i = 0; i < RP_COUNT(bad); i++) {
         uint8_t bytes[16];
         size_t size;
@@ -158,9 +179,9 @@ static void base64_round_trip(void **state)
 static void rfc7677(void **state)
 {
     (void)state;
-    static const char message[] =
-        "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    static const char message[] = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+                                  "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
+                                  "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
     uint8_t salt[16], salted[RP_SCRAM_KEY], proof[RP_SCRAM_KEY], signature[RP_SCRAM_KEY];
     size_t size;
     char text[45] = "";
@@ -179,20 +200,23 @@ struct server { uint8_t stored[32], key[32]; };
 static void server_make(struct server *v, const char *password, const void *salt, size_t salt_size, uint32_t iterations)
 {
     uint8_t salted[32], client[32];
-    assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)salt_size, (int)iterations, EVP_sha256(), 32, salted), 1);
+    assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)salt_size, (int)iterations,
+                                       EVP_sha256(), 32, salted),
+                     1);
     assert_non_null(HMAC(EVP_sha256(), salted, 32, (const uint8_t *)"Client Key", 10, client, NULL));
     assert_non_null(HMAC(EVP_sha256(), salted, 32, (const uint8_t *)"Server Key", 10, v->key, NULL));
     assert_non_null(SHA256(client, 32, v->stored));
 }
 
 /* Checks client-final as RFC 5802 has it and writes server-final. */
-static size_t server_verify(const struct server *v, const char *client_first, const char *server_first, const char *client_final,
-                            char *out)
+static size_t server_verify(const struct server *v, const char *client_first, const char *server_first,
+                            const char *client_final, char *out)
 {
     char message[2048];
     const char *proof = strstr(client_final, ",p=");
     assert_non_null(proof);
-    int size = snprintf(message, sizeof message, "%s,%s,%.*s", client_first + 3, server_first, (int)(proof - client_final), client_final);
+    int size = snprintf(message, sizeof message, "%s,%s,%.*s", client_first + 3, server_first,
+                        (int)(proof - client_final), client_final);
     uint8_t signature[32], client[34], stored[32];
     assert_non_null(HMAC(EVP_sha256(), v->stored, 32, (const uint8_t *)message, (size_t)size, signature, NULL));
     assert_int_equal(strlen(proof + 3), 44);
@@ -206,7 +230,8 @@ static size_t server_verify(const struct server *v, const char *client_first, co
 }
 
 /* Runs the exchange up to the server's last message, which the caller then delivers. */
-static size_t exchange(struct rp_scram *s, const char *password, const char *server_nonce, const char *extensions, char *server_final)
+static size_t exchange(struct rp_scram *s, const char *password, const char *server_nonce, const char *extensions,
+                       char *server_final)
 {
     static const char salt[] = "sixteen bytes ok";
     char first[RP_SCRAM_MESSAGE + 1], answer[RP_SCRAM_MESSAGE + 1], final[RP_SCRAM_MESSAGE + 1];
@@ -216,7 +241,8 @@ static size_t exchange(struct rp_scram *s, const char *password, const char *ser
 
     first[rp_scram_first(s, entropy, first)] = '\0';
     assert_string_equal(first, "n,,n=,r=" NONCE);
-    int size = snprintf(answer, sizeof answer, "r=%s%s,s=c2l4dGVlbiBieXRlcyBvaw==,i=17%s", NONCE, server_nonce, extensions);
+    int size =
+        snprintf(answer, sizeof answer, "r=%s%s,s=c2l4dGVlbiBieXRlcyBvaw==,i=17%s", NONCE, server_nonce, extensions);
     assert_int_equal(rp_scram_server_first(s, answer, (size_t)size, 17, &why), 0);
     assert_null(why);
     assert_int_equal(s->iterations, 17);
@@ -235,9 +261,14 @@ static size_t exchange(struct rp_scram *s, const char *password, const char *ser
 static void whole_exchange(void **state)
 {
     (void)state;
-    static const char *const passwords[] = { "pencil", "", "p\xc3\xa4ss w\xc3\xb6rd", "\xff\xfe not UTF-8",
-                                             "exactly sixty-four bytes of password: 0123456789012345678901234567",
-                                             "a password of more than sixty-four bytes, whose hash is the key instead of itself" };
+    static const char *const passwords[] = {
+        "pencil",
+        "",
+        "p\xc3\xa4ss w\xc3\xb6rd",
+        "\xff\xfe not UTF-8",
+        "exactly sixty-four bytes of password: 0123456789012345678901234567",
+        "a password of more than sixty-four bytes, whose hash is the key instead of itself"
+    };
     char longest[RP_SCRAM_SERVER_NONCE - RP_SCRAM_NONCE + 1];
     memset(longest, '~', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
@@ -335,10 +366,12 @@ static void hostile_server_first(void **state)
         char out[RP_SCRAM_MESSAGE];
         const char *why = "";
         rp_scram_first(&s, entropy, out);
-        if (rp_scram_server_first(&s, table[i].text, strlen(table[i].text), MAX, &why) != PG_E_PROTOCOL) fail_msg("%s", table[i].text);
+        if (rp_scram_server_first(&s, table[i].text, strlen(table[i].text), MAX, &why) != PG_E_PROTOCOL)
+            fail_msg("%s", table[i].text);
         if (!strstr(why, table[i].why)) fail_msg("%s: %s", table[i].text, why);
         assert_int_equal(s.iterations, 0);
-        assert_int_equal(rp_scram_server_final(&s, "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 46, &why), PG_E_PROTOCOL);
+        assert_int_equal(rp_scram_server_final(&s, "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 46, &why),
+                         PG_E_PROTOCOL);
     }
 }
 
@@ -376,7 +409,8 @@ static void server_first_bounds(void **state)
     free(text);
     struct rp_scram s;
     char out[RP_SCRAM_MESSAGE];
-    const char *why = NULL, at_most[] = "r=" NONCE "x,s=AAAA,i=1000000"; /* the cap itself is fine, also the type's own */
+    const char *why = NULL,
+               at_most[] = "r=" NONCE "x,s=AAAA,i=1000000"; /* the cap itself is fine, also the type's own */
     rp_scram_first(&s, entropy, out);
     assert_int_equal(rp_scram_server_first(&s, at_most, sizeof at_most - 1, MAX, &why), 0);
     assert_int_equal(s.iterations, MAX);
@@ -423,8 +457,8 @@ static void hostile_server_final(void **state)
     assert_int_equal(rp_scram_server_final(&s, final, size + 4, &why), 0);
 }
 
-/* Every bit of the signature counts, every message cut anywhere is refused, and nothing is read beyond the cut: each piece is in a
- * block of its own, so that the address sanitizer watches its end. */
+/* Every bit of the signature counts, every message cut anywhere is refused, and nothing is read beyond the cut: each
+ * piece is in a block of its own, so that the address sanitizer watches its end. */
 static void flips_and_cuts(void **state)
 {
     (void)state;
@@ -475,7 +509,8 @@ static void order(void **state)
     rp_scram_first(&s, entropy, out);
     assert_int_equal(rp_scram_server_final(&s, final, size, &why), PG_E_PROTOCOL);
     rp_scram_wipe(&s); /* all zero: a signature of zeros is not a proof */
-    assert_int_equal(rp_scram_server_final(&s, "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 46, &why), PG_E_PROTOCOL);
+    assert_int_equal(rp_scram_server_final(&s, "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", 46, &why),
+                     PG_E_PROTOCOL);
 }
 
 /* ---- MD5 ---- */
@@ -511,11 +546,21 @@ static void md5_password(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pbkdf2_vectors),      cmocka_unit_test(pbkdf2_like_openssl),  cmocka_unit_test(pbkdf2_any_slicing),
-        cmocka_unit_test(base64_rfc4648),      cmocka_unit_test(base64_is_strict),     cmocka_unit_test(base64_round_trip),
-        cmocka_unit_test(rfc7677),             cmocka_unit_test(whole_exchange),       cmocka_unit_test(nonce_is_the_entropy),
-        cmocka_unit_test(hostile_server_first), cmocka_unit_test(server_first_bounds), cmocka_unit_test(hostile_server_final),
-        cmocka_unit_test(flips_and_cuts),      cmocka_unit_test(order),                cmocka_unit_test(md5_password),
+        cmocka_unit_test(pbkdf2_vectors),
+        cmocka_unit_test(pbkdf2_like_openssl),
+        cmocka_unit_test(pbkdf2_any_slicing),
+        cmocka_unit_test(base64_rfc4648),
+        cmocka_unit_test(base64_is_strict),
+        cmocka_unit_test(base64_round_trip),
+        cmocka_unit_test(rfc7677),
+        cmocka_unit_test(whole_exchange),
+        cmocka_unit_test(nonce_is_the_entropy),
+        cmocka_unit_test(hostile_server_first),
+        cmocka_unit_test(server_first_bounds),
+        cmocka_unit_test(hostile_server_final),
+        cmocka_unit_test(flips_and_cuts),
+        cmocka_unit_test(order),
+        cmocka_unit_test(md5_password),
     };
     return cmocka_run_group_tests_name("scram", tests, NULL, NULL);
 }

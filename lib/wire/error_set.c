@@ -1,9 +1,9 @@
-/* reactor/error.c - failures in the library's own words, in the form of those that a server reports: entries of a letter and
+/* wire/error_set.c - failures in the library's own words, in the form of those that a server reports: entries of a letter and
  * a NUL-terminated value, ended by a NUL letter. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "reactor.h"
+#include "error.h"
 
 int rp_error_set(struct pg_error *error, int code, const char *format, ...)
 {

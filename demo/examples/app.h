@@ -1,0 +1,39 @@
+/* app.h - what the user of the examples already has: a small server of their own. Nothing of ringpg but the database's
+ * place in it.
+ *
+ * Here it is a stand-in that drives itself: the requests are the table that each example brings, they are all open at the
+ * same time, and the answers are compared with what the table expects. app.c has the main function of the examples that do
+ * not have their own. */
+#ifndef EXAMPLES_APP_H
+#define EXAMPLES_APP_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http;                                         /* one request being answered */
+void http_reply(struct http *, int status, const char *body, size_t size);
+int64_t http_arg(const struct http *, const char *name);
+void http_on_gone(struct http *, void (*)(void *), void *); /* the client hung up */
+void *slab_get(size_t);
+void slab_put(void *);
+
+/* What the example brings. */
+struct app_request {
+    const char *query;                               /* "from=1&to=2" */
+    int status, or_status;                           /* what the answer has to be; or_status 0: nothing else */
+    bool hangs_up;                                   /* this client goes away instead of waiting for the answer */
+};
+struct pg_reactor;
+extern const struct app_request app_requests[];
+extern const size_t app_request_count;
+extern const char *const app_setup;                  /* SQL that makes what the example needs, NULL: nothing */
+void app_handle(struct pg_reactor *, struct http *, uint64_t deadline_ns);
+
+/* For a program that has a ring of its own (a_attach.c): the same stand-in as completions on it. */
+struct io_uring;
+struct op { void (*complete)(struct op *, int res, unsigned flags); }; /* the user's own, pointer in user_data */
+void http_listen(struct io_uring *, int requests, void (*handle)(struct http *));
+void http_flush(struct io_uring *);
+bool http_done(void);                                /* every client has its answer */
+int http_report(void);                               /* prints what was seen; the exit status */
+#endif

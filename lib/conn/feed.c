@@ -1,0 +1,307 @@
+/* conn/feed.c - bytes of one connection: received into the input buffer and fed to the session in place, pulled from the
+ * session and sent; events to queries and owner.
+ *
+ * The input buffer holds [in_at, in_end) that is not fed yet. It is compacted only when a receive is about to be armed, and
+ * never while a row is looked at (paused). Output is encoded when it is about to be sent and not before: a request that is
+ * given up earlier leaves no trace, and one buffer is enough, since nothing can be sent while a send is in flight. */
+#include <errno.h>
+#include <string.h>
+#include "conn/internal.h"
+
+enum { PBKDF2_SLICE = 1024 }; /* iterations per turn: about 0.15 ms */
+
+static bool retryable(int32_t res)
+{
+    return res == -EINTR || res == -EAGAIN || res == -ENOBUFS || res == -ECANCELED;
+}
+
+void rp_conn_set_due(struct rp_conn *c, bool due)
+{
+    if (c->due != due) rp_due(c->reactor, due ? 1 : -1);
+    c->due = due;
+}
+
+/* ---- buffers ---- */
+
+static void put_in(struct rp_conn *c)
+{
+    if (c->in != c->in_small) rp_slab_put(c->reactor, c->in, c->in_capacity);
+    c->in = c->in_small;
+    c->in_capacity = RP_CONN_IN;
+}
+static void put_out(struct rp_conn *c)
+{
+    if (c->out != c->out_small) rp_slab_put(c->reactor, c->out, c->out_capacity);
+    c->out = c->out_small;
+    c->out_capacity = RP_CONN_OUT;
+}
+void rp_conn_small_buffers(struct rp_conn *c)
+{
+    put_in(c);
+    put_out(c);
+    c->in_at = c->in_end = c->out_at = c->out_end = 0;
+}
+
+/* Makes the next message fit. False: there is no memory for it. */
+static bool make_room(struct rp_conn *c)
+{
+    size_t left = c->in_end - c->in_at;
+    if (c->paused) return true;
+    if (left == 0) {
+        c->in_at = c->in_end = 0;
+        if (c->in_need <= RP_CONN_IN) put_in(c);
+    }
+    if (c->in_need > c->in_capacity) {
+        size_t bytes = c->in_need;
+        uint8_t *large = rp_slab_get(c->reactor, &bytes);
+        if (!large) return false;
+        memcpy(large, c->in + c->in_at, left);
+        put_in(c);
+        c->in = large;
+        c->in_capacity = bytes;
+    } else if (c->in_at && (c->in_need > c->in_capacity - c->in_at || c->in_capacity - c->in_end < RP_CONN_IN / 4)) {
+        memmove(c->in, c->in + c->in_at, left);
+    } else {
+        return true;
+    }
+    c->in_at = 0;
+    c->in_end = left;
+    return true;
+}
+
+/* ---- receiving ---- */
+
+static void fail(struct rp_conn *c, int code, const char *text, bool ended)
+{
+    struct pg_error why;
+    rp_error_set(&why, code, "%s", text);
+    rp_conn_fail(c, &why, ended);
+}
+
+static void arm(struct rp_conn *c)
+{
+    if (c->receiving || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
+    if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
+    if (c->ready.queued && c->in_at < c->in_end && !c->paused) return;     /* not fed yet; the feed arms */
+    if (!make_room(c)) {
+        fail(c, PG_E_FULL, "no memory for a message (pg_reactor_config.slab_bytes)", false);
+        return;
+    }
+    if (c->in_end == c->in_capacity) return; /* paused with a full buffer */
+    int rc = rp_host_recv(c->reactor, &c->socket, c->in + c->in_end, c->in_capacity - c->in_end, &c->received);
+    if (rc == 0) c->receiving = true;
+    else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
+    else fail(c, rc, pg_error_text(rc), true);
+}
+
+void rp_conn_on_received(struct pg_completion *completion, int32_t res)
+{
+    struct rp_conn *c = RP_CONTAINER(completion, struct rp_conn, received);
+    c->receiving = false;
+    if (c->state == RP_CONN_CLOSING) {
+        rp_ready(c->reactor, &c->ready);
+    } else if (res > 0) {
+        c->heard = true;
+        c->in_end += (size_t)res;
+        if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
+        else rp_conn_feed(c);
+    } else if (retryable(res)) {
+        rp_flush(c->reactor, &c->flush);
+    } else if (c->state == RP_CONN_ENDING) {
+        rp_conn_close_now(c);
+    } else if (res == 0) {
+        fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+    } else {
+        fail(c, res, pg_error_text(res), true);
+    }
+}
+
+/* ---- sending ---- */
+
+static void say_end(struct rp_conn *c)
+{
+    if (c->shut || rp_session_has_output(&c->session)) return;
+    c->shut = true;
+    rp_host_shutdown(c->reactor, &c->socket, SHUT_WR);
+}
+
+static void send_more(struct rp_conn *c)
+{
+    if (c->sending || c->send_broken) return;
+    if (c->out_at == c->out_end) {
+        if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
+            size_t bytes = RP_CONN_OUT_LARGE;
+            uint8_t *large = rp_slab_get(c->reactor, &bytes);
+            if (large) c->out = large, c->out_capacity = bytes;
+        }
+        c->out_at = 0;
+        c->out_end = rp_session_output(&c->session, c->out, c->out_capacity);
+    }
+    if (c->out_end == 0) {
+        put_out(c);
+        if (c->state == RP_CONN_ENDING) say_end(c);
+        return;
+    }
+    int rc = rp_host_send(c->reactor, &c->socket, c->out + c->out_at, c->out_end - c->out_at, &c->sent);
+    if (rc == 0) c->sending = true;
+    else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
+    else fail(c, rc, pg_error_text(rc), true);
+}
+
+void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
+{
+    struct rp_conn *c = RP_CONTAINER(completion, struct rp_conn, sent);
+    c->sending = false;
+    if (c->state == RP_CONN_CLOSING) {
+        rp_ready(c->reactor, &c->ready);
+        return;
+    }
+    if (res < 0 && !retryable(res)) {
+        /* The reason may still stand in what the server sent before it went away: what was received is read to its end. */
+        c->send_broken = true;
+        rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
+        if (!c->receiving && !c->ready.queued) fail(c, res, pg_error_text(res), true);
+        return;
+    }
+    if (res > 0) c->out_at += (size_t)res;
+    if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
+    if (c->out_end || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
+}
+
+/* One SEND, then the receive: the answer to the one finds the other armed. */
+void rp_conn_flush(struct rp_node *node)
+{
+    struct rp_conn *c = RP_CONTAINER(node, struct rp_conn, flush);
+    if (c->state == RP_CONN_CLOSED || c->state == RP_CONN_CLOSING || !c->bound) return;
+    send_more(c);
+    arm(c);
+}
+
+/* ---- events ---- */
+
+void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q)
+{
+    struct pg_row *row = &c->session.row;
+    if (!row->mark) return;
+    rp_session_complain(&c->session, rp_session_current(&c->session), PG_E_VALUE);
+    struct rp_column none = { 0 };
+    const struct rp_column *column = row->marked_column < row->count ? &row->columns->column[row->marked_column] : &none;
+    rp_error_set(q->error, PG_E_VALUE, "column %u (%.*s) %s", row->marked_column, (int)column->name_size,
+                 row->columns->names + column->name_at, row->why);
+    row->mark = 0;
+}
+
+static void deliver_row(struct rp_conn *c, const struct rp_event *ev)
+{
+    struct pg_query *q = ev->query;
+    struct rp_query *rq = rp_query(q);
+    uint32_t sequence = rp_session_current(&c->session);
+    rq->columns = ev->columns;
+    rq->waiter.flags |= RP_QUERY_ROWS;
+    if (!q->on_row) return;
+    if (c->session.exclusive) c->paused = q; /* so that a resume from inside on_row finds its row */
+    enum pg_flow flow = q->on_row(q, &c->session.row);
+    /* The callback may have given the query up, or ended the connection. */
+    if ((c->state != RP_CONN_OPEN) || rp_session_entry(&c->session, sequence)->query != q) return;
+    bool resumed = c->session.exclusive && c->paused != q;
+    if (flow == PG_PAUSE && c->session.exclusive && !resumed) return;
+    c->paused = NULL;
+    rp_conn_look_at_mark(c, q);
+    if (flow == PG_STOP) rp_session_complain(&c->session, sequence, PG_E_CANCELLED);
+}
+
+static void describe(struct rp_conn *c, const struct rp_event *ev)
+{
+    uint8_t generation = RP_PREPARED_BLIND;
+    const struct rp_columns *columns = NULL;
+    if (ev->statement) columns = rp_catalog_intern(c->config->catalog, ev->statement, ev->body, ev->size, &generation);
+    if (!columns) {
+        /* Unnamed, or more shapes than are kept: good until the next one. */
+        const char *why;
+        size_t bytes = rp_columns_measure(ev->body, ev->size, &why);
+        if (c->columns) rp_session_forget_columns(&c->session, c->columns);
+        if (bytes > c->columns_size) {
+            if (c->columns) rp_free(c->reactor, c->columns, c->columns_size);
+            c->columns = rp_alloc(c->reactor, bytes);
+            c->columns_size = c->columns ? bytes : 0;
+        }
+        if (c->columns) rp_columns_build(c->columns, bytes, ev->body, ev->size);
+        columns = c->columns;
+        generation = RP_PREPARED_BLIND;
+    }
+    rp_session_described(&c->session, columns, generation);
+}
+
+static void need_key(struct rp_conn *c)
+{
+    const struct rp_scram *scram = &c->session.scram;
+    const char *password = c->config->session.password;
+    for (size_t i = 0; i < RP_COUNT(c->config->keys->salted); i++) {
+        const struct rp_salted *k = &c->config->keys->salted[i];
+        if (k->iterations == scram->iterations && k->salt_size == scram->salt_size && !memcmp(k->salt, scram->salt, k->salt_size)) {
+            rp_session_key(&c->session, k->key);
+            return;
+        }
+    }
+    rp_pbkdf2_start(&c->pbkdf2, password, strlen(password), scram->salt, scram->salt_size, scram->iterations);
+    rp_ready(c->reactor, &c->ready);
+}
+
+void rp_conn_derive(struct rp_conn *c)
+{
+    const struct rp_scram *scram = &c->session.scram;
+    struct rp_keys *keys = c->config->keys;
+    struct rp_salted fresh = { .salt_size = scram->salt_size, .iterations = scram->iterations };
+    if (!rp_pbkdf2_run(&c->pbkdf2, PBKDF2_SLICE, fresh.key)) {
+        rp_ready(c->reactor, &c->ready);
+        return;
+    }
+    memcpy(fresh.salt, scram->salt, scram->salt_size);
+    keys->salted[keys->next++ % RP_COUNT(keys->salted)] = fresh;
+    rp_session_key(&c->session, fresh.key);
+    explicit_bzero(&fresh, sizeof fresh);
+    rp_conn_feed(c);
+}
+
+/* One event. True: there may be more. */
+static bool deliver(struct rp_conn *c, const struct rp_event *ev)
+{
+    const struct rp_conn_ops *ops = c->config->ops;
+    switch (ev->kind) {
+    case RP_EVENT_MORE: c->in_need = ev->need; return false;
+    case RP_EVENT_KEY: need_key(c); return !c->session.wait_key;
+    case RP_EVENT_READY:
+        rp_conn_move(c, RP_CONN_OPEN);
+        ops->up(c);
+        return true;
+    case RP_EVENT_COLUMNS: describe(c, ev); return true;
+    case RP_EVENT_ROW: deliver_row(c, ev); return true;
+    case RP_EVENT_NOTICE: ops->notice(c, &c->session.notice); return true;
+    case RP_EVENT_OUTCOME:
+    case RP_EVENT_HEAL:
+        if (ev->query) rp_query(ev->query)->columns = ev->columns;
+        rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
+        if (ev->kind == RP_EVENT_HEAL) ops->heal(c, ev->query);
+        else ops->outcome(c, ev->query);
+        return true;
+    case RP_EVENT_BROKEN: break;
+    }
+    rp_conn_fail(c, &c->session.error, false);
+    return false;
+}
+
+void rp_conn_feed(struct rp_conn *c)
+{
+    while (!c->paused) {
+        size_t used;
+        struct rp_event ev = rp_session_next(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used);
+        c->in_at += used;
+        if (!deliver(c, &ev)) break;
+        if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
+        if (!rp_budget_take(c->reactor)) {
+            rp_ready(c->reactor, &c->ready);
+            return;
+        }
+    }
+    rp_flush(c->reactor, &c->flush);
+}

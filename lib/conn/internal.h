@@ -1,0 +1,22 @@
+/* conn/internal.h - what conn.c and feed.c share and nobody else needs. */
+#ifndef RP_CONN_INTERNAL_H
+#define RP_CONN_INTERNAL_H
+#include "conn/conn.h"
+
+/* conn.c */
+void rp_conn_move(struct rp_conn *c, enum rp_conn_state state);
+void rp_conn_close_now(struct rp_conn *c);
+/* `ended`: the descriptor is known to be at its end. Tells the owner, or tries the next address. */
+void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended);
+
+/* feed.c */
+void rp_conn_flush(struct rp_node *node);
+void rp_conn_on_sent(struct pg_completion *completion, int32_t res);
+void rp_conn_on_received(struct pg_completion *completion, int32_t res);
+void rp_conn_feed(struct rp_conn *c);
+void rp_conn_derive(struct rp_conn *c); /* one slice of PBKDF2 */
+void rp_conn_small_buffers(struct rp_conn *c);
+void rp_conn_set_due(struct rp_conn *c, bool due);
+void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q); /* a getter's complaint becomes the query's */
+
+#endif

@@ -1,0 +1,90 @@
+/* conn/query.h - what the library keeps in the private area of a caller's query, and how something that waits without a callback
+ * (a fiber) is told. */
+#ifndef RP_CONN_QUERY_H
+#define RP_CONN_QUERY_H
+#include "reactor/reactor.h"
+#include "ringpg/pool.h"
+#include "wire/row.h"
+
+struct rp_conn;
+struct rp_slot;
+
+/* Told inline when its lease was granted or refused, or its query has ended: in the place of on_grant and on_done. */
+struct rp_waker {
+    void (*wake)(struct rp_waker *, int status);
+};
+
+/* Where a caller's struct is. Zero: nowhere, also after its outcome. */
+enum rp_place {
+    RP_PLACE_NONE,
+    RP_PLACE_PARKED, /* in pool->waiting                                      */
+    RP_PLACE_ACTIVE, /* a lease that is held; a query in a connection's FIFO  */
+    RP_PLACE_ENDED,  /* in pool->ended: its outcome is decided and due        */
+    RP_PLACE_DONE,   /* a query whose outcome was given; read by pg_await     */
+};
+enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY };
+
+/* The common head of leases and queries: one FIFO holds both. */
+struct rp_waiter {
+    TAILQ_ENTRY(rp_waiter) link;
+    struct pg_pool *pool;
+    struct rp_timer timer;
+    uint64_t since_ns; /* parked or started */
+    int32_t status;    /* while ENDED       */
+    uint8_t lane, place;
+    uint8_t flags; /* RP_QUERY_* */
+    uint8_t sql_class;
+};
+TAILQ_HEAD(rp_waiters, rp_waiter);
+enum {
+    RP_QUERY_WAITED = 1,   /* was parked, for the statistics                  */
+    RP_QUERY_REPEATED = 2, /* REPEATABLE: its one repetition was used up      */
+    RP_QUERY_GROUPED = 4,  /* a member of a batch                             */
+    RP_QUERY_ROWS = 8,     /* at least one row was delivered                  */
+};
+
+struct rp_query {
+    struct rp_waiter waiter;
+    struct rp_slot *slot;     /* ACTIVE: whose connection              */
+    struct pg_lease *lease;   /* leased lane: while it is held         */
+    struct pg_query *head;    /* the batch's first, itself when alone  */
+    struct rp_waker *waker;
+    const struct rp_columns *columns; /* inside the callbacks          */
+    size_t bind_size;         /* bytes                                 */
+    uint32_t sequence;        /* in the session's FIFO                 */
+};
+_Static_assert(sizeof(struct rp_query) <= sizeof(((struct pg_query *)0)->private_), "pg_query.private_ is too small");
+
+static inline struct rp_query *rp_query(struct pg_query *q) { return (struct rp_query *)(void *)q->private_; }
+static inline struct pg_query *rp_query_of(struct rp_waiter *w)
+{
+    return RP_CONTAINER(w, struct pg_query, private_);
+}
+
+struct rp_lease {
+    struct rp_waiter waiter;
+    struct rp_slot *slot; /* NULL: not held, or its connection is lost */
+    struct rp_waker *waker;
+    uint32_t ended; /* of its queries, how many are in pool->ended    */
+};
+_Static_assert(sizeof(struct rp_lease) <= sizeof(((struct pg_lease *)0)->private_), "pg_lease.private_ is too small");
+
+static inline struct rp_lease *rp_lease(struct pg_lease *l) { return (struct rp_lease *)(void *)l->private_; }
+static inline struct pg_lease *rp_lease_of(struct rp_waiter *w)
+{
+    return RP_CONTAINER(w, struct pg_lease, private_);
+}
+
+/* For fiber/: instead of on_grant and on_done, which must be NULL; NULL takes it away again. */
+static inline void rp_query_set_waker(struct pg_query *q, struct rp_waker *w) { rp_query(q)->waker = w; }
+static inline void rp_lease_set_waker(struct pg_lease *l, struct rp_waker *w) { rp_lease(l)->waker = w; }
+/* Its outcome stands in `status`. */
+static inline bool rp_query_done(struct pg_query *q) { return rp_query(q)->waiter.place == RP_PLACE_DONE; }
+/* Started and not over yet. */
+static inline bool rp_query_running(struct pg_query *q)
+{
+    uint8_t place = rp_query(q)->waiter.place;
+    return place == RP_PLACE_PARKED || place == RP_PLACE_ACTIVE || place == RP_PLACE_ENDED;
+}
+
+#endif

@@ -1,0 +1,12 @@
+/* session/internal.h - what receive.c and startup.c share and nobody else needs. */
+#ifndef RP_SESSION_INTERNAL_H
+#define RP_SESSION_INTERNAL_H
+#include "session/session.h"
+
+/* For good. The first error stays; `text` NULL: s->error is set already. */
+struct rp_event rp_session_break(struct rp_session *s, int code, const char *text);
+/* One message before the first ReadyForQuery. True: `*ev` is an event. */
+bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
+void rp_session_keep_parameter(struct rp_session *s, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,363 @@
+/* session/receive.c - the session's incoming half: one table says which message is legal while which answer is due, and what it
+ * does. Authentication has a table of its own in startup.c. Trusts nothing: what is illegal breaks the connection. */
+#include "session/session.h"
+#include "session/internal.h"
+#include "wire/check.h"
+#include "wire/cursor.h"
+#include "wire/error.h"
+
+#define BIT(step) (1u << (step))
+
+/* ---- messages by class ---- */
+
+enum class {
+    M_OTHER, M_PARSED, M_BOUND, M_CLOSED, M_COLUMNS, M_NO_DATA, M_ROW, M_COMPLETE, M_EMPTY, M_ERROR, M_READY, M_COPY, M_CLASSES
+};
+static const uint8_t class_of[256] = {
+    ['1'] = M_PARSED, ['2'] = M_BOUND, ['3'] = M_CLOSED, ['T'] = M_COLUMNS, ['n'] = M_NO_DATA, ['D'] = M_ROW, ['C'] = M_COMPLETE,
+    ['I'] = M_EMPTY,  ['E'] = M_ERROR, ['Z'] = M_READY,  ['G'] = M_COPY,    ['H'] = M_COPY,    ['W'] = M_COPY,
+};
+
+enum action { ILLEGAL, STEP, PARSED, BOUND, COLUMNS, NO_COLUMNS, ROW, COMPLETE, RESULT, ERROR, READY, COPY, IDLE_ERROR };
+
+static const uint8_t table[RP_STEPS][M_CLASSES] = {
+    [RP_STEP_CLOSE] = { [M_CLOSED] = STEP, [M_ERROR] = ERROR },
+    [RP_STEP_PARSE] = { [M_PARSED] = PARSED, [M_ERROR] = ERROR },
+    [RP_STEP_BIND] = { [M_BOUND] = BOUND, [M_ERROR] = ERROR },
+    [RP_STEP_DESCRIBE] = { [M_COLUMNS] = COLUMNS, [M_NO_DATA] = NO_COLUMNS, [M_ERROR] = ERROR },
+    [RP_STEP_EXECUTE] = { [M_ROW] = ROW, [M_COMPLETE] = COMPLETE, [M_EMPTY] = COMPLETE, [M_ERROR] = ERROR, [M_COPY] = COPY },
+    [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS, [M_ROW] = ROW, [M_COMPLETE] = RESULT, [M_EMPTY] = RESULT, [M_ERROR] = ERROR,
+                         [M_READY] = READY, [M_COPY] = COPY },
+    /* A deferred constraint fails between CommandComplete and ReadyForQuery. */
+    [RP_STEP_SYNC] = { [M_READY] = READY, [M_ERROR] = ERROR },
+    /* Nothing is due: the only thing that may come is the announcement of the end. */
+    [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
+};
+static const char *const step_name[RP_STEPS] = {
+    "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "ReadyForQuery", "nothing",
+};
+
+struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
+{
+    s->phase = RP_PHASE_BROKEN;
+    if (text && !s->error.code) rp_error_set(&s->error, code, "%s", text);
+    return (struct rp_event){ .kind = RP_EVENT_BROKEN };
+}
+
+static struct rp_event illegal(struct rp_session *s, uint8_t type, enum rp_step step)
+{
+    s->phase = RP_PHASE_BROKEN;
+    if (!s->error.code) {
+        bool printable = type > ' ' && type < 127;
+        rp_error_set(&s->error, PG_E_PROTOCOL, printable ? "the server sent message '%c' where %s was due" : "the server sent message 0x%02x where %s was due",
+                     type, step_name[step]);
+    }
+    return (struct rp_event){ .kind = RP_EVENT_BROKEN };
+}
+
+/* ---- the entry that answers are due for ---- */
+
+static bool anything_due(struct rp_session *s)
+{
+    while (s->due != s->unsent && rp_session_entry(s, s->due)->steps == 0) s->due++;
+    bool written = s->due != s->unsent || s->written > 0;
+    return written && rp_session_entry(s, s->due)->steps != 0;
+}
+static enum rp_step lowest(const struct rp_entry *e) { return (enum rp_step)__builtin_ctz(e->steps); }
+static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
+
+static void forget_parse(struct rp_session *s, const struct rp_entry *e)
+{
+    if (e->statement && e->steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_NONE;
+    if (e->statement && e->steps & BIT(RP_STEP_CLOSE)) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+}
+
+/* The server now discards everything up to the group's Sync. What of it was not written yet is not written at all. */
+static void fail_group(struct rp_session *s)
+{
+    s->failed = true;
+    s->culprit = s->due;
+    for (uint32_t sequence = s->due;; sequence++) {
+        struct rp_entry *e = rp_session_entry(s, sequence);
+        forget_parse(s, e);
+        if (!rp_session_written(s, sequence)) e->flags |= RP_ENTRY_SKIPPED;
+        e->steps &= BIT(RP_STEP_SYNC);
+        if (e->flags & RP_ENTRY_SYNC) return;
+    }
+}
+
+/* ---- actions ---- */
+
+static bool error_response(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
+{
+    struct pg_error later;
+    bool first = !s->failed;
+    bool fatal = rp_error_parse(first ? &s->error : &later, f->body, f->size);
+    if (first) s->error.code = PG_E_SERVER;
+    if (fatal) {
+        if (!first) s->error = later, s->error.code = PG_E_SERVER;
+        *ev = rp_session_break(s, PG_E_SERVER, NULL);
+        return true;
+    }
+    if (first) fail_group(s); /* a second complaint about what has failed already changes nothing */
+    return false;
+}
+
+static void discard_prepared(struct rp_session *s, uint8_t state)
+{
+    for (uint32_t i = 1; i <= s->config->statements; i++)
+        if (s->prepared[i] != RP_PREPARED_PARSING && s->prepared[i] != RP_PREPARED_NONE) s->prepared[i] = state;
+}
+
+static bool command_complete(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
+{
+    struct rp_cursor c = { f->body, f->size, false };
+    const char *tag = f->type == 'C' ? rp_read_cstr(&c) : "";
+    if (c.bad || c.left) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, f->type == 'C' ? "a CommandComplete without its end" : "an EmptyQueryResponse with a body");
+        return true;
+    }
+    uint64_t rows;
+    rp_tag_parse(tag, e->tag, &rows);
+    e->rows = rows;
+    /* Someone emptied the server's list of prepared statements, or took one out that we cannot tell. */
+    if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))) discard_prepared(s, RP_PREPARED_NONE);
+    else if (tag[0] == 'D' && !strcmp(tag, "DEALLOCATE")) discard_prepared(s, RP_PREPARED_UNSURE);
+    return false;
+}
+
+static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
+{
+    const char *why = "a DataRow without a description of its columns";
+    if (!e->columns || rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, why);
+        return true;
+    }
+    s->row.result = e->result;
+    if (!e->query || e->complaint) return false;
+    *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
+    return true;
+}
+
+static bool describe(struct rp_session *s, const struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
+{
+    static const uint8_t none[2]; /* NoData: a description of no columns */
+    const char *why = NULL;
+    const uint8_t *body = f->type == 'n' ? none : f->body;
+    size_t size = f->type == 'n' ? sizeof none : f->size;
+    if (!rp_columns_measure(body, size, &why)) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, why);
+        return true;
+    }
+    s->wait_columns = true;
+    *ev = (struct rp_event){ .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size, .statement = e->statement };
+    return true;
+}
+
+void rp_session_described(struct rp_session *s, const struct rp_columns *columns, uint8_t generation)
+{
+    RP_ASSERT(s->wait_columns);
+    s->wait_columns = false;
+    struct rp_entry *e = rp_session_entry(s, s->due);
+    e->columns = columns;
+    if (!columns && !e->complaint) e->complaint = PG_E_FULL;
+    if (lowest(e) != RP_STEP_DESCRIBE) return; /* one of the results of a simple query */
+    if (e->statement) s->prepared[e->statement] = columns ? generation : RP_PREPARED_BLIND;
+    done_step(e);
+}
+
+static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
+{
+    if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
+        return true;
+    }
+    s->transaction = (char)f->body[0];
+    rp_session_entry(s, s->due)->steps = 0;
+    s->due++;
+    s->finishing = true;
+    return false;
+}
+
+static bool act(struct rp_session *s, enum action action, const struct rp_frame *f, struct rp_event *ev)
+{
+    struct rp_entry *e = rp_session_entry(s, s->due);
+    switch (action) {
+    case STEP: done_step(e); return false;
+    case PARSED:
+        if (e->statement) s->prepared[e->statement] = RP_PREPARED_BLIND;
+        done_step(e);
+        return false;
+    case BOUND:
+        e->flags |= RP_ENTRY_BOUND;
+        if (e->generation >= 1 && e->generation <= RP_GENERATIONS)
+            e->columns = s->config->catalog[e->statement].generation[e->generation - 1];
+        done_step(e);
+        return false;
+    case COLUMNS:
+    case NO_COLUMNS: return describe(s, e, f, ev);
+    case ROW: return data_row(s, e, f, ev);
+    case COMPLETE:
+        if (command_complete(s, e, f, ev)) return true;
+        done_step(e);
+        return false;
+    case RESULT:
+        if (command_complete(s, e, f, ev)) return true;
+        e->columns = NULL;
+        e->result++;
+        return false;
+    case ERROR: return error_response(s, f, ev);
+    case READY: return ready_for_query(s, f, ev);
+    case COPY: *ev = rp_session_break(s, PG_E_PROTOCOL, "the statement started a COPY, which is not there yet"); return true;
+    case IDLE_ERROR:
+        rp_error_parse(&s->error, f->body, f->size);
+        s->error.code = PG_E_SERVER;
+        *ev = rp_session_break(s, PG_E_SERVER, NULL);
+        return true;
+    case ILLEGAL: break;
+    }
+    *ev = illegal(s, f->type, anything_due(s) ? lowest(e) : RP_STEP_NONE);
+    return true;
+}
+
+/* ---- outcomes ---- */
+
+static bool can_heal(struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
+{
+    if (sequence != s->culprit || !e->query || !e->statement || s->transaction != 'I') return false;
+    if (e->flags & (RP_ENTRY_GROUP | RP_ENTRY_BOUND | RP_ENTRY_HEALED) || e->sent_steps & BIT(RP_STEP_PARSE)) return false;
+    if (s->exclusive && s->head != s->tail) return false;
+    return !strcmp(s->error.sqlstate, "26000") ||
+           (!strcmp(s->error.sqlstate, "0A000") && !strcmp(pg_error_field(&s->error, 'R'), "RevalidateCachedQuery"));
+}
+
+static int decide(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
+{
+    if (s->failed) return sequence == s->culprit ? PG_E_SERVER : PG_E_BATCH;
+    if (e->complaint) return e->complaint;
+    return e->flags & RP_ENTRY_COMMIT && !strcmp(e->tag, "ROLLBACK") ? PG_E_ROLLED_BACK : PG_OK;
+}
+
+static void fill_results(const struct rp_session *s, const struct rp_entry *e, int status)
+{
+    struct pg_query *q = e->query;
+    q->status = status;
+    q->sent = PG_SENT_YES;
+    q->rows = e->rows;
+    memcpy(q->tag, e->tag, sizeof q->tag);
+    memset(q->sqlstate, 0, sizeof q->sqlstate);
+    if (s->failed) memcpy(q->sqlstate, s->error.sqlstate, sizeof q->sqlstate);
+    if (!q->error || status == PG_OK) return;
+    if (s->failed) *q->error = s->error;
+    else if (q->error->code != status) rp_error_set(q->error, status, "%s", pg_error_text(status));
+    q->error->code = status;
+    q->error->sent = PG_SENT_YES;
+}
+
+/* Hands out the decided group, one outcome a call. False: that was all of it. */
+static bool next_outcome(struct rp_session *s, struct rp_event *ev)
+{
+    while (s->head != s->due) {
+        uint32_t sequence = s->head++;
+        struct rp_entry *e = rp_session_entry(s, sequence);
+        if (e->flags & RP_ENTRY_DROPPED) continue;
+        s->live--;
+        *ev = (struct rp_event){ .kind = RP_EVENT_OUTCOME, .query = e->query, .columns = e->columns };
+        if (s->failed && sequence == s->culprit && e->statement && !strcmp(s->error.sqlstate, "26000") && !(e->flags & RP_ENTRY_BOUND) &&
+            s->prepared[e->statement] == e->generation)
+            s->prepared[e->statement] = RP_PREPARED_UNSURE;
+        if (s->failed && can_heal(s, e, sequence)) {
+            if (s->prepared[e->statement] == e->generation) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+            ev->kind = RP_EVENT_HEAL;
+        } else if (e->query) {
+            fill_results(s, e, decide(s, e, sequence));
+        }
+        return true;
+    }
+    s->finishing = s->failed = false;
+    memset(&s->error, 0, offsetof(struct pg_error, text) + 1);
+    return false;
+}
+
+/* ---- the loop over messages ---- */
+
+static bool asynchronous(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
+{
+    struct rp_cursor c = { f->body, f->size, false };
+    if (f->type == 'N') {
+        rp_error_parse(&s->notice, f->body, f->size);
+        *ev = (struct rp_event){ .kind = RP_EVENT_NOTICE };
+        return true;
+    }
+    if (f->type == 'S') {
+        const char *name = rp_read_cstr(&c), *value = rp_read_cstr(&c);
+        if (!c.bad) rp_session_keep_parameter(s, name, value);
+    } else {
+        rp_read_u32(&c); /* NotificationResponse: pid, channel, payload; nobody listens yet */
+        rp_read_cstr(&c);
+        rp_read_cstr(&c);
+    }
+    if (!c.bad && !c.left) return false;
+    *ev = rp_session_break(s, PG_E_PROTOCOL, f->type == 'S' ? "a malformed ParameterStatus" : "a malformed NotificationResponse");
+    return true;
+}
+
+static bool dispatch(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
+{
+    bool async = f->type == 'N' || f->type == 'S' || f->type == 'A';
+    if (async && s->phase != RP_PHASE_START) return asynchronous(s, f, ev);
+    if (s->phase != RP_PHASE_READY) return rp_session_startup(s, f, ev);
+    enum rp_step step = anything_due(s) ? lowest(rp_session_entry(s, s->due)) : RP_STEP_NONE;
+    return act(s, (enum action)table[step][class_of[f->type]], f, ev);
+}
+
+/* A row above the limit is passed over without being kept; true: its first bytes are here. */
+static bool oversized(struct rp_session *s, const struct rp_frame *f, size_t need)
+{
+    if (f->type != 'D' || s->phase != RP_PHASE_READY || need <= s->config->row_limit + RP_FRAME_HEAD) return false;
+    if (!anything_due(s)) return false;
+    struct rp_entry *e = rp_session_entry(s, s->due);
+    if (table[lowest(e)][M_ROW] != ROW) return false;
+    if (!e->complaint) {
+        e->complaint = PG_E_FULL;
+        if (e->query && e->query->error)
+            rp_error_set(e->query->error, PG_E_FULL, "a row of %zu bytes is above pool_max_row_bytes", need);
+    }
+    s->skip = need;
+    return true;
+}
+
+struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)
+{
+    struct rp_event ev = { .kind = RP_EVENT_MORE };
+    *consumed = 0;
+    RP_ASSERT(!s->wait_columns);
+    for (;;) {
+        if (s->phase == RP_PHASE_BROKEN) return (struct rp_event){ .kind = RP_EVENT_BROKEN };
+        if (s->finishing && next_outcome(s, &ev)) return ev;
+        if (s->wait_key) return ev;
+        size_t have = size - *consumed, need;
+        if (s->skip) {
+            size_t passed = s->skip < have ? s->skip : have;
+            *consumed += passed;
+            s->skip -= passed;
+            if (s->skip) return ev;
+            continue;
+        }
+        struct rp_frame f = { 0 };
+        size_t limit = s->phase == RP_PHASE_READY ? s->config->message_limit : 65536;
+        int there = rp_frame_read(at + *consumed, have, limit, &f, &need);
+        if (there < 0)
+            return rp_session_break(s, PG_E_PROTOCOL, s->phase == RP_PHASE_READY ? "a message with an impossible length"
+                                                                               : "the answer is not PostgreSQL's protocol");
+        if (have >= RP_FRAME_HEAD && oversized(s, &f, need)) continue;
+        if (there == 0 && need > s->config->row_limit + RP_FRAME_HEAD)
+            return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
+        if (there == 0) {
+            ev.need = need;
+            return ev;
+        }
+        *consumed += RP_FRAME_HEAD + f.size;
+        if (dispatch(s, &f, &ev)) return ev;
+    }
+}

@@ -1,0 +1,289 @@
+/* session/session.c - the session's outgoing half: requests become entries of the FIFO, entries become bytes.
+ *
+ * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes follow
+ * the order of the wire, and an entry that is dropped before has changed nothing. */
+#include "session/session.h"
+#include <stdatomic.h>
+#include "wire/check.h"
+#include "wire/error.h"
+
+#define BIT(step) (1u << (step))
+
+struct pg_statement pg_begin = PG_STATEMENT("BEGIN");
+struct pg_statement pg_commit = PG_STATEMENT("COMMIT");
+struct pg_statement pg_rollback = PG_STATEMENT("ROLLBACK");
+
+uint32_t rp_statement_id(struct pg_statement *statement)
+{
+    static _Atomic uint32_t last_id;
+    uint32_t id = __atomic_load_n(&statement->id_private, __ATOMIC_ACQUIRE);
+    if (id) return id;
+    uint32_t fresh = atomic_fetch_add(&last_id, 1) + 1, none = 0;
+    /* Two threads may race for the first use: the loser's number stays unused. */
+    return __atomic_compare_exchange_n(&statement->id_private, &none, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? fresh
+                                                                                                                       : none;
+}
+
+void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries, uint8_t *prepared,
+                     const uint8_t entropy[18])
+{
+    RP_ASSERT(config->entries && !(config->entries & (config->entries - 1)));
+    memset(s, 0, sizeof *s);
+    s->config = config;
+    s->entry = entries;
+    s->prepared = prepared;
+    memset(prepared, 0, config->statements + 1);
+    s->say = RP_SAY_STARTUP;
+    s->say_size = rp_write_startup(NULL, config->startup);
+    rp_scram_first(&s->scram, entropy, s->say_text);
+}
+
+struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
+{
+    return &s->entry[sequence & (s->config->entries - 1)];
+}
+bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
+uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
+uint32_t rp_session_current(const struct rp_session *s) { return s->due; }
+
+/* Dropped entries leave the FIFO as soon as nothing older is due. */
+static void settle(struct rp_session *s)
+{
+    while (s->unsent != s->tail && s->written == 0 && rp_session_entry(s, s->unsent)->flags & RP_ENTRY_DROPPED) s->unsent++;
+    while (s->due != s->unsent && rp_session_entry(s, s->due)->steps == 0) s->due++;
+    while (s->head != s->due && rp_session_entry(s, s->head)->flags & RP_ENTRY_DROPPED) s->head++;
+}
+
+/* ---- checking and queueing ---- */
+
+static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
+{
+    struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
+    b.text_results = q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+    if (q->statement) {
+        b.types = q->statement->types;
+        while (b.ntypes < RP_COUNT(q->statement->types) && b.types[b.ntypes]) b.ntypes++;
+    }
+    return b;
+}
+static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
+
+int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size, struct pg_error *error)
+{
+    *bind_size = 0;
+    if (!sql_of(q)) return rp_error_set(error, PG_E_PARAMETER, "the query has neither a statement nor SQL");
+    if (strlen(sql_of(q)) > config->message_limit / 2)
+        return rp_error_set(error, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
+    if (q->flags & PG_QUERY_SIMPLE)
+        return q->nparams ? rp_error_set(error, PG_E_PARAMETER, "a simple query takes no parameters") : 0;
+    if (q->statement && rp_statement_id(q->statement) > config->statements)
+        return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
+    struct rp_bind b = bind_of(q, q->statement ? q->statement->id_private : 0);
+    if (q->statement && b.ntypes != b.nparams)
+        return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes, b.nparams);
+    uint32_t which = 0;
+    const char *why = NULL;
+    if (rp_bind_measure(&b, config->message_limit, bind_size, &which, &why))
+        return rp_error_set(error, PG_E_PARAMETER, "parameter $%u %s", which + 1, why);
+    return 0;
+}
+
+uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bind_size, uint16_t flags)
+{
+    RP_ASSERT(rp_session_room(s, 1));
+    struct rp_entry *e = rp_session_entry(s, s->tail);
+    *e = (struct rp_entry){ .query = q, .bind_size = bind_size, .flags = flags };
+    bool named = q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE));
+    if (named) e->statement = q->statement->id_private;
+    else e->flags |= RP_ENTRY_UNNAMED;
+    s->live++;
+    return s->tail++;
+}
+
+/* ---- entries become bytes ---- */
+
+/* The steps of an entry, from what is prepared now. */
+static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
+{
+    unsigned sync = e->flags & RP_ENTRY_SYNC ? BIT(RP_STEP_SYNC) : 0;
+    if (e->flags & RP_ENTRY_SKIPPED) return (uint8_t)sync;
+    if (e->query->flags & PG_QUERY_SIMPLE) return (uint8_t)(BIT(RP_STEP_SIMPLE) | sync);
+    unsigned steps = BIT(RP_STEP_BIND) | BIT(RP_STEP_EXECUTE) | sync;
+    const unsigned first = BIT(RP_STEP_PARSE) | BIT(RP_STEP_DESCRIBE);
+    if (e->flags & RP_ENTRY_UNNAMED) return (uint8_t)(steps | first);
+    e->generation = s->prepared[e->statement];
+    switch (e->generation) {
+    case RP_PREPARED_NONE: steps |= first; break;
+    case RP_PREPARED_UNSURE: steps |= BIT(RP_STEP_CLOSE) | first; break;
+    case RP_PREPARED_BLIND:
+    case RP_PREPARED_PARSING: steps |= BIT(RP_STEP_DESCRIBE); break;
+    default: break;
+    }
+    if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;
+    return (uint8_t)steps;
+}
+
+static void begin_entry(struct rp_session *s, struct rp_entry *e)
+{
+    uint8_t steps = steps_of(s, e);
+    e->steps = e->sent_steps = steps;
+    e->size = steps & BIT(RP_STEP_SYNC) && !(steps & BIT(RP_STEP_SIMPLE)) ? RP_SYNC_SIZE : 0;
+    if (steps & BIT(RP_STEP_SIMPLE)) e->size += RP_FRAME_HEAD + strlen(e->query->sql) + 1;
+    if (steps & BIT(RP_STEP_CLOSE)) e->size += rp_close_size(e->statement);
+    if (steps & BIT(RP_STEP_PARSE)) {
+        struct rp_bind b = bind_of(e->query, e->statement);
+        e->size += rp_parse_size(&b, sql_of(e->query));
+    }
+    if (steps & BIT(RP_STEP_BIND)) e->size += e->bind_size;
+    if (steps & BIT(RP_STEP_DESCRIBE)) e->size += RP_DESCRIBE_SIZE;
+    if (steps & BIT(RP_STEP_EXECUTE)) e->size += RP_EXECUTE_SIZE;
+}
+
+/* An unnamed statement of a declared one still takes the declared types: only the name is left out. */
+static void write_entry(struct rp_writer *w, const struct rp_entry *e)
+{
+    uint8_t steps = e->sent_steps;
+    if (steps & BIT(RP_STEP_SIMPLE)) {
+        rp_write_query(w, e->query->sql); /* its own Sync: ReadyForQuery follows without one */
+        return;
+    }
+    if (steps & BIT(RP_STEP_BIND)) {
+        struct rp_bind b = bind_of(e->query, e->statement);
+        if (steps & BIT(RP_STEP_CLOSE)) rp_write_close(w, e->statement);
+        if (steps & BIT(RP_STEP_PARSE)) rp_write_parse(w, &b, sql_of(e->query));
+        rp_write_bind(w, &b, e->bind_size);
+        if (steps & BIT(RP_STEP_DESCRIBE)) rp_write_describe_portal(w);
+        rp_write_execute(w);
+    }
+    if (steps & BIT(RP_STEP_SYNC)) rp_write_sync(w);
+}
+
+/* Everything that is said before the first request. */
+static void write_saying(struct rp_session *s, struct rp_writer *w)
+{
+    switch (s->say) {
+    case RP_SAY_STARTUP: rp_write_startup(w, s->config->startup); break;
+    case RP_SAY_PASSWORD: rp_write_password(w, s->say_text); break;
+    case RP_SAY_SASL_FIRST: rp_write_sasl(w, "SCRAM-SHA-256", s->say_text, strlen(s->say_text)); break;
+    case RP_SAY_SASL_FINAL: rp_write_sasl(w, NULL, s->say_text, strlen(s->say_text)); break;
+    case RP_SAY_NOTHING: break;
+    }
+}
+
+static void output_saying(struct rp_session *s, struct rp_writer *w)
+{
+    size_t before = w->used;
+    w->skip = s->written;
+    write_saying(s, w);
+    w->skip = 0;
+    s->written += w->used - before;
+    if (s->written < s->say_size) return;
+    if (s->say == RP_SAY_STARTUP) s->phase = RP_PHASE_AUTH;
+    s->say = RP_SAY_NOTHING;
+    s->written = s->say_size = 0;
+}
+
+size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
+{
+    struct rp_writer w = { .to = to, .capacity = capacity };
+    if (s->phase == RP_PHASE_BROKEN) return 0;
+    if (s->say) {
+        output_saying(s, &w);
+        return w.used;
+    }
+    if (s->phase != RP_PHASE_READY && s->terminate == RP_TERMINATE_NO) return 0;
+    for (settle(s); s->unsent != s->tail && s->phase == RP_PHASE_READY; settle(s)) {
+        struct rp_entry *e = rp_session_entry(s, s->unsent);
+        if (w.used == w.capacity) return w.used;
+        if (s->written == 0) begin_entry(s, e);
+        size_t before = w.used;
+        w.skip = s->written;
+        if (e->size) write_entry(&w, e);
+        s->written += w.used - before;
+        if (s->written < e->size) return w.used;
+        RP_ASSERT(s->written == e->size && w.skip == 0);
+        s->unsent++;
+        s->written = 0;
+    }
+    if (s->terminate == RP_TERMINATE_WANTED && w.capacity - w.used >= RP_TERMINATE_SIZE) {
+        rp_write_terminate(&w);
+        s->terminate = RP_TERMINATE_SAID;
+    }
+    return w.used;
+}
+
+bool rp_session_has_output(const struct rp_session *s)
+{
+    if (s->phase == RP_PHASE_BROKEN) return false;
+    return s->say || (s->phase == RP_PHASE_READY && s->unsent != s->tail) || s->terminate == RP_TERMINATE_WANTED;
+}
+
+/* An estimate before the entry is begun: its Bind is what can be large. */
+size_t rp_session_pending_bytes(const struct rp_session *s)
+{
+    if (s->say) return s->say_size - s->written;
+    if (s->unsent == s->tail) return 0;
+    const struct rp_entry *e = &s->entry[s->unsent & (s->config->entries - 1)];
+    return s->written ? e->size - s->written : e->bind_size;
+}
+
+void rp_session_terminate(struct rp_session *s)
+{
+    if (s->terminate == RP_TERMINATE_NO) s->terminate = RP_TERMINATE_WANTED;
+}
+
+/* ---- callers that go away ---- */
+
+bool rp_session_written(const struct rp_session *s, uint32_t sequence)
+{
+    int32_t behind = (int32_t)(sequence - s->unsent);
+    return behind < 0 || (behind == 0 && s->written > 0);
+}
+
+enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
+{
+    struct rp_entry *e = rp_session_entry(s, sequence);
+    uint32_t first = sequence, last = sequence;
+    while (first != s->head && !(rp_session_entry(s, first - 1)->flags & (RP_ENTRY_SYNC | RP_ENTRY_DROPPED))) first--;
+    while (!(rp_session_entry(s, last)->flags & RP_ENTRY_SYNC)) last++;
+    if (!rp_session_written(s, first)) {
+        for (uint32_t at = first; at != last + 1; at++, s->live--) {
+            struct rp_entry *gone = rp_session_entry(s, at);
+            gone->flags |= RP_ENTRY_DROPPED;
+            gone->query = NULL;
+        }
+        settle(s);
+        return RP_DETACH_GONE;
+    }
+    bool complete = rp_session_written(s, sequence) && !(sequence == s->unsent && s->written < e->size);
+    e->query = NULL;
+    return complete || e->flags & RP_ENTRY_SKIPPED ? RP_DETACH_KEPT : RP_DETACH_BROKEN;
+}
+
+void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint)
+{
+    struct rp_entry *e = rp_session_entry(s, sequence);
+    if (!e->complaint) e->complaint = complaint;
+}
+
+void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns)
+{
+    for (uint32_t sequence = s->head; sequence != s->due; sequence++)
+        if (rp_session_entry(s, sequence)->columns == columns) rp_session_entry(s, sequence)->columns = NULL;
+}
+
+bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written)
+{
+    while (s->head != s->tail) {
+        struct rp_entry *e = rp_session_entry(s, s->head);
+        *query = e->query;
+        *written = rp_session_written(s, s->head);
+        bool dropped = e->flags & RP_ENTRY_DROPPED;
+        s->head++;
+        if (dropped) continue;
+        s->live--;
+        return true;
+    }
+    s->due = s->unsent = s->head;
+    return false;
+}

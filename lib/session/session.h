@@ -1,0 +1,193 @@
+/* session/session.h - the conversation with one backend, without I/O: bytes in, events out; requests in, bytes out.
+ *
+ *      rp_session_enqueue -> FIFO of entries -> rp_session_output -> bytes for the socket
+ *      bytes of the socket -> rp_session_next -> one event at a time
+ *
+ * It owns the framing, the authentication, the query state machine and what is prepared on this connection. It knows no
+ * descriptor, clock, memory allocation, randomness or TLS: nonce and salted keys are inputs, all arrays are given.
+ *
+ * Every entry of the FIFO is one request with a set of steps whose answers are due, in this order:
+ *
+ *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          SIMPLE SYNC        (simple)
+ *
+ * The lowest step left says which messages are legal; what is not in that row of the table breaks the connection, whatever
+ * it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the group's
+ * ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose caller went
+ * away stays as an entry without a query until its answer has passed.
+ *
+ * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
+#ifndef RP_SESSION_H
+#define RP_SESSION_H
+#include "ringpg/query.h"
+#include "session/scram.h"
+#include "wire/message.h"
+#include "wire/row.h"
+
+/* ---- what is prepared: per connection one byte per statement, per pool the descriptions ---- */
+
+enum {
+    RP_PREPARED_NONE = 0,
+    RP_GENERATIONS = 7,          /* 1..7: prepared, and its columns are catalog[id].generation[n - 1] */
+    RP_PREPARED_BLIND = 253,     /* prepared; its columns are not known yet                           */
+    RP_PREPARED_UNSURE = 254,    /* may or may not exist there: Close before Parse                    */
+    RP_PREPARED_PARSING = 255,   /* a Parse is on its way                                             */
+};
+/* Owned by the layer above; the session reads it. */
+struct rp_catalog_entry { const struct rp_columns *generation[RP_GENERATIONS]; };
+
+/* The id of a declared statement, from 1 up, given on first use. Any thread. */
+uint32_t rp_statement_id(struct pg_statement *statement);
+
+/* ---- entries ---- */
+
+enum rp_step {
+    RP_STEP_CLOSE,
+    RP_STEP_PARSE,
+    RP_STEP_BIND,
+    RP_STEP_DESCRIBE,
+    RP_STEP_EXECUTE,
+    RP_STEP_SIMPLE,
+    RP_STEP_SYNC,
+    RP_STEP_NONE, /* nothing is due: idle, or the answer to a member of a batch is complete */
+    RP_STEPS
+};
+enum {
+    RP_ENTRY_UNNAMED = 1,  /* its own statement, parsed each time                          */
+    RP_ENTRY_TEXT = 2,     /* text results                                                 */
+    RP_ENTRY_COMMIT = 4,   /* the SQL is a COMMIT: an answer of ROLLBACK is a failure      */
+    RP_ENTRY_DROPPED = 8,  /* gone before any byte of it was written: not sent, not due    */
+    RP_ENTRY_HEALED = 16,  /* is the second attempt                                        */
+    RP_ENTRY_BOUND = 32,   /* BindComplete was seen                                        */
+    RP_ENTRY_GROUP = 64,   /* more than one entry shares its Sync                          */
+    RP_ENTRY_SYNC = 128,   /* the last of its group                                        */
+    RP_ENTRY_SKIPPED = 256 /* its group failed before it was written: nothing but its Sync is sent */
+};
+struct rp_entry {
+    struct pg_query *query;           /* NULL: nobody waits for it any more       */
+    const struct rp_columns *columns; /* NULL until known, or none                */
+    size_t size, bind_size;           /* bytes of the whole request, of its Bind  */
+    uint64_t rows;
+    uint32_t statement;               /* id, 0: unnamed or simple                 */
+    uint32_t result;                  /* which result set of a simple query       */
+    int complaint;                    /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
+    uint8_t steps, sent_steps;        /* bits of rp_step: still due; all that were written; both 0 before its first byte */
+    uint16_t flags;
+    uint8_t generation;               /* the prepared byte that it relied on      */
+    char tag[16];
+};
+
+/* ---- events ---- */
+
+enum rp_event_kind {
+    RP_EVENT_MORE,      /* nothing more in these bytes: `need` says how many the next message takes      */
+    RP_EVENT_KEY,       /* SCRAM waits for rp_session_key (salt and iterations stand in session->scram)  */
+    RP_EVENT_READY,     /* the start is complete                                                         */
+    RP_EVENT_COLUMNS,   /* `body` is a RowDescription that rp_session_described must answer              */
+    RP_EVENT_ROW,       /* session->row is a row of `query` (NULL: nobody's)                             */
+    RP_EVENT_OUTCOME,   /* `query` is over and its public results are set; NULL: nobody's                */
+    RP_EVENT_HEAL,      /* `query` failed only since its statement was gone: enqueue it again            */
+    RP_EVENT_NOTICE,    /* session->notice                                                               */
+    RP_EVENT_BROKEN,    /* session->error says why; the connection is of no more use                     */
+};
+struct rp_event {
+    enum rp_event_kind kind;
+    struct pg_query *query;
+    const uint8_t *body;
+    size_t size;
+    size_t need;
+    const struct rp_columns *columns;
+    uint32_t statement; /* COLUMNS: whose; 0: of an unnamed one */
+};
+
+/* ---- the session ---- */
+
+enum rp_phase { RP_PHASE_START, RP_PHASE_AUTH, RP_PHASE_SETUP, RP_PHASE_READY, RP_PHASE_BROKEN };
+
+enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values that are kept */
+
+struct rp_session_config {
+    const struct rp_pair *startup;      /* ends with a NULL name */
+    const char *user, *password;        /* password NULL: none   */
+    uint32_t scram_iterations_max;
+    size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
+    size_t row_limit;                   /* a larger DataRow is passed over and its query ends with PG_E_FULL */
+    uint32_t entries;                   /* a power of two                                              */
+    uint32_t statements;                /* ids from 1 to this                                          */
+    const struct rp_catalog_entry *catalog;
+};
+
+struct rp_session {
+    const struct rp_session_config *config;
+    enum rp_phase phase;
+    char transaction;                   /* 'I' 'T' 'E' of the last ReadyForQuery; 0 before the first */
+    bool exclusive;                     /* leased: a lost statement is only healed with nothing behind it */
+    bool finishing;                     /* outcomes of a decided group are still to be handed out   */
+    bool wait_columns, wait_key;        /* an event waits for its answer                             */
+    bool failed;                        /* the group in progress has a culprit                       */
+    enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
+
+    struct rp_entry *entry;             /* ring of config->entries                                   */
+    uint32_t head, due, unsent, tail;   /* sequence numbers: head <= due <= tail, head <= unsent <= tail */
+    uint32_t live;                      /* entries that are not dropped                              */
+    uint32_t culprit;                   /* sequence number of the group's failed entry               */
+    size_t written;                     /* of entry `unsent`, or of the startup message              */
+    size_t skip;                        /* bytes of an oversized row still to be passed over         */
+
+    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;
+    char say_text[RP_SCRAM_MESSAGE + 1];
+    size_t say_size;
+    enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;
+    struct rp_scram scram;
+
+    uint8_t *prepared;                  /* config->statements + 1 bytes      */
+    uint32_t backend_pid, backend_key;
+    struct pg_row row;
+    struct pg_error error;              /* the group's, or why it is broken  */
+    struct pg_error notice;
+    char parameter[RP_PARAMETERS][RP_PARAMETER_SIZE];
+};
+
+/* `entries` and `prepared` are zeroed memory of the sizes in config; `entropy` is fresh for each connection. */
+void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries, uint8_t *prepared,
+                     const uint8_t entropy[18]);
+
+/* The next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
+ * is still looked at until the next call. */
+struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed);
+void rp_session_key(struct rp_session *s, const uint8_t salted[RP_SCRAM_KEY]);
+/* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared statement;
+ * RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
+void rp_session_described(struct rp_session *s, const struct rp_columns *columns, uint8_t generation);
+
+/* Bytes to send, at most `capacity`; 0: nothing to say. Resumable in the middle of a message. */
+size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity);
+bool rp_session_has_output(const struct rp_session *s);
+size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
+
+/* Room for `n` more entries? */
+bool rp_session_room(const struct rp_session *s, uint32_t n);
+uint32_t rp_session_in_flight(const struct rp_session *s);
+/* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its Bind (0 for a
+ * simple query). `error` may be NULL. */
+int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size, struct pg_error *error);
+/* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED. The entry's sequence number,
+ * which names it from now on. */
+uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t bind_size, uint16_t flags);
+/* The entry's caller goes away. RP_DETACH_GONE: nothing of its group was written, the whole group is dropped; KEPT: its answer is still
+ * due; BROKEN: a message is half written, only the end of the connection helps. */
+enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };
+enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence);
+bool rp_session_written(const struct rp_session *s, uint32_t sequence); /* at least its first byte */
+struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence);
+/* The caller of the current rows wants no more, or a getter complained. */
+void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint);
+uint32_t rp_session_current(const struct rp_session *s); /* the sequence number of the entry that RP_EVENT_ROW is about */
+/* A description's memory is about to be reused: entries that were answered no longer point at it. */
+void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns);
+/* For a connection that is lost: takes the oldest entry out of the FIFO; NULL query: nobody's. False: it is empty. */
+bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written);
+void rp_session_terminate(struct rp_session *s);
+/* Kept ParameterStatus value by name, or NULL. */
+const char *rp_session_parameter(const struct rp_session *s, const char *name);
+
+#endif

@@ -1,0 +1,198 @@
+/* wire/encode.c - bytes out: each message of the frontend, written through the windowed writer. A message's size is known
+ * before its first byte is written, since its length word comes first. */
+#include "wire/message.h"
+#include "wire/check.h"
+#include "wire/param.h"
+
+enum { PROTOCOL_3_0 = 196608 };
+
+/* ---- names of prepared statements: "s" and the id in hexadecimal ---- */
+
+static size_t statement_name(uint32_t id, char out[12])
+{
+    size_t n = 0;
+    if (id) {
+        out[n++] = 's';
+        int shift = 28;
+        while (shift && !(id >> shift)) shift -= 4;
+        for (; shift >= 0; shift -= 4) out[n++] = "0123456789abcdef"[id >> shift & 15];
+    }
+    out[n++] = 0;
+    return n;
+}
+static size_t name_size(uint32_t id)
+{
+    size_t n = 1;
+    if (id) for (n = 2; id; id >>= 4) n++;
+    return n;
+}
+
+/* ---- Bind ---- */
+
+static uint32_t declared(const struct rp_bind *b, uint32_t i) { return i < b->ntypes ? b->types[i] : 0; }
+
+int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_t *which, const char **why)
+{
+    /* 'B', length, portal "", statement, formats, values, result formats */
+    size_t sum = 1 + 4 + 1 + name_size(b->statement) + 2 + 2 + (b->text_results ? 2 : 4);
+    size_t texts = 0;
+    for (uint32_t i = 0; i < b->nparams; i++) {
+        size_t n = 0;
+        bool text = false;
+        int rc = rp_param_check(&b->params[i], declared(b, i), &n, &text, why);
+        *which = i;
+        if (rc) return rc;
+        if (n > limit || sum > limit - n) {
+            *why = "makes the message larger than the protocol allows";
+            return PG_E_PARAMETER;
+        }
+        sum += 4 + n;
+        texts += text;
+    }
+    /* No format code: all text; one: the same for all; else one each. */
+    if (texts < b->nparams) sum += texts ? 2 * (size_t)b->nparams : 2;
+    if (sum > limit) {
+        *why = "makes the message larger than the protocol allows";
+        return PG_E_PARAMETER;
+    }
+    *size = sum;
+    return 0;
+}
+
+static bool is_text(const struct rp_bind *b, uint32_t i)
+{
+    size_t size;
+    bool text = false;
+    const char *why;
+    int rc = rp_param_check(&b->params[i], declared(b, i), &size, &text, &why);
+    RP_ASSERT(rc == 0); /* measured before; the caller may not change it in between */
+    return text;
+}
+
+static void write_formats(struct rp_writer *w, const struct rp_bind *b)
+{
+    uint32_t texts = 0;
+    for (uint32_t i = 0; i < b->nparams; i++) texts += is_text(b, i);
+    if (texts == b->nparams) {
+        rp_write_u16(w, 0);
+    } else if (texts == 0) {
+        rp_write_u16(w, 1);
+        rp_write_u16(w, 1);
+    } else {
+        rp_write_u16(w, (uint16_t)b->nparams);
+        for (uint32_t i = 0; i < b->nparams; i++) rp_write_u16(w, !is_text(b, i));
+    }
+}
+
+void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
+{
+    char name[12];
+    size_t n = statement_name(b->statement, name);
+    rp_write_u8(w, 'B');
+    rp_write_u32(w, (uint32_t)(size - 1));
+    rp_write_u8(w, 0);
+    rp_write_bytes(w, name, n);
+    write_formats(w, b);
+    rp_write_u16(w, (uint16_t)b->nparams);
+    for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
+    rp_write_u16(w, b->text_results ? 0 : 1);
+    if (!b->text_results) rp_write_u16(w, 1);
+}
+
+/* ---- Parse and Close ---- */
+
+/* 705 and 0 both leave the choice to the server; what is not declared is declared by the parameter itself. */
+static uint32_t parse_type(const struct rp_bind *b, uint32_t i)
+{
+    uint32_t type = i < b->ntypes ? b->types[i] : b->params[i].scale == -1 ? 0 : b->params[i].type;
+    return type == PG_TYPE_INFER ? 0 : type;
+}
+static uint32_t parse_types(const struct rp_bind *b) { return b->ntypes > b->nparams ? b->ntypes : b->nparams; }
+
+size_t rp_parse_size(const struct rp_bind *b, const char *sql)
+{
+    return 1 + 4 + name_size(b->statement) + strlen(sql) + 1 + 2 + 4 * (size_t)parse_types(b);
+}
+
+void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql)
+{
+    char name[12];
+    size_t n = statement_name(b->statement, name);
+    rp_write_u8(w, 'P');
+    rp_write_u32(w, (uint32_t)(rp_parse_size(b, sql) - 1));
+    rp_write_bytes(w, name, n);
+    rp_write_cstr(w, sql);
+    rp_write_u16(w, (uint16_t)parse_types(b));
+    for (uint32_t i = 0; i < parse_types(b); i++) rp_write_u32(w, parse_type(b, i));
+}
+
+size_t rp_close_size(uint32_t statement) { return 1 + 4 + 1 + name_size(statement); }
+
+void rp_write_close(struct rp_writer *w, uint32_t statement)
+{
+    char name[12];
+    size_t n = statement_name(statement, name);
+    rp_write_u8(w, 'C');
+    rp_write_u32(w, (uint32_t)(4 + 1 + n));
+    rp_write_u8(w, 'S');
+    rp_write_bytes(w, name, n);
+}
+
+/* ---- messages that never change ---- */
+
+void rp_write_describe_portal(struct rp_writer *w) { rp_write_bytes(w, "D\0\0\0\6P", RP_DESCRIBE_SIZE); }
+void rp_write_execute(struct rp_writer *w) { rp_write_bytes(w, "E\0\0\0\x09\0\0\0\0", RP_EXECUTE_SIZE); }
+void rp_write_sync(struct rp_writer *w) { rp_write_bytes(w, "S\0\0\0\4", RP_SYNC_SIZE); }
+void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP_TERMINATE_SIZE); }
+
+/* ---- simple query, startup, authentication ---- */
+
+void rp_write_query(struct rp_writer *w, const char *sql)
+{
+    size_t n = strlen(sql) + 1;
+    rp_write_u8(w, 'Q');
+    rp_write_u32(w, (uint32_t)(4 + n));
+    rp_write_bytes(w, sql, n);
+}
+
+size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs)
+{
+    size_t size = 4 + 4 + 1;
+    for (const struct rp_pair *p = pairs; p->name; p++)
+        if (p->value) size += strlen(p->name) + 1 + strlen(p->value) + 1;
+    if (!w) return size;
+    rp_write_u32(w, (uint32_t)size);
+    rp_write_u32(w, PROTOCOL_3_0);
+    for (const struct rp_pair *p = pairs; p->name; p++) {
+        if (!p->value) continue;
+        rp_write_cstr(w, p->name);
+        rp_write_cstr(w, p->value);
+    }
+    rp_write_u8(w, 0);
+    return size;
+}
+
+size_t rp_write_password(struct rp_writer *w, const char *password)
+{
+    size_t n = strlen(password) + 1;
+    if (w) {
+        rp_write_u8(w, 'p');
+        rp_write_u32(w, (uint32_t)(4 + n));
+        rp_write_bytes(w, password, n);
+    }
+    return 1 + 4 + n;
+}
+
+size_t rp_write_sasl(struct rp_writer *w, const char *mechanism, const char *at, size_t size)
+{
+    size_t total = 4 + size + (mechanism ? strlen(mechanism) + 1 + 4 : 0);
+    if (!w) return 1 + total;
+    rp_write_u8(w, 'p');
+    rp_write_u32(w, (uint32_t)total);
+    if (mechanism) {
+        rp_write_cstr(w, mechanism);
+        rp_write_u32(w, (uint32_t)size);
+    }
+    rp_write_bytes(w, at, size);
+    return 1 + total;
+}

@@ -1,0 +1,74 @@
+/* wire/message.h - the messages of protocol 3.0: frames in, messages out, and the fields of ErrorResponse and CommandComplete.
+ *
+ * Source: PostgreSQL, chapter "Frontend/Backend Protocol", "Message Formats". Pure functions over bytes. */
+#ifndef RP_WIRE_MESSAGE_H
+#define RP_WIRE_MESSAGE_H
+#include "ringpg/query.h"
+#include "wire/write.h"
+
+enum { RP_FRAME_HEAD = 5 }; /* type byte and length word */
+
+struct rp_frame {
+    uint8_t type;
+    const uint8_t *body;
+    size_t size; /* of the body */
+};
+
+/* Reads one frame off `have` bytes. Returns 1: there; 0: more bytes are needed, `*need` is how many of this message in all (at least
+ * RP_FRAME_HEAD), and `frame->type` is set if have > 0; -1: the length word is below 4 or above `limit`. */
+int rp_frame_read(const uint8_t *at, size_t have, size_t limit, struct rp_frame *frame, size_t *need);
+
+/* ErrorResponse and NoticeResponse: every field copied, cut to fit, in their order. Missing or repeated fields, an absent
+ * terminator and a body of any size do no harm. `error->code` and `sent` are the caller's to set. True: the severity is
+ * FATAL or PANIC, so the connection ends. */
+bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size);
+
+/* "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. */
+void rp_tag_parse(const char *text, char tag[16], uint64_t *rows);
+
+/* What one extended-protocol request consists of, with everything that its bytes depend on. */
+struct rp_bind {
+    uint32_t statement;                /* id; 0: the unnamed statement */
+    const uint32_t *types;             /* declared, `ntypes` of them; behind those (or NULL): the parameters' own */
+    uint32_t ntypes;
+    const struct pg_param *params;
+    uint32_t nparams;
+    bool text_results;
+};
+/* Checks all parameters and measures the Bind. 0; PG_E_PARAMETER with a static `*why` and the 0-based `*which`. `limit`: the
+ * protocol's bound on a message (1 GiB - 1), injectable for tests. */
+int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_t *which, const char **why);
+void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size);
+
+/* Sizes are of the whole message. */
+size_t rp_parse_size(const struct rp_bind *b, const char *sql);
+void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql);
+size_t rp_close_size(uint32_t statement);
+void rp_write_close(struct rp_writer *w, uint32_t statement);
+enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5, RP_CANCEL_SIZE = 16 };
+void rp_write_describe_portal(struct rp_writer *w);
+void rp_write_execute(struct rp_writer *w);
+void rp_write_sync(struct rp_writer *w);
+void rp_write_terminate(struct rp_writer *w);
+void rp_write_query(struct rp_writer *w, const char *sql);
+
+/* Pairs of name and value, ended by a NULL name; pairs with a NULL value are left out. Returns the size of the whole
+ * message; `w` NULL only measures. */
+struct rp_pair { const char *name, *value; };
+size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs);
+/* 'p' messages: a password (its NUL included), or SASL bytes behind an optional mechanism. */
+size_t rp_write_password(struct rp_writer *w, const char *password);
+size_t rp_write_sasl(struct rp_writer *w, const char *mechanism, const char *at, size_t size);
+
+/* What the first words of an SQL text say about its effect on the session. Comments are skipped; a guess that is never wrong about what
+ * it names, and silent about what is hidden in functions. */
+enum rp_sql_class {
+    RP_SQL_PLAIN,
+    RP_SQL_BEGIN,
+    RP_SQL_COMMIT,
+    RP_SQL_ROLLBACK,
+    RP_SQL_SESSION, /* leaves something behind in the session or needs one: SET, LISTEN, COPY, PREPARE, DECLARE, TEMP ... */
+};
+enum rp_sql_class rp_sql_classify(const char *sql);
+
+#endif

@@ -1,0 +1,102 @@
+/* wire/row.c - a DataRow as a view into the receive buffer.
+ *
+ * Owns the check of a row's shape and the way to its columns; the values' bytes are value.c's. It knows no buffer
+ * beyond the one message and no query. Invariant: a parsed row was validated to its last byte, so that reading a column
+ * checks nothing again. Source: protocol chapter "Message Formats", DataRow. */
+#include "wire/check.h"
+#include "wire/load.h"
+#include "wire/row.h"
+
+enum { LENGTH_BYTES = 4 };
+static const uint32_t SQL_NULL = UINT32_MAX; /* the length word -1 */
+
+void rp_row_mark(struct pg_row *row, uint32_t column, const char *why)
+{
+    if (!row || row->mark) return;
+    row->mark = PG_E_VALUE;
+    row->marked_column = column;
+    row->why = why;
+}
+
+static int malformed(const char **why, const char *what)
+{
+    *why = what;
+    return PG_E_PROTOCOL;
+}
+
+/* One pass, a load and two comparisons a column. A length below -1 is, unsigned, longer than any body. */
+int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns,
+                 const char **why)
+{
+    RP_ASSERT(row && body && columns && why);
+    if (size < 2 || size > INT32_MAX) return malformed(why, "DataRow has an impossible size");
+    uint32_t count = rp_load_u16(body), left = (uint32_t)size - 2, at = 0;
+    if (count != columns->count) return malformed(why, "DataRow and RowDescription differ in their columns");
+    body += 2;
+    for (uint32_t i = 0; i < count; i++) {
+        if (left - at < LENGTH_BYTES) return malformed(why, "DataRow ends inside a length");
+        if (i < RP_ROW_CACHED) row->offset[i] = at;
+        uint32_t length = rp_load_u32(body + at);
+        at += LENGTH_BYTES;
+        if (length == SQL_NULL) continue;
+        if (length > left - at) return malformed(why, "DataRow has a value that ends behind it, or a negative length");
+        at += length;
+    }
+    if (at != left) return malformed(why, "DataRow has bytes behind its last value");
+    row->at = body;
+    row->size = left;
+    row->count = count;
+    row->mark = 0;
+    row->marked_column = 0;
+    row->why = NULL;
+    row->columns = columns;
+    return 0;
+}
+
+/* Behind the cached columns: walks from the last of them. */
+static uint32_t find_offset(const struct pg_row *row, uint32_t column)
+{
+    if (column < RP_ROW_CACHED) return row->offset[column];
+    uint32_t at = row->offset[RP_ROW_CACHED - 1];
+    for (uint32_t i = RP_ROW_CACHED - 1; i < column; i++) {
+        uint32_t length = rp_load_u32(row->at + at);
+        at += LENGTH_BYTES + (length == SQL_NULL ? 0 : length);
+    }
+    return at;
+}
+
+uint32_t pg_row_columns(const struct pg_row *row)
+{
+    RP_ASSERT(row);
+    return row->count;
+}
+
+uint32_t pg_row_result(const struct pg_row *row)
+{
+    RP_ASSERT(row);
+    return row->result;
+}
+
+int pg_row_mark(const struct pg_row *row)
+{
+    RP_ASSERT(row);
+    return row->mark;
+}
+
+struct pg_value pg_row_value(struct pg_row *row, uint32_t column)
+{
+    RP_ASSERT(row);
+    struct pg_value value = {.row = row, .column = column};
+    if (column >= row->count) {
+        rp_row_mark(row, column, "does not exist");
+        return value;
+    }
+    uint32_t at = find_offset(row, column);
+    uint32_t length = rp_load_u32(row->at + at);
+    value.type = row->columns->column[column].type;
+    value.text = row->columns->column[column].text;
+    if (length == SQL_NULL) return value;
+    value.data = row->at + at + LENGTH_BYTES;
+    value.size = length;
+    return value;
+}

@@ -1,0 +1,136 @@
+/* pool/dispatch.c - who is served next, and by which connection; how the pool grows. Runs in the turn's ready queue.
+ *
+ * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an idle
+ * connection; if there is none and none can be added, the least loaded shared connection takes no more statements
+ * (DRAINING) until it is idle. The head is a statement: it joins the least loaded connection that has room. Whoever comes while
+ * others wait stands behind them. */
+#include "pool/state.h"
+
+static const uint64_t BACKOFF_FIRST_NS = 100ull * 1000000, BACKOFF_MOST_NS = 3000ull * 1000000;
+
+void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
+
+/* ---- growing ---- */
+
+/* One more connection than the waiters need is never tried; after a failure one at a time, until one stands. */
+static bool can_grow(const struct pg_pool *pool)
+{
+    uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
+    uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    if (pool->finished || pool->count[RP_SLOT_FREE] == 0 || connecting >= limit) return false;
+    if (rp_timer_armed(&pool->retry)) return false;
+    if (connecting < pool->nwaiting + pool->more_wanted) return true;
+    return !pool->closing && rp_pool_total(pool) < pool->info.pool_min_conns;
+}
+
+static void grow(struct pg_pool *pool)
+{
+    while (can_grow(pool)) {
+        struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
+        rp_slot_move(slot, RP_SLOT_CONNECTING);
+        rp_conn_open(&slot->conn);
+    }
+    pool->more_wanted = false;
+}
+
+/* What the server will say again, however often it is asked: a wrong password, an unknown database. */
+static bool permanent(const struct pg_error *why)
+{
+    static const char *const passing[] = { "53", "57", "08", "55" };
+    if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
+    if (why->code != PG_E_SERVER) return false;
+    for (size_t i = 0; i < RP_COUNT(passing); i++)
+        if (!strncmp(why->sqlstate, passing[i], 2)) return false;
+    return true;
+}
+
+void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
+{
+    pool->stats.connect_failed_count++;
+    pool->connect_error = *why;
+    if (why->code != PG_E_SERVER)
+        rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where, pg_error_field(why, 'M'));
+    pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
+    if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
+    /* Full jitter over the upper half: many pools do not come back as one. */
+    uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
+    rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
+    rp_pool_resolve_again(pool);
+    if (permanent(why) && rp_pool_usable(pool) == 0)
+        while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
+}
+
+/* ---- draining ---- */
+
+/* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones will
+ * serve. */
+static void balance_draining(struct pg_pool *pool)
+{
+    uint32_t wanted = 0, most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
+    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most; w = TAILQ_NEXT(w, link))
+        wanted++;
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
+    wanted = wanted > coming ? wanted - coming : 0;
+    while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
+    while (pool->count[RP_SLOT_DRAINING] > wanted) rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
+}
+
+/* ---- serving ---- */
+
+static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
+{
+    uint64_t waited_ns = rp_now(pool->reactor) - w->since_ns;
+    if (w->lane == RP_LANE_LEASE) {
+        pool->stats.acquire_count++;
+        pool->stats.acquire_duration_ns += waited_ns;
+    }
+    pool->stats.empty_acquire_count++;
+    pool->stats.empty_acquire_wait_ns += waited_ns;
+    if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
+}
+
+static uint32_t batch_size(const struct pg_query *q)
+{
+    uint32_t n = 0;
+    for (; q; q = q->next) n++;
+    return n;
+}
+
+/* The head of the queue. False: it has to go on waiting. */
+static bool serve(struct pg_pool *pool, struct rp_waiter *w)
+{
+    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    if (w->lane == RP_LANE_LEASE) {
+        if (!slot) return false;
+        struct pg_lease *lease = rp_lease_of(w);
+        rp_unpark(w);
+        count_wait(pool, w);
+        rp_grant(slot, lease);
+        struct rp_waker *waker = rp_lease(lease)->waker;
+        if (lease->on_grant) lease->on_grant(lease, PG_OK);
+        else if (waker) waker->wake(waker, PG_OK);
+        return true;
+    }
+    struct pg_query *q = rp_query_of(w);
+    if (!slot) slot = rp_slot_least_loaded(pool);
+    if (!slot || !rp_slot_room(slot, batch_size(q))) return false;
+    rp_unpark(w);
+    count_wait(pool, w);
+    rp_slot_start(slot, q);
+    return true;
+}
+
+void rp_pool_dispatch(struct rp_node *node)
+{
+    struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
+    struct rp_waiter *w;
+    balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
+    while ((w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
+        if (rp_budget_take(pool->reactor)) continue;
+        rp_pool_kick(pool);
+        return;
+    }
+    grow(pool);
+    balance_draining(pool);
+    rp_pool_close_if_done(pool);
+}

@@ -1,0 +1,141 @@
+/* pool/lease.c - the lease lane: from acquire to release or abandon. */
+#include "pool/state.h"
+
+static void begin(struct pg_pool *pool, struct pg_lease *lease)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    struct rp_waker *waker = rl->waker;
+    RP_ASSERT(rl->waiter.place == RP_PLACE_NONE); /* parked or held already */
+    *rl = (struct rp_lease){ .waiter = { .pool = pool, .lane = RP_LANE_LEASE }, .waker = waker };
+    rl->waiter.since_ns = rp_now(pool->reactor);
+}
+
+void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    rp_slot_move(slot, RP_SLOT_LEASED);
+    slot->lease = lease;
+    slot->conn.session.exclusive = true;
+    rl->slot = slot;
+    rl->waiter.place = RP_PLACE_ACTIVE;
+    slot->pool->nleases_out++;
+}
+
+void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
+{
+    begin(pool, lease);
+    if (pool->closing) {
+        rp_end_lease(lease, PG_E_CLOSED);
+    } else if (pool->nwaiting >= pool->info.pool_max_waiters) {
+        pool->stats.refused_count++;
+        rp_end_lease(lease, PG_E_REFUSED);
+    } else {
+        rp_park(pool, &rp_lease(lease)->waiter);
+    }
+}
+
+int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
+{
+    begin(pool, lease);
+    if (pool->closing) return PG_E_CLOSED;
+    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    if (!slot || !TAILQ_EMPTY(&pool->waiting)) return PG_E_REFUSED;
+    pool->stats.acquire_count++;
+    rp_grant(slot, lease);
+    return 0;
+}
+
+/* The connection goes back: clean to the next one, else it is cleaned first. */
+static void give_back(struct rp_slot *slot)
+{
+    bool clean = rp_session_in_flight(&slot->conn.session) == 0 && slot->conn.session.transaction == 'I';
+    slot->lease = NULL;
+    slot->conn.session.exclusive = false;
+    rp_slot_move(slot, clean ? RP_SLOT_IDLE : RP_SLOT_RESETTING);
+    rp_slot_settle(slot);
+}
+
+static bool has_queries(struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++)
+        if (rp_session_entry(s, sequence)->query) return true;
+    return false;
+}
+
+void pg_lease_release(struct pg_lease *lease)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE && rl->ended == 0); /* held, and nothing in flight */
+    struct rp_slot *slot = rl->slot;
+    rl->waiter.place = RP_PLACE_NONE;
+    rl->slot = NULL;
+    if (slot) {
+        RP_ASSERT(slot->lease == lease && !has_queries(slot));
+        give_back(slot);
+    }
+    rp_pool_return_lease(rl->waiter.pool);
+}
+
+/* Everything that the lease has on its connection. */
+static void forget_queries(struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    bool broken = false;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++)
+        if (rp_session_entry(s, sequence)->query) rp_forget_query(rp_session_entry(s, sequence)->query);
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
+        struct pg_query *q = rp_session_entry(s, sequence)->query;
+        if (q && rp_conn_detach(&slot->conn, q) == RP_DETACH_BROKEN) broken = true;
+    }
+    if (broken) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
+}
+
+static void forget_ended(struct pg_lease *lease)
+{
+    struct rp_waiter *w = TAILQ_FIRST(&rp_lease(lease)->waiter.pool->ended);
+    while (w && rp_lease(lease)->ended) {
+        struct rp_waiter *next = TAILQ_NEXT(w, link);
+        if (w->lane == RP_LANE_LEASED_QUERY && rp_query(rp_query_of(w))->lease == lease) rp_forget_query(rp_query_of(w));
+        w = next;
+    }
+}
+
+void pg_lease_abandon(struct pg_lease *lease)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    struct pg_pool *pool = rl->waiter.pool;
+    switch (rl->waiter.place) {
+    case RP_PLACE_PARKED:
+        pool->stats.canceled_acquire_count++;
+        rp_unpark(&rl->waiter);
+        rp_pool_kick(pool);
+        break;
+    case RP_PLACE_ENDED:
+        TAILQ_REMOVE(&pool->ended, &rl->waiter, link);
+        rl->waiter.place = RP_PLACE_NONE;
+        rp_pool_kick(pool);
+        break;
+    case RP_PLACE_ACTIVE:
+        rl->waiter.place = RP_PLACE_NONE;
+        forget_ended(lease);
+        if (rl->slot) forget_queries(rl->slot);
+        if (rl->slot) give_back(rl->slot);
+        rl->slot = NULL;
+        rp_pool_return_lease(pool);
+        break;
+    default: break;
+    }
+}
+
+char pg_lease_transaction(const struct pg_lease *lease)
+{
+    const struct rp_lease *rl = (const struct rp_lease *)(const void *)lease->private_;
+    return rl->waiter.place == RP_PLACE_ACTIVE && rl->slot ? rl->slot->conn.session.transaction : 0;
+}
+
+const char *pg_lease_parameter(const struct pg_lease *lease, const char *name)
+{
+    const struct rp_lease *rl = (const struct rp_lease *)(const void *)lease->private_;
+    return rl->waiter.place == RP_PLACE_ACTIVE && rl->slot ? rp_session_parameter(&rl->slot->conn.session, name) : NULL;
+}

@@ -1,0 +1,284 @@
+/* pool/open.c - a pool's beginning and end: the connection string becomes addresses, startup parameters and memory; closing waits
+ * for what is out and then for every connection's end. The shell (struct pg_pool) outlives the close while leases are still
+ * held, since they point at it; the last one that is returned frees it. */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <sys/un.h>
+#include "pool/state.h"
+
+enum { ADDRESSES = 8 };
+static const uint64_t CONNECT_TIMEOUT_NS = 30ull * 1000000000;
+enum { MESSAGE_LIMIT = 0x3fffffff }; /* PostgreSQL's own MaxAllocSize: 1 GiB - 1 */
+
+/* ---- where the server is ---- */
+
+static int resolve_unix(struct pg_pool *pool, struct pg_error *error)
+{
+    const char *host = pool->info.host;
+    struct sockaddr_un *un = (struct sockaddr_un *)&pool->addresses[0].at;
+    int n = snprintf(pool->where, sizeof pool->where, "%s/.s.PGSQL.%u", host, pool->info.port);
+    if (n < 0 || (size_t)n >= sizeof un->sun_path)
+        return rp_error_set(error, PG_E_CONFIG, "host: the socket's path is longer than %zu bytes", sizeof un->sun_path - 1);
+    memset(un, 0, sizeof *un);
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, pool->where, (size_t)n);
+    if (host[0] == '@') un->sun_path[0] = 0; /* abstract */
+    pool->addresses[0].size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + (host[0] != '@'));
+    pool->config.naddresses = 1;
+    return 0;
+}
+
+static int resolve(struct pg_pool *pool, struct pg_error *error)
+{
+    const char *name = pool->info.hostaddr ? pool->info.hostaddr : pool->info.host;
+    if (!pool->info.hostaddr && (name[0] == '/' || name[0] == '@')) return resolve_unix(pool, error);
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *list = NULL;
+    char port[8];
+    snprintf(port, sizeof port, "%u", pool->info.port);
+    snprintf(pool->where, sizeof pool->where, "%s:%s", name, port);
+    int rc = getaddrinfo(name, port, &hints, &list);
+    if (rc == EAI_NONAME && !pool->info.hostaddr) {
+        hints.ai_flags = AI_NUMERICSERV;
+        rc = getaddrinfo(name, port, &hints, &list);
+    }
+    if (rc) return rp_error_set(error, PG_E_UNAVAILABLE, "cannot resolve host \"%s\": %s", name, gai_strerror(rc));
+    size_t n = 0;
+    for (struct addrinfo *a = list; a && n < ADDRESSES; a = a->ai_next, n++) {
+        memcpy(&pool->addresses[n].at, a->ai_addr, a->ai_addrlen);
+        pool->addresses[n].size = a->ai_addrlen;
+    }
+    freeaddrinfo(list);
+    pool->config.naddresses = n;
+    return 0;
+}
+
+/* Every known address has failed: the name may stand for others by now. getaddrinfo can block; that is documented. */
+void rp_pool_resolve_again(struct pg_pool *pool)
+{
+    const char *host = pool->info.host;
+    if (pool->info.hostaddr || host[0] == '/' || host[0] == '@' || pool->count[RP_SLOT_CONNECTING]) return;
+    (void)!resolve(pool, NULL);
+}
+
+/* ---- opening ---- */
+
+static void fill_startup(struct pg_pool *pool)
+{
+    const struct rp_conninfo *i = &pool->info;
+    const struct rp_pair pairs[] = {
+        { "user", i->user }, { "database", i->dbname }, { "options", i->options }, { "application_name", i->application_name },
+        { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" }, { NULL, NULL },
+    };
+    _Static_assert(sizeof pairs <= sizeof pool->startup, "startup[] is too small");
+    memcpy(pool->startup, pairs, sizeof pairs);
+}
+
+static void fill_config(struct pg_pool *pool)
+{
+    const struct rp_conninfo *i = &pool->info;
+    uint32_t entries = 8;
+    while (entries < i->pool_max_pipeline + 4) entries *= 2;
+    fill_startup(pool);
+    size_t naddresses = pool->config.naddresses;
+    pool->config = (struct rp_conn_config){
+        .session = { .startup = pool->startup, .user = i->user, .password = i->password,
+                     .scram_iterations_max = i->pool_max_scram_iterations, .message_limit = MESSAGE_LIMIT,
+                     .row_limit = i->pool_max_row_bytes, .entries = entries, .statements = rp_statement_capacity(pool->reactor),
+                     .catalog = pool->catalog.entry },
+        .ops = &rp_slot_ops, .addresses = pool->addresses, .naddresses = naddresses, .catalog = &pool->catalog, .keys = &pool->keys,
+        .connect_timeout_ns = i->connect_timeout_ns ? i->connect_timeout_ns : CONNECT_TIMEOUT_NS,
+        .close_linger_ns = i->pool_close_linger_ns, .keepalives = i->keepalives, .keepalives_idle_s = i->keepalives_idle_s,
+        .keepalives_interval_s = i->keepalives_interval_s, .keepalives_count = i->keepalives_count,
+        .tcp_user_timeout_ms = i->tcp_user_timeout_ms,
+    };
+}
+
+static int make_slots(struct pg_pool *pool)
+{
+    uint32_t n = pool->info.pool_max_conns, loads = pool->info.pool_max_pipeline + 1;
+    pool->slot = rp_alloc(pool->reactor, n * sizeof *pool->slot);
+    pool->loaded = rp_alloc(pool->reactor, loads * sizeof *pool->loaded);
+    if (!pool->slot || !pool->loaded) return -ENOMEM;
+    for (uint32_t i = 0; i < loads; i++) TAILQ_INIT(&pool->loaded[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        pool->slot[i].pool = pool;
+        if (rp_conn_init(&pool->slot[i].conn, pool->reactor, &pool->config)) return -ENOMEM;
+        TAILQ_INSERT_TAIL(&pool->slots[RP_SLOT_FREE], &pool->slot[i], link);
+        pool->count[RP_SLOT_FREE]++;
+    }
+    return 0;
+}
+
+static void dealloc(void *arg, void *at, size_t bytes) { rp_free(arg, at, bytes); }
+static void *alloc(void *arg, size_t bytes) { return rp_alloc(arg, bytes); }
+
+static void free_parts(struct pg_pool *pool)
+{
+    for (uint32_t i = 0; pool->slot && i < pool->info.pool_max_conns; i++)
+        if (pool->slot[i].pool) rp_conn_free(&pool->slot[i].conn);
+    if (pool->slot) rp_free(pool->reactor, pool->slot, pool->info.pool_max_conns * sizeof *pool->slot);
+    if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
+    if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
+    rp_catalog_free(&pool->catalog);
+    explicit_bzero(&pool->keys, sizeof pool->keys);
+    if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
+}
+
+/* The members that win over the string; a struct of an older version is shorter. */
+static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given, struct pg_error *error)
+{
+    struct pg_pool_config c = { 0 };
+    if (given->size < offsetof(struct pg_pool_config, max_conns) || given->size > sizeof c)
+        return rp_error_set(error, PG_E_CONFIG, "pg_pool_config.size: %zu is no size of this version", given->size);
+    memcpy(&c, given, given->size);
+    int rc = rp_conninfo_parse(&pool->info, c.conninfo ? c.conninfo : "", alloc, pool->reactor, error);
+    if (rc) return rc;
+    if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
+    if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
+    if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
+    pool->on_event = c.on_event;
+    pool->arg = c.arg;
+    if (pool->info.pool_max_conns > 10000)
+        return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
+    if (pool->info.pool_min_conns > pool->info.pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)", pool->info.pool_min_conns,
+                            pool->info.pool_max_conns);
+    return 0;
+}
+
+static void on_drained(struct rp_timer *timer);
+static void on_retry(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry)); }
+static void member_close(struct rp_member *m, uint64_t drain_until_ns)
+{
+    pg_pool_close(RP_CONTAINER(m, struct pg_pool, member), drain_until_ns, NULL, NULL);
+}
+static void member_abort(struct rp_member *m)
+{
+    struct pg_pool *pool = RP_CONTAINER(m, struct pg_pool, member);
+    for (uint32_t i = 0; i < pool->info.pool_max_conns; i++) rp_conn_abandon_socket(&pool->slot[i].conn);
+    explicit_bzero(&pool->keys, sizeof pool->keys);
+}
+
+static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, struct pg_error *error)
+{
+    int rc = apply_config(pool, config, error);
+    if (rc) return rc;
+    pool->addresses = rp_alloc(pool->reactor, ADDRESSES * sizeof *pool->addresses);
+    rc = pool->addresses ? resolve(pool, error) : -ENOMEM;
+    if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
+    if (!rc) fill_config(pool);
+    if (!rc) rc = make_slots(pool);
+    return rc;
+}
+
+int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config, struct pg_error *error)
+{
+    *out = NULL;
+    if (rp_closing(reactor)) return rp_error_set(error, PG_E_CLOSED, "the reactor is closing");
+    struct pg_pool *pool = rp_alloc(reactor, sizeof *pool);
+    if (!pool) return rp_error_set(error, -ENOMEM, "%s", pg_error_text(-ENOMEM));
+    pool->reactor = reactor;
+    TAILQ_INIT(&pool->waiting);
+    TAILQ_INIT(&pool->ended);
+    for (int i = 0; i < RP_SLOT_STATES; i++) TAILQ_INIT(&pool->slots[i]);
+    int rc = set_up(pool, config, error);
+    if (rc) {
+        if (rc == -ENOMEM) rp_error_set(error, rc, "%s", pg_error_text(rc));
+        free_parts(pool);
+        rp_free(reactor, pool, sizeof *pool);
+        return rc;
+    }
+    pool->dispatch.run = rp_pool_dispatch;
+    pool->tell.run = rp_pool_tell;
+    pool->retry.fire = on_retry;
+    pool->drain.fire = on_drained;
+    pool->member.close = member_close;
+    pool->member.abort = member_abort;
+    rp_join(reactor, &pool->member);
+    rp_pool_kick(pool);
+    *out = pool;
+    return 0;
+}
+
+/* ---- closing ---- */
+
+/* Everything that is still wanted ends now. Leases stay held, on nothing, until they are returned. */
+static void cut(struct pg_pool *pool)
+{
+    while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_CLOSED);
+    for (uint32_t i = 0; i < pool->info.pool_max_conns; i++) {
+        struct rp_slot *slot = &pool->slot[i];
+        if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
+    }
+    rp_pool_kick(pool);
+}
+
+static void on_drained(struct rp_timer *timer) { cut(RP_CONTAINER(timer, struct pg_pool, drain)); }
+
+void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg)
+{
+    if (!pool->closing || drain_until_ns < pool->drain_until_ns) {
+        pool->drain_until_ns = drain_until_ns;
+        if (drain_until_ns <= rp_now(pool->reactor)) {
+            pool->closing = true;
+            rp_timer_stop(pool->reactor, &pool->drain);
+            cut(pool);
+        } else {
+            rp_timer_start(pool->reactor, &pool->drain, drain_until_ns);
+        }
+    }
+    pool->closing = true;
+    if (on_closed && !pool->on_closed) {
+        pool->on_closed = on_closed;
+        pool->closed_arg = arg;
+    }
+    rp_pool_kick(pool);
+}
+
+void rp_pool_return_lease(struct pg_pool *pool)
+{
+    pool->nleases_out--;
+    if (pool->finished && pool->nleases_out == 0) rp_free(pool->reactor, pool, sizeof *pool);
+}
+
+/* From a turn's queue only: it may free the pool. */
+void rp_pool_close_if_done(struct pg_pool *pool)
+{
+    if (!pool->closing || pool->finished) return;
+    if (TAILQ_EMPTY(&pool->waiting)) {
+        struct rp_slot *slot;
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+    }
+    if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
+    pool->finished = true;
+    rp_timer_stop(pool->reactor, &pool->retry);
+    rp_timer_stop(pool->reactor, &pool->drain);
+    rp_unqueue(pool->reactor, &pool->dispatch);
+    rp_unqueue(pool->reactor, &pool->tell);
+    rp_leave(pool->reactor, &pool->member);
+    free_parts(pool);
+    pool->info.pool_max_conns = 0;
+    pool->slot = NULL;
+    pool->nleases_out++; /* the callback may return the last lease */
+    if (pool->on_closed) pool->on_closed(pool->closed_arg);
+    rp_pool_return_lease(pool);
+}
+
+/* ---- statistics ---- */
+
+void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out)
+{
+    size_t size = out->size < sizeof *out ? out->size : sizeof *out;
+    struct pg_pool_stats now = pool->stats;
+    now.size = out->size;
+    now.max_conns = pool->info.pool_max_conns;
+    now.total_conns = rp_pool_total(pool);
+    now.idle_conns = pool->count[RP_SLOT_IDLE];
+    now.acquired_conns = pool->count[RP_SLOT_LEASED];
+    now.shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_STALLED];
+    now.constructing_conns = pool->count[RP_SLOT_CONNECTING];
+    now.pending = pool->nwaiting;
+    memcpy(out, &now, size);
+}

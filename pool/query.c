@@ -1,0 +1,173 @@
+/* pool/query.c - starting a query in either lane, and what its caller may do to it afterwards. A batch is checked whole before its first
+ * member goes anywhere. */
+#include "pool/state.h"
+
+static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease)
+{
+    for (struct pg_query *q = head; q; q = q->next) {
+        struct rp_query *rq = rp_query(q);
+        RP_ASSERT(!rp_query_running(q)); /* one struct, one request at a time */
+        struct rp_waker *waker = rq->waker;
+        *rq = (struct rp_query){ .head = head, .lease = lease, .waker = waker };
+        rq->waiter.pool = pool;
+        rq->waiter.lane = lease ? RP_LANE_LEASED_QUERY : RP_LANE_SHARED;
+        rq->waiter.since_ns = rp_now(pool->reactor);
+        rq->waiter.sql_class = (uint8_t)rp_catalog_class(&pool->catalog, q);
+        q->status = PG_OK;
+        if (q->error) q->error->code = PG_OK;
+    }
+}
+
+static int check(struct pg_pool *pool, struct pg_query *q, bool shared, struct pg_error *why)
+{
+    enum rp_sql_class class = (enum rp_sql_class)rp_query(q)->waiter.sql_class;
+    bool grouped = rp_query(q)->head->next != NULL;
+    if (q->statement && q->flags & PG_QUERY_SIMPLE)
+        return rp_error_set(why, PG_E_PARAMETER, "a declared statement cannot use the simple protocol");
+    if (shared && q->flags & PG_QUERY_SIMPLE)
+        return rp_error_set(why, PG_E_NEEDS_LEASE, "the simple protocol needs a lease");
+    if (shared && class != RP_SQL_PLAIN)
+        return rp_error_set(why, PG_E_NEEDS_LEASE, "the statement would change the session that others use: %.40s",
+                            q->statement ? q->statement->sql : q->sql);
+    if (grouped && q->flags & PG_QUERY_SIMPLE) return rp_error_set(why, PG_E_PARAMETER, "a simple query cannot be a member of a batch");
+    if (q->next && (class == RP_SQL_COMMIT || class == RP_SQL_ROLLBACK))
+        return rp_error_set(why, PG_E_PARAMETER, "COMMIT and ROLLBACK must stand last in a batch");
+    return rp_session_check(&pool->config.session, q, &rp_query(q)->bind_size, why);
+}
+
+/* False: the batch has ended already. */
+static bool checked(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease)
+{
+    struct pg_error why;
+    uint32_t n = 0;
+    begin(pool, head, lease);
+    for (struct pg_query *q = head; q; q = q->next, n++) {
+        int rc = check(pool, q, !lease, &why);
+        if (!rc) continue;
+        rp_end_batch(q, rc, PG_SENT_NO, &why);
+        return false;
+    }
+    if (n <= pool->info.pool_max_pipeline) return true;
+    rp_error_set(&why, PG_E_FULL, "a batch of %u queries is above pool_max_pipeline", n);
+    rp_end_batch(head, PG_E_FULL, PG_SENT_NO, &why);
+    return false;
+}
+
+/* Deadlines of their own, from the start to the outcome. */
+static void arm_deadlines(struct pg_pool *pool, struct pg_query *head)
+{
+    for (struct pg_query *q = head; q; q = q->next) {
+        rp_query(q)->waiter.timer.fire = rp_fire_query;
+        if (q->deadline_ns) rp_timer_start(pool->reactor, &rp_query(q)->waiter.timer, q->deadline_ns);
+    }
+}
+
+static uint32_t batch_size(const struct pg_query *q)
+{
+    uint32_t n = 0;
+    for (; q; q = q->next) n++;
+    return n;
+}
+
+void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
+{
+    if (!checked(pool, q, NULL)) return;
+    if (pool->closing) {
+        rp_end_batch(q, PG_E_CLOSED, PG_SENT_NO, NULL);
+        return;
+    }
+    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    if (!slot) slot = rp_slot_least_loaded(pool);
+    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, batch_size(q))) {
+        arm_deadlines(pool, q);
+        rp_slot_start(slot, q);
+        if (slot->load > 1 && pool->count[RP_SLOT_FREE] && !pool->more_wanted) {
+            pool->more_wanted = true;
+            rp_pool_kick(pool);
+        }
+    } else if (pool->nwaiting >= pool->info.pool_max_waiters) {
+        pool->stats.refused_count++;
+        rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
+    } else {
+        for (struct pg_query *member = q; member; member = member->next) rp_query(member)->waiter.place = RP_PLACE_PARKED;
+        arm_deadlines(pool, q->next);
+        rp_park(pool, &rp_query(q)->waiter);
+    }
+}
+
+void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE); /* held */
+    struct pg_pool *pool = rl->waiter.pool;
+    if (!checked(pool, q, lease)) return;
+    if (!rl->slot) {
+        rp_end_batch(q, pool->finished ? PG_E_CLOSED : PG_E_LOST, PG_SENT_NO, NULL);
+    } else if (!rp_slot_room(rl->slot, batch_size(q))) {
+        rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
+    } else {
+        arm_deadlines(pool, q);
+        rp_slot_start(rl->slot, q);
+    }
+}
+
+/* ---- what the caller may do afterwards ---- */
+
+void pg_query_resume(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    if (rq->waiter.place == RP_PLACE_ACTIVE) rp_conn_resume(&rq->slot->conn, q);
+}
+
+/* The others of a batch that was not sent cannot go on without this one. */
+static void end_others(struct pg_query *gone, struct pg_query *head)
+{
+    struct pg_error why;
+    rp_error_set(&why, PG_E_BATCH, "another query of the batch was abandoned");
+    for (struct pg_query *q = head; q; q = q->next) {
+        if (q == gone) continue;
+        rp_query(q)->waiter.place = RP_PLACE_NONE;
+        rp_end_query(q, PG_E_BATCH, PG_SENT_NO, &why);
+    }
+}
+
+void pg_query_abandon(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    struct pg_query *head = rq->head;
+    struct rp_slot *slot = rq->slot;
+    switch (rq->waiter.place) {
+    case RP_PLACE_PARKED:
+        rq->waiter.pool->stats.canceled_acquire_count++;
+        rp_unpark(&rp_query(head)->waiter);
+        end_others(q, head);
+        rp_pool_kick(rq->waiter.pool);
+        break;
+    case RP_PLACE_ACTIVE:
+        switch (rp_conn_detach(&slot->conn, q)) {
+        case RP_DETACH_GONE: end_others(q, head); break;
+        case RP_DETACH_KEPT: break;
+        case RP_DETACH_BROKEN: rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL); break;
+        }
+        rp_slot_settle(slot);
+        break;
+    case RP_PLACE_ENDED: break;
+    default: return;
+    }
+    rp_forget_query(q);
+}
+
+uint32_t pg_query_columns(const struct pg_query *q)
+{
+    const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
+    return rq->columns ? rq->columns->count : 0;
+}
+
+struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
+{
+    const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
+    if (column >= pg_query_columns(q)) return (struct pg_column){ .name = { "", 0 } };
+    const struct rp_column *c = &rq->columns->column[column];
+    return (struct pg_column){ .name = { rq->columns->names + c->name_at, c->name_size }, .type = c->type, .table = c->table,
+                               .type_modifier = c->type_modifier, .attribute = c->attribute, .text = c->text };
+}

@@ -1,0 +1,218 @@
+/* pool/queue.c - where waiters stand: parked in the one FIFO, or ended and still to be told. Every waiter leaves by exactly one of
+ * these: dispatched (dispatch.c), ended here, or forgotten by its caller.
+ *
+ * A deadline is looked at before grants are made in a turn (reactor.h), and what the server answered before the turn counts:
+ * so of a timeout and a grant in one turn it is the timeout, of a timeout and an answer in one batch it is the answer. */
+#include "pool/state.h"
+
+static const uint64_t MS = 1000000;
+
+/* ---- the FIFO ---- */
+
+static void arm_deadline(struct rp_waiter *w)
+{
+    struct pg_pool *pool = w->pool;
+    uint64_t own = w->lane == RP_LANE_LEASE ? rp_lease_of(w)->deadline_ns : rp_query_of(w)->deadline_ns;
+    w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
+    rp_timer_start(pool->reactor, &w->timer, own ? own : rp_now(pool->reactor) + pool->info.pool_acquire_timeout_ns);
+}
+
+void rp_park(struct pg_pool *pool, struct rp_waiter *w)
+{
+    w->place = RP_PLACE_PARKED;
+    w->flags |= RP_QUERY_WAITED;
+    TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+    pool->nwaiting++;
+    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+    arm_deadline(w);
+    rp_pool_kick(pool);
+}
+
+void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
+{
+    struct rp_waiter *w;
+    while ((w = TAILQ_LAST(again, rp_waiters))) {
+        TAILQ_REMOVE(again, w, link);
+        w->place = RP_PLACE_PARKED;
+        TAILQ_INSERT_HEAD(&pool->waiting, w, link);
+        pool->nwaiting++;
+        arm_deadline(w);
+    }
+}
+
+void rp_unpark(struct rp_waiter *w)
+{
+    RP_ASSERT(w->place == RP_PLACE_PARKED);
+    TAILQ_REMOVE(&w->pool->waiting, w, link);
+    w->pool->nwaiting--;
+    w->place = RP_PLACE_NONE;
+    bool whole = w->lane == RP_LANE_SHARED && rp_query_of(w)->deadline_ns; /* its deadline covers the answer too */
+    if (!whole) rp_timer_stop(w->pool->reactor, &w->timer);
+}
+
+/* ---- decided, and told later ---- */
+
+static void end(struct rp_waiter *w, int status)
+{
+    RP_ASSERT(w->place != RP_PLACE_ENDED && w->place != RP_PLACE_PARKED);
+    w->status = status;
+    w->place = RP_PLACE_ENDED;
+    rp_timer_stop(w->pool->reactor, &w->timer);
+    TAILQ_INSERT_TAIL(&w->pool->ended, w, link);
+    rp_ready(w->pool->reactor, &w->pool->tell);
+}
+
+void rp_end_lease(struct pg_lease *lease, int status)
+{
+    rp_error_set(lease->error, status, "%s", pg_error_text(status));
+    end(&rp_lease(lease)->waiter, status);
+}
+
+void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why)
+{
+    struct rp_query *rq = rp_query(q);
+    q->status = status;
+    q->sent = sent;
+    q->rows = 0;
+    memset(q->tag, 0, sizeof q->tag);
+    memset(q->sqlstate, 0, sizeof q->sqlstate);
+    if (why) memcpy(q->sqlstate, why->sqlstate, sizeof q->sqlstate);
+    if (q->error && why) *q->error = *why;
+    else if (q->error && q->error->code != status) rp_error_set(q->error, status, "%s", pg_error_text(status));
+    if (q->error) q->error->code = status, q->error->sent = sent;
+    rq->slot = NULL;
+    rq->columns = NULL;
+    if (rq->lease) rp_lease(rq->lease)->ended++;
+    end(&rq->waiter, status);
+}
+
+void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why)
+{
+    for (struct pg_query *q = rp_query(culprit)->head; q; q = q->next) {
+        rp_query(q)->waiter.place = RP_PLACE_NONE;
+        rp_end_query(q, q == culprit ? status : PG_E_BATCH, sent, why);
+    }
+}
+
+/* Why nobody could be served: no connection could be made, or those there are were busy. */
+static int late(struct pg_pool *pool, struct pg_error *error)
+{
+    if (pool->connect_error.code == 0 || rp_pool_usable(pool) > 0)
+        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    *error = pool->connect_error;
+    error->code = PG_E_UNAVAILABLE;
+    return PG_E_UNAVAILABLE;
+}
+
+void rp_end_waiter(struct rp_waiter *w, int status)
+{
+    struct pg_error why;
+    rp_error_set(&why, status, "%s", pg_error_text(status));
+    if (status == PG_E_TIMEOUT) status = late(w->pool, &why);
+    if (status == PG_E_UNAVAILABLE && w->pool->connect_error.code) {
+        why = w->pool->connect_error;
+        why.code = status;
+    }
+    rp_unpark(w);
+    if (w->lane == RP_LANE_LEASE) {
+        struct pg_lease *lease = rp_lease_of(w);
+        rp_end_lease(lease, status);
+        if (lease->error) *lease->error = why;
+    } else {
+        rp_end_batch(rp_query_of(w), status, PG_SENT_NO, &why);
+    }
+}
+
+/* ---- telling ---- */
+
+void rp_tell_query(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    struct pg_pool *pool = rq->waiter.pool;
+    rp_timer_stop(pool->reactor, &rq->waiter.timer);
+    rq->waiter.place = RP_PLACE_DONE;
+    pool->stats.query_count++;
+    struct rp_waker *waker = rq->waker;
+    if (q->on_done) q->on_done(q);
+    else if (waker) waker->wake(waker, q->status);
+}
+
+static void tell_lease(struct pg_lease *lease)
+{
+    struct rp_lease *rl = rp_lease(lease);
+    int status = rl->waiter.status;
+    struct rp_waker *waker = rl->waker;
+    rl->waiter.place = RP_PLACE_NONE;
+    if (lease->on_grant) lease->on_grant(lease, status);
+    else if (waker) waker->wake(waker, status);
+}
+
+void rp_pool_tell(struct rp_node *node)
+{
+    struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, tell);
+    struct rp_waiter *w;
+    while ((w = TAILQ_FIRST(&pool->ended))) {
+        if (!rp_budget_take(pool->reactor)) {
+            rp_ready(pool->reactor, node);
+            return;
+        }
+        TAILQ_REMOVE(&pool->ended, w, link);
+        if (w->lane == RP_LANE_LEASE) {
+            tell_lease(rp_lease_of(w));
+            continue;
+        }
+        struct rp_query *rq = rp_query(rp_query_of(w));
+        if (rq->lease) rp_lease(rq->lease)->ended--;
+        rp_tell_query(rp_query_of(w));
+    }
+    rp_pool_close_if_done(pool);
+}
+
+void rp_forget_query(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    if (rq->waiter.place == RP_PLACE_ENDED) {
+        TAILQ_REMOVE(&rq->waiter.pool->ended, &rq->waiter, link);
+        if (rq->lease) rp_lease(rq->lease)->ended--;
+        rp_pool_kick(rq->waiter.pool);
+    }
+    rp_timer_stop(rq->waiter.pool->reactor, &rq->waiter.timer);
+    rq->waiter.place = RP_PLACE_NONE;
+}
+
+/* ---- deadlines ---- */
+
+void rp_fire_lease(struct rp_timer *timer)
+{
+    struct rp_waiter *w = RP_CONTAINER(timer, struct rp_waiter, timer);
+    w->pool->stats.timeout_count++;
+    rp_end_waiter(w, PG_E_TIMEOUT);
+}
+
+/* On a connection: not written yet, it is taken out; else its answer is still due, and the shared connection takes no new work
+ * until it came, at most for the linger time. */
+void rp_fire_query(struct rp_timer *timer)
+{
+    struct rp_waiter *w = RP_CONTAINER(timer, struct rp_waiter, timer);
+    struct pg_query *q = rp_query_of(w);
+    struct rp_slot *slot = rp_query(q)->slot;
+    struct pg_error why;
+    w->pool->stats.timeout_count++;
+    if (w->place == RP_PLACE_PARKED) {
+        rp_end_waiter(&rp_query(rp_query(q)->head)->waiter, PG_E_TIMEOUT);
+        return;
+    }
+    RP_ASSERT(w->place == RP_PLACE_ACTIVE);
+    rp_error_set(&why, PG_E_TIMEOUT, "the deadline passed %llu ms after the query was started",
+                 (unsigned long long)((rp_now(w->pool->reactor) - w->since_ns) / MS));
+    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    if (detached == RP_DETACH_GONE) {
+        rp_end_batch(q, PG_E_TIMEOUT, PG_SENT_NO, &why);
+        rp_slot_settle(slot);
+        return;
+    }
+    w->place = RP_PLACE_NONE;
+    rp_end_query(q, PG_E_TIMEOUT, PG_SENT_MAYBE, &why);
+    if (detached == RP_DETACH_BROKEN) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
+    else if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED), rp_slot_settle(slot);
+}

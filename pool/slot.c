@@ -1,0 +1,279 @@
+/* pool/slot.c - the slots: which state may follow which, what a connection's events do to its slot, and starting requests on
+ * it. */
+#include "pool/state.h"
+
+#define BIT(state) (1u << RP_SLOT_##state)
+
+static const uint16_t legal[RP_SLOT_STATES] = {
+    [RP_SLOT_FREE] = BIT(CONNECTING),
+    [RP_SLOT_CONNECTING] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
+    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_LEASED] = BIT(IDLE) | BIT(RESETTING) | BIT(CLOSING),
+    [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_CLOSING] = BIT(FREE),
+};
+
+static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn, struct rp_slot, conn); }
+
+/* ---- lists and counts ---- */
+
+static struct rp_slots *list_of(struct rp_slot *slot)
+{
+    return slot->state == RP_SLOT_SHARED ? &slot->pool->loaded[slot->load] : &slot->pool->slots[slot->state];
+}
+static void list_remove(struct rp_slot *slot)
+{
+    TAILQ_REMOVE(list_of(slot), slot, link);
+    if (slot->state == RP_SLOT_SHARED && TAILQ_EMPTY(list_of(slot)))
+        slot->pool->load_bits[slot->load / 64] &= ~(1ull << slot->load % 64);
+}
+static void list_insert(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_SHARED) {
+        slot->load = rp_session_in_flight(&slot->conn.session);
+        RP_ASSERT(slot->load <= slot->pool->info.pool_max_pipeline);
+        slot->pool->load_bits[slot->load / 64] |= 1ull << slot->load % 64;
+        TAILQ_INSERT_TAIL(list_of(slot), slot, link);
+    } else {
+        TAILQ_INSERT_HEAD(list_of(slot), slot, link); /* the idle one that was used last is used next */
+    }
+}
+
+void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
+{
+    RP_ASSERT(legal[slot->state] & 1u << state);
+    list_remove(slot);
+    slot->pool->count[slot->state]--;
+    slot->state = state;
+    slot->pool->count[state]++;
+    list_insert(slot);
+    rp_timer_stop(slot->pool->reactor, &slot->stall);
+}
+
+struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
+{
+    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
+        if (pool->load_bits[i]) return TAILQ_FIRST(&pool->loaded[i * 64 + (size_t)__builtin_ctzll(pool->load_bits[i])]);
+    return NULL;
+}
+
+uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->info.pool_max_conns - pool->count[RP_SLOT_FREE]; }
+uint32_t rp_pool_usable(const struct pg_pool *pool)
+{
+    return rp_pool_total(pool) - pool->count[RP_SLOT_CONNECTING] - pool->count[RP_SLOT_CLOSING];
+}
+
+void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
+{
+    struct pg_event event = { .kind = kind, .error = error, .host = pool->where };
+    if (pool->on_event) pool->on_event(pool->arg, &event);
+}
+
+/* ---- requests ---- */
+
+bool rp_slot_room(struct rp_slot *slot, uint32_t n)
+{
+    return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline && rp_session_room(&slot->conn.session, n);
+}
+
+void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
+{
+    bool grouped = head->next != NULL;
+    for (struct pg_query *q = head; q; q = q->next) {
+        struct rp_query *rq = rp_query(q);
+        unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (q->next ? 0 : RP_ENTRY_SYNC) |
+                         (rq->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0);
+        rq->waiter.place = RP_PLACE_ACTIVE;
+        rq->slot = slot;
+        rp_conn_enqueue(&slot->conn, q, (uint16_t)flags);
+    }
+    if (slot->state == RP_SLOT_IDLE) {
+        rp_slot_move(slot, RP_SLOT_SHARED);
+    } else if (slot->state == RP_SLOT_SHARED) {
+        list_remove(slot);
+        list_insert(slot);
+    }
+}
+
+static void roll_back(struct rp_slot *slot)
+{
+    struct pg_query *q = &slot->rollback;
+    *q = (struct pg_query){ .statement = &pg_rollback };
+    struct rp_query *rq = rp_query(q);
+    rq->head = q;
+    int rc = rp_session_check(&slot->pool->config.session, q, &rq->bind_size, NULL);
+    if (rc || !rp_session_room(&slot->conn.session, 1)) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
+    else rp_conn_enqueue(&slot->conn, q, RP_ENTRY_SYNC);
+}
+
+/* How long the server may take to answer what nobody waits for, before the connection is given up. */
+static void start_stall(struct rp_slot *slot)
+{
+    if (!rp_timer_armed(&slot->stall))
+        rp_timer_start(slot->pool->reactor, &slot->stall, rp_now(slot->pool->reactor) + slot->pool->info.pool_close_linger_ns);
+}
+
+void rp_slot_settle(struct rp_slot *slot)
+{
+    bool quiet = rp_session_in_flight(&slot->conn.session) == 0;
+    switch (slot->state) {
+    case RP_SLOT_SHARED:
+        if (quiet) {
+            rp_slot_move(slot, RP_SLOT_IDLE);
+        } else {
+            list_remove(slot);
+            list_insert(slot);
+        }
+        break;
+    case RP_SLOT_DRAINING:
+        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+        break;
+    case RP_SLOT_STALLED:
+        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+        else start_stall(slot);
+        break;
+    case RP_SLOT_RESETTING:
+        if (quiet && slot->conn.session.transaction == 'I') {
+            rp_slot_move(slot, RP_SLOT_IDLE);
+        } else {
+            start_stall(slot);
+            if (quiet) roll_back(slot);
+        }
+        break;
+    default: break;
+    }
+    rp_pool_kick(slot->pool);
+}
+
+/* ---- the end of a connection ---- */
+
+static bool can_repeat(const struct pg_query *q, bool written)
+{
+    const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
+    if (w->lane != RP_LANE_SHARED || w->pool->closing) return false;
+    if (!written) return true;
+    return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next && !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
+}
+
+void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why)
+{
+    struct pg_pool *pool = slot->pool;
+    struct rp_waiters again = TAILQ_HEAD_INITIALIZER(again);
+    struct pg_query *q;
+    bool written, repeat = false, head_written = false;
+    if (slot->lease) rp_lease(slot->lease)->slot = NULL; /* held, and lost: it refuses until it is released */
+    slot->lease = NULL;
+    while (rp_session_orphan(&slot->conn.session, &q, &written)) {
+        if (!q || q == &slot->rollback) continue;
+        struct rp_query *rq = rp_query(q);
+        rq->slot = NULL;
+        if (rq->head == q) {
+            head_written = written;
+            repeat = can_repeat(q, written);
+            if (repeat) TAILQ_INSERT_TAIL(&again, &rq->waiter, link);
+            if (repeat && written) rq->waiter.flags |= RP_QUERY_REPEATED;
+        }
+        if (repeat) rq->waiter.place = RP_PLACE_PARKED;
+        else rp_end_query(q, status, head_written ? sent : PG_SENT_NO, why);
+    }
+    rp_slot_move(slot, RP_SLOT_CLOSING);
+    rp_park_first(pool, &again);
+    rp_conn_end(&slot->conn);
+    rp_pool_kick(pool);
+}
+
+static void stalled(struct rp_timer *timer)
+{
+    struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, stall);
+    struct pg_error why;
+    rp_error_set(&why, PG_E_LOST, "the connection was given up: a query before did not end in time");
+    rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, &why);
+}
+
+/* ---- what the connection tells ---- */
+
+static void on_up(struct rp_conn *conn)
+{
+    struct rp_slot *slot = slot_of(conn);
+    struct pg_pool *pool = slot->pool;
+    pool->backoff_ns = 0;
+    pool->connect_error.code = 0;
+    rp_timer_stop(pool->reactor, &pool->retry);
+    pool->stats.new_conns_count++;
+    slot->stall.fire = stalled;
+    rp_slot_move(slot, RP_SLOT_IDLE);
+    rp_pool_kick(pool);
+    rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
+}
+
+static void on_down(struct rp_conn *conn, const struct pg_error *why)
+{
+    struct rp_slot *slot = slot_of(conn);
+    struct pg_pool *pool = slot->pool;
+    if (slot->state == RP_SLOT_CLOSING) return;
+    if (slot->state == RP_SLOT_CONNECTING) {
+        rp_slot_move(slot, RP_SLOT_CLOSING);
+        rp_pool_connect_failed(pool, why);
+        rp_pool_event(pool, PG_EVENT_CONNECT_FAILED, why);
+        return;
+    }
+    pool->stats.lost_conns_count++;
+    rp_slot_kill(slot, why->code == PG_E_PROTOCOL ? PG_E_PROTOCOL : PG_E_LOST, PG_SENT_MAYBE, why);
+    rp_pool_event(pool, PG_EVENT_LOST, why);
+}
+
+static void on_closed(struct rp_conn *conn)
+{
+    struct rp_slot *slot = slot_of(conn);
+    rp_slot_move(slot, RP_SLOT_FREE);
+    rp_pool_kick(slot->pool);
+}
+
+static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
+{
+    rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
+}
+
+/* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that transaction, and
+ * is undone with it when the connection goes. */
+static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
+{
+    struct pg_error why;
+    rp_error_set(&why, PG_E_ROLLED_BACK, "rolled back: a statement before it left a transaction open on the shared connection");
+    if (culprit && culprit->status == PG_OK) {
+        culprit->status = PG_E_NEEDS_LEASE;
+        culprit->sent = PG_SENT_NO;
+        rp_error_set(culprit->error, PG_E_NEEDS_LEASE, "the statement left a transaction open; it was rolled back");
+    }
+    rp_slot_kill(slot, PG_E_ROLLED_BACK, PG_SENT_NO, &why);
+}
+
+static void on_outcome(struct rp_conn *conn, struct pg_query *q)
+{
+    struct rp_slot *slot = slot_of(conn);
+    if (q == &slot->rollback) {
+        if (q->status != PG_OK) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
+        else rp_slot_settle(slot);
+        return;
+    }
+    bool shared = slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING || slot->state == RP_SLOT_STALLED;
+    if (q) rp_query(q)->slot = NULL;
+    if (shared && conn->session.transaction != 'I') poisoned(slot, q);
+    else rp_slot_settle(slot);
+    if (q) rp_tell_query(q);
+}
+
+/* Its entry was the oldest, so there is room for one. */
+static void on_heal(struct rp_conn *conn, struct pg_query *q)
+{
+    unsigned commit = rp_query(q)->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0;
+    rp_conn_enqueue(conn, q, (uint16_t)(RP_ENTRY_SYNC | RP_ENTRY_HEALED | commit));
+    rp_slot_settle(slot_of(conn));
+}
+
+const struct rp_conn_ops rp_slot_ops = {
+    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice, .closed = on_closed,
+};

@@ -1,0 +1,119 @@
+/* pool/state.h - the pool as its own files see it: slots, the one queue, and the rules that move them.
+ *
+ *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO) -> dispatch -> slot -> connection
+ *                                                outcome, grant <- ended (what is decided and still to be told)
+ *
+ * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps lists and
+ * counts together:
+ *
+ *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against max_conns
+ *                             |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
+ *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it timed out
+ *      all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
+ *
+ * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows on a
+ * connection; each of them is the last thing done in its step, and nothing is held across it. */
+#ifndef RP_POOL_STATE_H
+#define RP_POOL_STATE_H
+#include "config/conninfo.h"
+#include "conn/conn.h"
+#include "conn/query.h"
+
+enum rp_slot_state {
+    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_STALLED, RP_SLOT_LEASED,
+    RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+};
+
+struct rp_slot {
+    struct rp_conn conn;
+    struct pg_pool *pool;
+    TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
+    enum rp_slot_state state;
+    uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
+    struct pg_lease *lease;    /* LEASED                                                         */
+    struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
+    struct pg_query rollback;
+};
+TAILQ_HEAD(rp_slots, rp_slot);
+
+enum { RP_MAX_PIPELINE = 1024, RP_LOAD_WORDS = RP_MAX_PIPELINE / 64 + 1 };
+
+struct pg_pool {
+    struct pg_reactor *reactor;
+    struct rp_member member;
+    struct rp_conninfo info;
+    struct rp_conn_config config;
+    struct rp_pair startup[10];
+    struct rp_address *addresses;
+    struct rp_catalog catalog;
+    struct rp_keys keys;
+    char where[160];                     /* for messages: "host:port" or the socket's path      */
+    void (*on_event)(void *arg, const struct pg_event *);
+    void *arg;
+
+    struct rp_slot *slot;                /* max_conns of them                                   */
+    struct rp_slots slots[RP_SLOT_STATES];
+    uint32_t count[RP_SLOT_STATES];
+    struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
+    uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
+
+    struct rp_waiters waiting, ended;
+    uint32_t nwaiting, nleases_out;
+    struct rp_node dispatch, tell;
+    bool more_wanted;                    /* a statement had to queue behind others on a connection */
+
+    struct rp_timer retry;               /* no connect is tried before                          */
+    uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
+    struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+
+    bool closing, aborted, finished;
+    uint64_t drain_until_ns;
+    struct rp_timer drain;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+
+    struct pg_pool_stats stats;
+};
+
+/* slot.c */
+extern const struct rp_conn_ops rp_slot_ops;
+void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
+void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
+void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
+bool rp_slot_room(struct rp_slot *slot, uint32_t n);
+/* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was not goes back to
+ * the head of the queue where that is possible. */
+void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
+uint32_t rp_pool_total(const struct pg_pool *pool);
+uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+
+/* queue.c */
+void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
+void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
+void rp_unpark(struct rp_waiter *w);
+void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
+void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why); /* one; results are set, told later */
+void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why); /* all of its batch */
+void rp_end_waiter(struct rp_waiter *w, int status);             /* whichever it is, unparked; with the connect error where that is why */
+void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */
+void rp_tell_query(struct pg_query *q);                          /* at once; results are set */
+void rp_pool_tell(struct rp_node *node);                         /* pool->tell */
+void rp_fire_query(struct rp_timer *timer);
+void rp_fire_lease(struct rp_timer *timer);
+
+/* dispatch.c */
+void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
+void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
+void rp_pool_kick(struct pg_pool *pool);                         /* something changed: dispatch in this or the next turn */
+
+/* lease.c */
+void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
+
+/* open.c */
+void rp_pool_close_if_done(struct pg_pool *pool);
+void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
+void rp_pool_return_lease(struct pg_pool *pool);                 /* one less out; the last one frees a closed pool's shell */
+
+#endif

@@ -1,0 +1,108 @@
+/* tests/bench: how fast, and at what price. Contenders that all run the same prepared one-row select, side by side.
+ *
+ * A contender opens its connections, keeps the given number of queries in flight, reports each answer that it has
+ * checked and asks the meter once per turn whether to go on. It runs in a process of its own, so that the client CPU is
+ * that of the process, a hang is bounded and a failure is one exit. The meter alone knows the clock; contenders know
+ * nothing of repetitions, servers or reports. */
+#ifndef BENCH_H
+#define BENCH_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* The workload `select`: prepared once per connection, executed with binary results and a Sync after every query. */
+#define BENCH_SQL "SELECT 42"
+#define BENCH_ANSWER 42
+
+struct bench_target {                   /* where the server listens, with trust authentication */
+    const char *host, *user, *database; /* host: the folder of a Unix socket, or 127.0.0.1 */
+    unsigned port;
+};
+
+struct bench_shape { /* one request for a run */
+    const struct bench_target *target;
+    unsigned connections, in_flight; /* in_flight: queries per connection */
+    unsigned handlers;               /* for contenders whose handlers take turns on the connections */
+};
+
+enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
+struct bench_options {
+    struct bench_target target; /* of the real server; host NULL: none */
+    const char *json, *server, *contender, *transport, *one, *serve;
+    unsigned repetitions, queries, connections, in_flight;
+    double seconds;
+    bool quick, no_strace, tcp;
+};
+struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
+
+/* The meter: warm-up, then measuring, then over. Bounded by time, or by a number of answers (then there is no warm-up).
+ */
+struct bench_meter {
+    uint64_t answered; /* counted by the contender: every query whose answer was checked */
+    uint64_t warm_ns, measure_ns, limit;
+    enum { BENCH_WARMING, BENCH_MEASURING, BENCH_OVER } phase;
+    struct bench_sample {
+        uint64_t at_ns, cpu_ns, answered;
+    } began, ended;
+    struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
+};
+void bench_meter_start(struct bench_meter *meter);
+/* Once per turn of the contender's loop. False: start no further query, collect what is in flight and return. */
+bool bench_tick(struct bench_meter *meter);
+
+/* The names of one row of results. */
+struct bench_contender {
+    const char *name;
+    void (*run)(const struct bench_shape *shape, struct bench_meter *meter);
+};
+void floor_run(const struct bench_shape *shape, struct bench_meter *meter);
+void libpq_epoll_run(const struct bench_shape *shape, struct bench_meter *meter);
+void libpq_pipeline_run(const struct bench_shape *shape, struct bench_meter *meter);
+void ringpg_shared_run(const struct bench_shape *shape, struct bench_meter *meter);
+void ringpg_lease_run(const struct bench_shape *shape, struct bench_meter *meter);
+
+/* One message on stderr and the end of the process: a run that cannot be trusted gives no figure. */
+void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* One connection of the floor, made with blocking calls before the ring takes over: its descriptor, the statement
+ * prepared, one answer checked and its length known. */
+struct floor_session {
+    int fd;
+    size_t request_bytes, reply_bytes;
+};
+enum { FLOOR_REQUEST_MAX = 64 };
+size_t floor_request(unsigned char *out); /* Bind + Execute + Sync; at most FLOOR_REQUEST_MAX bytes */
+struct floor_session floor_connect(const struct bench_target *target);
+
+/* The target's address: its bytes, or 0 when the host is neither a folder whose path fits nor an IPv4 address. */
+struct sockaddr_storage;
+size_t bench_address(const struct bench_target *target, struct sockaddr_storage *out);
+bool bench_is_unix(const struct bench_target *target);
+
+/* The tests' own server: answers startup and the messages of prepared selects with canned bytes, so that nearly all
+ * that is measured is the client. Serves `listener` until its process is killed. */
+int null_server_listen(struct bench_target *target); /* over TCP it sets the port */
+void null_server_run(int listener) __attribute__((noreturn));
+
+/* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child
+ * failed or took longer than `seconds` (then it is killed). */
+long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds);
+
+/* Cases, their figures and the reports. */
+struct bench_case {
+    const struct bench_contender *contender;
+    const char *server; /* "real" or "null" */
+    unsigned connections, in_flight;
+    bool quick;       /* part of --quick too */
+    unsigned figures; /* repetitions that succeeded */
+    double qps[BENCH_REPETITIONS_MAX], client_us[BENCH_REPETITIONS_MAX];
+    double syscalls; /* per query; negative: unknown */
+};
+/* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
+ */
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
+void bench_print_table(const struct bench_case *cases, size_t count);
+void bench_print_goals(const struct bench_case *cases, size_t count);
+int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+#endif

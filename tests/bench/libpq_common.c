@@ -1,0 +1,50 @@
+/* libpq for the benchmark: connections, the prepared statement, the check of an answer. Knows nothing of loops. */
+#include <errno.h>
+#include <string.h>
+#include <arpa/inet.h>
+#include <sys/epoll.h>
+#include "libpq_common.h"
+
+PGconn *libpq_connect(const struct bench_target *target)
+{
+    char port[16];
+    snprintf(port, sizeof port, "%u", target->port);
+    const char *names[] = {"host", "port", "user", "dbname", "connect_timeout", NULL};
+    const char *values[] = {target->host, port, target->user, target->database, "10", NULL};
+    PGconn *connection = PQconnectdbParams(names, values, 0);
+    if (PQstatus(connection) != CONNECTION_OK) bench_die("libpq: %s", PQerrorMessage(connection));
+
+    PGresult *result = PQprepare(connection, "s1", BENCH_SQL, 0, NULL);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) bench_die("libpq: prepare: %s", PQerrorMessage(connection));
+    PQclear(result);
+    if (PQsetnonblocking(connection, 1)) bench_die("libpq: %s", PQerrorMessage(connection));
+    return connection;
+}
+
+int libpq_watch(PGconn *const *connections, unsigned count)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0) bench_die("libpq: epoll: %s", strerror(errno));
+    for (unsigned i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, PQsocket(connections[i]), &event))
+            bench_die("libpq: epoll: %s", strerror(errno));
+    }
+    return epoll;
+}
+
+void libpq_send(PGconn *connection)
+{
+    if (!PQsendQueryPrepared(connection, "s1", 0, NULL, NULL, NULL, 1))
+        bench_die("libpq: send: %s", PQerrorMessage(connection));
+}
+
+void libpq_check(const PGconn *connection, const PGresult *result)
+{
+    uint32_t value;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) bench_die("libpq: %s", PQerrorMessage(connection));
+    if (PQntuples(result) != 1 || PQnfields(result) != 1 || PQgetlength(result, 0, 0) != 4)
+        bench_die("libpq: not one row of one int4");
+    memcpy(&value, PQgetvalue(result, 0, 0), sizeof value);
+    if (ntohl(value) != BENCH_ANSWER) bench_die("libpq: the answer is not %d", BENCH_ANSWER);
+}

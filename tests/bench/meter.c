@@ -1,0 +1,63 @@
+/* The meter: when a run is warm, when it is over, and what it cost. The only reader of clocks in the benchmark. */
+#include <sys/resource.h>
+#include <time.h>
+#include "bench.h"
+
+enum { STALL_S = 10 };
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t timeval_ns(struct timeval tv)
+{
+    return (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u;
+}
+
+/* CPU of the whole process, kernel's workers for it included. */
+static struct bench_sample sample(const struct bench_meter *meter, uint64_t now)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");
+    return (struct bench_sample){now, timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime), meter->answered};
+}
+
+void bench_meter_start(struct bench_meter *meter)
+{
+    meter->answered = 0;
+    meter->phase = meter->limit ? BENCH_MEASURING : BENCH_WARMING;
+    meter->began = meter->progress = sample(meter, clock_ns());
+}
+
+bool bench_tick(struct bench_meter *meter)
+{
+    uint64_t now = clock_ns();
+
+    if (meter->answered != meter->progress.answered) {
+        meter->progress.answered = meter->answered;
+        meter->progress.at_ns = now;
+    } else if (now - meter->progress.at_ns > STALL_S * UINT64_C(1000000000)) {
+        bench_die("no answer for %d s", STALL_S);
+    }
+
+    uint64_t elapsed = now - meter->began.at_ns;
+    switch (meter->phase) {
+    case BENCH_WARMING:
+        if (elapsed >= meter->warm_ns && meter->answered) {
+            meter->phase = BENCH_MEASURING;
+            meter->began = sample(meter, now);
+        }
+        return true;
+    case BENCH_MEASURING:
+        if (meter->limit ? meter->answered < meter->limit : elapsed < meter->measure_ns) return true;
+        meter->phase = BENCH_OVER;
+        meter->ended = sample(meter, now);
+        return false;
+    case BENCH_OVER:
+        break;
+    }
+    return false;
+}

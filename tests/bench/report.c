@@ -1,0 +1,140 @@
+/* What the benchmark says: a table with ratios, the goals, and JSON. Every figure is the median of its repetitions. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "bench.h"
+
+struct spread {
+    double min, median, max;
+};
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static struct spread spread(const double *figures, unsigned count)
+{
+    double sorted[BENCH_REPETITIONS_MAX];
+    if (!count) return (struct spread){0, 0, 0};
+    memcpy(sorted, figures, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare);
+    double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+    return (struct spread){sorted[0], median, sorted[count - 1]};
+}
+
+/* The figure of another contender on the same server in the same shape; 0: there is none. */
+static double client_us(const struct bench_case *cases, size_t count, const char *contender, const char *server,
+                        unsigned connections, unsigned in_flight)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(cases[i].contender->name, contender) && !strcmp(cases[i].server, server) &&
+            cases[i].connections == connections && cases[i].in_flight == in_flight)
+            return spread(cases[i].client_us, cases[i].figures).median;
+    return 0;
+}
+
+static const char *ratio(char *out, size_t size, double figure, double other)
+{
+    if (figure > 0 && other > 0)
+        snprintf(out, size, "%.2f", figure / other);
+    else
+        snprintf(out, size, "-");
+    return out;
+}
+
+void bench_print_table(const struct bench_case *cases, size_t count)
+{
+    printf("\n%-15s %-6s %5s %5s %4s %10s %21s %9s %15s %8s %7s %8s\n", "contender", "server", "conns", "each", "sync",
+           "q/s", "(min-max)", "client us", "(min-max)", "syscalls", "x floor", "x ringpg");
+    for (size_t i = 0; i < count; i++) {
+        const struct bench_case *c = &cases[i];
+        if (!c->figures) {
+            printf("%-15s %-6s %5u %5u %4s failed\n", c->contender->name, c->server, c->connections, c->in_flight,
+                   "each");
+            continue;
+        }
+        struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
+        const char *lane = c->in_flight == 1 ? "ringpg-lease" : "ringpg-shared";
+        double ground = client_us(cases, count, "floor", c->server, c->connections, c->in_flight);
+        double ringpg = client_us(cases, count, lane, c->server, c->connections, c->in_flight);
+        char qps_range[32], us_range[32], calls[16] = "-", to_floor[16], to_ringpg[16];
+        snprintf(qps_range, sizeof qps_range, "(%.0f-%.0f)", qps.min, qps.max);
+        snprintf(us_range, sizeof us_range, "(%.2f-%.2f)", us.min, us.max);
+        if (c->syscalls >= 0) snprintf(calls, sizeof calls, "%.3f", c->syscalls);
+        printf("%-15s %-6s %5u %5u %4s %10.0f %21s %9.2f %15s %8s %7s %8s\n", c->contender->name, c->server,
+               c->connections, c->in_flight, "each", qps.median, qps_range, us.median, us_range, calls,
+               ratio(to_floor, sizeof to_floor, us.median, ground),
+               ratio(to_ringpg, sizeof to_ringpg, us.median, ringpg));
+    }
+    printf("client us: CPU of the client process per query; x floor, x ringpg: that figure against the floor's and "
+           "ringpg's\n"
+           "in the same shape; each: queries in flight per connection; sync each: a Sync after every query.\n");
+}
+
+/* A goal: the figure of one contender against that of another, as a ratio that must stay at or below a bound. */
+struct goal {
+    const char *text, *figure, *other;
+    unsigned connections, in_flight;
+    double bound;
+};
+static const struct goal goals[] = {
+    {"shared lane's client CPU at most 1.25 x the floor's", "ringpg-shared", "floor", 8, 8, 1.25},
+    {"shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8, 1.0 / 3},
+    {"leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0},
+};
+
+void bench_print_goals(const struct bench_case *cases, size_t count)
+{
+    printf("\nGoals, 8 connections, 64 handlers:\n");
+    for (size_t s = 0; s < 2; s++) {
+        const char *server = s ? "null" : "real";
+        for (size_t i = 0; i < sizeof goals / sizeof *goals; i++) {
+            const struct goal *goal = &goals[i];
+            double figure = client_us(cases, count, goal->figure, server, goal->connections, goal->in_flight);
+            double other = client_us(cases, count, goal->other, server, goal->connections, goal->in_flight);
+            if (figure <= 0 || other <= 0)
+                printf("  %s  %-62s  not measured\n", server, goal->text);
+            else
+                printf("  %s  %-62s  %.2f x (%.2f / %.2f us), bound %.2f: %s\n", server, goal->text, figure / other,
+                       figure, other, goal->bound, figure / other <= goal->bound ? "met" : "NOT MET");
+        }
+    }
+}
+
+static void write_row(FILE *file, const struct bench_case *c, const char *transport)
+{
+    struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
+    fprintf(file,
+            "  {\"contender\": \"%s\", \"server\": \"%s\", \"workload\": \"select\", \"connections\": %u, "
+            "\"in_flight\": %u, "
+            "\"sync\": \"each\", \"qps\": %.1f, \"client_us_per_query\": %.4f, ",
+            c->contender->name, c->server, c->connections, c->in_flight, qps.median, us.median);
+    if (c->syscalls >= 0)
+        fprintf(file, "\"syscalls_per_query\": %.4f, ", c->syscalls);
+    else
+        fprintf(file, "\"syscalls_per_query\": null, ");
+    fprintf(
+        file,
+        "\"qps_min\": %.1f, \"qps_max\": %.1f, \"client_us_min\": %.4f, \"client_us_max\": %.4f, \"repetitions\": %u, "
+        "\"statement\": \"" BENCH_SQL "\", \"transport\": \"%s\"}",
+        qps.min, qps.max, us.min, us.max, c->figures, transport);
+}
+
+int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path)
+{
+    FILE *file = fopen(path, "w");
+    const char *separator = "";
+    if (!file) return -errno;
+    fprintf(file, "[\n");
+    for (size_t i = 0; i < count; i++) {
+        if (!cases[i].figures) continue;
+        fprintf(file, "%s", separator);
+        write_row(file, &cases[i], transport);
+        separator = ",\n";
+    }
+    fprintf(file, "\n]\n");
+    bool failed = ferror(file);
+    return fclose(file) || failed ? -EIO : 0;
+}

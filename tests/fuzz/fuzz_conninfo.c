@@ -1,0 +1,55 @@
+/* fuzz/fuzz_conninfo.c - any text as a connection string: no crash, no allocation for a refused one, every string
+ * inside the block, its size and the numbers within their bounds. */
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "config/conninfo.h"
+#include "wire/check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void *allocate(void *arg, size_t bytes)
+{
+    *(size_t *)arg = bytes;
+    return malloc(bytes);
+}
+
+static void deallocate(void *arg, void *at, size_t bytes)
+{
+    RP_ASSERT(*(size_t *)arg == bytes);
+    for (size_t i = 0; i < bytes; i++) RP_ASSERT(((char *)at)[i] == '\0');
+    free(at);
+}
+
+static void check_string(const struct rp_conninfo *c, const char *s)
+{
+    if (!s) return;
+    RP_ASSERT(s >= c->storage && s < c->storage + c->storage_size && *s != '\0');
+    RP_ASSERT(s + strlen(s) < c->storage + c->storage_size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    memcpy(text, data, size);
+    text[size] = '\0';
+
+    size_t bytes = 0;
+    struct pg_error error;
+    struct rp_conninfo c;
+    int rc = rp_conninfo_parse(&c, text, allocate, &bytes, &error);
+    if (rc) {
+        RP_ASSERT(rc == PG_E_CONFIG && error.code == rc && bytes == 0 && *pg_error_field(&error, 'M') != '\0');
+    } else {
+        const char *const strings[] = { c.host,     c.hostaddr, c.dbname,           c.user,
+                                        c.password, c.options,  c.application_name, c.client_encoding };
+        for (size_t i = 0; i < RP_COUNT(strings); i++) check_string(&c, strings[i]);
+        RP_ASSERT(c.host && c.user && c.dbname && c.port > 0);
+        RP_ASSERT(c.storage_size <= 3 * strlen(text) + 3 * LOGIN_NAME_MAX);
+        RP_ASSERT(c.pool_min_conns <= c.pool_max_conns && c.pool_max_pipeline > 0 && c.pool_connecting_limit > 0);
+    }
+    rp_conninfo_wipe(&c, deallocate, &bytes);
+    free(text);
+    return 0;
+}
