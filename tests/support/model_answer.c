@@ -1,5 +1,6 @@
-/* support/model_answer.c - what an answer may say, and the answer that the model gives by itself. An answer only records; the
- * execution plays it back, at once or after its delay. */
+/* support/model_answer.c - what an answer may say, and the answer that the model gives by itself. An answer only
+ * records; the execution plays it back, at once or after its delay. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,7 +183,7 @@ static void echo(struct model_query *q)
     bool int8 = p.type == TYPE_INT8;
     model_columns(q, 1, &(struct model_column){ "echo", int8 ? TYPE_INT8 : TYPE_TEXT });
     if (!q->count) {
-        const char *rest = strpbrk(q->sql, "oO") + 1;
+        const char *rest = strcasestr(q->sql, "ECHO") + strlen("ECHO");
         model_row_text(q, rest + strspn(rest, " "));
     } else if (int8 && p.size >= 0) {
         model_row_int8(q, model_param_int8(q, 0));

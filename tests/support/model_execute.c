@@ -1,6 +1,7 @@
-/* support/model_execute.c - the model server's execution: running a statement through the answer, transactions, the accounting
- * of inserts, ReadyForQuery. Where PostgreSQL commits, this commits: an extended query's implicit transaction at its Sync
- * (after CommandComplete), a simple one's before the last CommandComplete, a block at COMMIT before its own. */
+/* support/model_execute.c - the model server's execution: running a statement through the answer, transactions, the
+ * accounting of inserts, ReadyForQuery. Where PostgreSQL commits, this commits: an extended query's implicit
+ * transaction at its Sync (after CommandComplete), a simple one's before the last CommandComplete, a block at COMMIT
+ * before its own. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -64,7 +64,9 @@ struct model_query {
     char tag[64], sqlstate[6], text[256], commit_sqlstate[6], commit_text[256];
 };
 
-enum model_phase { PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE };
+enum model_phase {
+    PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE,
+};
 enum model_transaction { TX_NONE, TX_IMPLICIT, TX_BLOCK, TX_FAILED };
 struct model_conn {
     struct model_server *server;

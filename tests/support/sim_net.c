@@ -1,6 +1,6 @@
-/* support/sim_net.c - the network's half of the simulated host: connections, segments on their way, the peers, timers, and
- * the world that holds them. What a connection owes to TCP is here: data before FIN, data kept over a RST that came
- * behind it, a RST for whoever sends to a closed end. */
+/* support/sim_net.c - the network's half of the simulated host: connections, segments on their way, the peers,
+ * timers, and the world that holds them. What a connection owes to TCP is here: data before FIN, data kept over a RST
+ * that came behind it, a RST for whoever sends to a closed end. */
 #include <stdlib.h>
 #include <string.h>
 #include "support/sim_private.h"
@@ -296,6 +296,32 @@ static void seed(uint64_t state[4], uint64_t from) /* splitmix64 */
         z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
         state[i] = z ^ (z >> 31);
     }
+}
+
+static uint32_t drawn(uint64_t state[4], uint32_t most)
+{
+    uint64_t r = sim_next(state);
+    return r & 1 ? 0 : (uint32_t)((r >> 1) % most + 1);
+}
+
+struct sim_config sim_faults(uint64_t from)
+{
+    uint64_t state[4];
+    seed(state, from ^ UINT64_C(0x5eed));
+    return (struct sim_config){
+        .seed = from,
+        .short_send = drawn(state, 500),
+        .short_recv = drawn(state, 500),
+        .submit_again = drawn(state, 300),
+        .retryable = drawn(state, 200),
+        .cancel_late = drawn(state, 500),
+        .burst = drawn(state, 500),
+        .burst_ns = 10 * 1000 + drawn(state, 2 * 1000 * 1000),
+        .latency_max_ns = drawn(state, 5 * 1000 * 1000),
+        .completion_ns = drawn(state, 500 * 1000),
+        .send_buffer_bytes = 512 + drawn(state, 64 * 1024),
+        .backlog_full = drawn(state, 100),
+    };
 }
 
 struct sim *sim_open(const struct sim_config *config)

@@ -1,5 +1,5 @@
-/* test_model_server.c - the model server, spoken to with bytes put together by hand. What stands here for queries, transactions,
- * errors and COPY is what PostgreSQL 15 answers to the same messages. */
+/* test_model_server.c - the model server, spoken to with bytes put together by hand. What stands here for queries,
+ * transactions, errors and COPY is what PostgreSQL 15 answers to the same messages. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,14 +48,16 @@ static void test_transactions(void **state)
     assert_string_equal(model_world_ask(c, "COMMIT"), "C:COMMIT Z:I");
     accounted(f, 2, 0);
     assert_string_equal(model_world_ask(c, "COMMIT"), "N:25P01 C:COMMIT Z:I");
-    assert_string_equal(model_world_ask(c, "START TRANSACTION; INSERT; FAIL 23505; INSERT"), "C:START TRANSACTION C:INSERT 0 1 E:23505 Z:E");
+    assert_string_equal(model_world_ask(c, "START TRANSACTION; INSERT; FAIL 23505; INSERT"),
+                        "C:START TRANSACTION C:INSERT 0 1 E:23505 Z:E");
     accounted(f, 2, 1);
     assert_string_equal(model_world_ask(c, "INSERT"), "E:25P02 Z:E");
     assert_string_equal(model_world_ask(c, "COMMIT"), "C:ROLLBACK Z:I");
     assert_string_equal(model_world_ask(c, "BEGIN; INSERT; INSERT; /* all */ ROLLBACK"),
                         "C:BEGIN C:INSERT 0 1 C:INSERT 0 1 C:ROLLBACK Z:I");
     accounted(f, 2, 3);
-    assert_string_equal(model_world_ask(c, "INSERT; FAIL 23505"), "C:INSERT 0 1 E:23505 Z:I"); /* one implicit transaction */
+    /* one implicit transaction */
+    assert_string_equal(model_world_ask(c, "INSERT; FAIL 23505"), "C:INSERT 0 1 E:23505 Z:I");
     accounted(f, 2, 4);
     assert_string_equal(model_world_ask(c, "DEFERRED"), "E:23503 Z:I");
     assert_string_equal(model_world_ask(c, "BEGIN; DEFERRED"), "C:BEGIN C:INSERT 0 1 Z:T");
@@ -130,7 +132,8 @@ static void test_statements_and_portals(void **state)
     client_execute(c, "");
     client_execute(c, "");
     client_sync(c);
-    assert_string_equal(client_answer(c), "1 Z:I E:42P05 Z:I E:26000 Z:I E:08P01 Z:I E:34000 Z:I 2 D[1:x] C:SELECT 1 C:SELECT 0 Z:I");
+    assert_string_equal(client_answer(c),
+                        "1 Z:I E:42P05 Z:I E:26000 Z:I E:08P01 Z:I E:34000 Z:I 2 D[1:x] C:SELECT 1 C:SELECT 0 Z:I");
     client_parse(c, "", "INSERT", 0, NULL);
     client_bind(c, "", "", 0, NULL);
     client_execute(c, "");
@@ -354,7 +357,8 @@ static void test_own_answers(void **state)
     unsigned calls = 0;
     struct model_world *f = model_world_connected((struct model_config){ .answer = answer, .arg = &calls });
     struct model_client *c = &f->c;
-    assert_string_equal(model_world_ask(c, "two"), "T[a:20:0,b:25:0] N:01000 D[1:1|-] S[TimeZone=GMT] D[1:2|0:] C:SELECT 2 Z:I");
+    assert_string_equal(model_world_ask(c, "two"),
+                        "T[a:20:0,b:25:0] N:01000 D[1:1|-] S[TimeZone=GMT] D[1:2|0:] C:SELECT 2 Z:I");
     client_parse(c, "", "two", 0, NULL);
     client_describe(c, 'S', "");
     client_sync(c);
@@ -469,7 +473,8 @@ static void test_malformed(void **state)
     };
     char complaint[128];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct model_world *f = model_world_connected((struct model_config){ .malformed = complain, .malformed_arg = complaint });
+        struct model_world *f = model_world_connected(
+            (struct model_config){ .malformed = complain, .malformed_arg = complaint });
         complaint[0] = 0;
         client_message(&f->c, cases[i].type, cases[i].bytes, cases[i].n);
         client_sync(&f->c);

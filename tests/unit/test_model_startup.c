@@ -1,11 +1,13 @@
-/* test_model_startup.c - the model server up to its first ReadyForQuery, the four ways of authentication with a client's half
- * computed here, and its refusals. */
+/* test_model_startup.c - the model server up to its first ReadyForQuery, the four ways of authentication with a
+ * client's half computed here, and its refusals. */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
 #include "support/model_world.h"
 #include "support/model_private.h"
+
+static const struct sim_config plain = { .seed = 1 };
 
 /* ---- startup ---- */
 static void test_startup(void **state)
@@ -32,7 +34,7 @@ static void test_startup(void **state)
 static void test_startup_of_other_kinds(void **state)
 {
     (void)state;
-    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_TRUST }, (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_TRUST }, plain);
     client_open(&f->c, f->sim);
     client_startup_code(&f->c, 80877103, NULL, 0);
     client_answer(&f->c);
@@ -47,7 +49,7 @@ static void test_startup_of_other_kinds(void **state)
 static void test_nobody_and_the_wrong_user(void **state)
 {
     (void)state;
-    struct model_world *f = model_world_open((struct model_config){ .user = "app" }, (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open((struct model_config){ .user = "app" }, plain);
     client_open(&f->c, f->sim);
     client_startup(&f->c, "", NULL);
     assert_string_equal(client_answer(&f->c), "E:28000 EOF");
@@ -64,7 +66,7 @@ static void test_refusals(void **state)
     static const struct { const char *sqlstate, *answer; } cases[] = {
         { "53300", "E:53300 EOF" }, { "57P03", "E:57P03 EOF" }, { "3D000", "R0 E:3D000 EOF" },
     };
-    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_TRUST }, (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_TRUST }, plain);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         model_server_refuse(f->server, cases[i].sqlstate);
         client_open(&f->c, f->sim);
@@ -81,7 +83,8 @@ static void test_refusals(void **state)
 static void test_max_connections(void **state)
 {
     (void)state;
-    struct model_world *f = model_world_connected((struct model_config){ .max_connections = 1, .exit_delay_ns = 5 * MS });
+    struct model_world *f = model_world_connected(
+        (struct model_config){ .max_connections = 1, .exit_delay_ns = 5 * MS });
     client_open(&f->d, f->sim);
     client_startup(&f->d, "app", NULL);
     assert_string_equal(client_answer(&f->d), "E:53300 EOF");
@@ -125,8 +128,8 @@ static const char *cleartext(struct model_world *f, const char *user, const char
 static void test_cleartext(void **state)
 {
     (void)state;
-    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_CLEARTEXT, .user = "app", .password = "secret" },
-                                  (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open(
+        (struct model_config){ .auth = MODEL_CLEARTEXT, .user = "app", .password = "secret" }, plain);
     assert_string_equal(cleartext(f, "app", "wrong"), "E:28P01 EOF");
     client_close(&f->c);
     assert_string_equal(cleartext(f, "other", "secret"), "E:28P01 EOF");
@@ -161,8 +164,8 @@ static const char *md5(struct model_world *f, const char *password)
 static void test_md5(void **state)
 {
     (void)state;
-    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_MD5, .user = "app", .password = "secret" },
-                                  (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open(
+        (struct model_config){ .auth = MODEL_MD5, .user = "app", .password = "secret" }, plain);
     assert_string_equal(md5(f, "wrong"), "E:28P01 EOF");
     client_close(&f->c);
     assert_string_equal(md5(f, "secret"), "R0 K Z:I");
@@ -237,8 +240,8 @@ static void test_scram(void **state)
 {
     (void)state;
     struct scram s;
-    struct model_world *f = model_world_open((struct model_config){ .auth = MODEL_SCRAM, .password = "secret", .scram_iterations = 17 },
-                                  (struct sim_config){ .seed = 1 });
+    struct model_world *f = model_world_open(
+        (struct model_config){ .auth = MODEL_SCRAM, .password = "secret", .scram_iterations = 17 }, plain);
     assert_string_equal(scram(f, &s, "secret"), "R12 R0 K Z:I");
     assert_non_null(strstr(s.server_first, ",i=17"));
     assert_string_equal(s.got, s.expected);

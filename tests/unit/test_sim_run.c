@@ -1,5 +1,5 @@
-/* test_sim_run.c - reactors in virtual time: what ends a run, when deadlines fire, that a reactor that never waits does not stop
- * the clock, and that the same seed gives the same run. */
+/* test_sim_run.c - reactors in virtual time: what ends a run, when deadlines fire, that a reactor that never waits
+ * does not stop the clock, and that the same seed gives the same run. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,8 +222,8 @@ static uint64_t ping_pong(uint64_t seed)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
     struct fixture *f = open_with((struct sim_config){
-        .seed = seed, .latency_max_ns = MS, .completion_ns = MS, .submit_again = 300, .retryable = 100, .short_send = 100,
-        .burst = 100 }, 1);
+        .seed = seed, .latency_max_ns = MS, .completion_ns = MS, .submit_again = 300, .retryable = 100,
+        .short_send = 100, .burst = 100 }, 1);
     sim_listen(f->sim, accept_echo, NULL);
     f->node.run = ping;
     f->sent.complete = on_sent;
