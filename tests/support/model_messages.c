@@ -229,7 +229,6 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
     portal_remove(portal_link(conn, p->name));
     p->next = conn->portals;
     conn->portals = p;
-    if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
     put_empty(conn, '2');
 }
 

@@ -68,6 +68,30 @@ static void test_hang_ends_with_shutdown(void **state)
     sim_world_end(f);
 }
 
+/* What a peer says in its accept cannot be received before the connection stands, which is when a send completes. */
+static enum sim_connect greet(void *arg, struct sim_peer *peer, const struct sockaddr *address)
+{
+    (void)arg, (void)address;
+    sim_peer_send(peer, "hello", 5);
+    return SIM_ACCEPT;
+}
+
+static void test_nothing_arrives_before_the_connection(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim_world *f = sim_world_open((struct sim_config){ .seed = seed, .latency_max_ns = MS });
+        sim_listen(f->sim, greet, NULL);
+        assert_int_equal(sim_socket_open(&f->s, f->sim, AF_INET), 0);
+        assert_int_equal(sim_socket_receive(&f->s), 0);
+        sim_socket_send(&f->s, "x", 1);
+        sim_settle(f->sim);
+        assert_int_equal(f->s.recvs.result[0], 5);
+        assert_true(f->s.recvs.at_ns[0] >= f->s.sends.at_ns[0]);
+        sim_world_end(f);
+    }
+}
+
 /* Faults of connects strike by chance, before the listener is asked. */
 static void test_connect_faults_by_chance(void **state)
 {
@@ -194,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_hang_ends_with_shutdown),
         cmocka_unit_test(test_connect_faults_by_chance),
+        cmocka_unit_test(test_nothing_arrives_before_the_connection),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_send_after_shutdown),
         cmocka_unit_test(test_reset_behind_data),
