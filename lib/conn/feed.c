@@ -109,6 +109,8 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         rp_flush(c->reactor, &c->flush);
     } else if (c->state == RP_CONN_ENDING) {
         rp_conn_close_now(c);
+    } else if (res == 0 && c->send_error) {
+        fail(c, c->send_error, pg_error_text(c->send_error), true); /* we shut it ourselves */
     } else if (res == 0) {
         fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
     } else {
@@ -127,7 +129,7 @@ static void say_end(struct rp_conn *c)
 
 static void send_more(struct rp_conn *c)
 {
-    if (c->sending || c->send_broken) return;
+    if (c->sending || c->send_error) return;
     if (c->out_at == c->out_end) {
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
@@ -158,7 +160,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
     }
     if (res < 0 && !retryable(res)) {
         /* The reason may still stand in what the server sent before it went away: what was received is read to its end. */
-        c->send_broken = true;
+        c->send_error = res;
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
         if (!c->receiving && !c->ready.queued) fail(c, res, pg_error_text(res), true);
         return;
