@@ -21,6 +21,8 @@ struct sim_conn *sim_conn_new(struct sim *sim)
     conn->to_peer.arrival.run = to_peer_arrived;
     conn->to_host.arrival.run = to_host_arrived;
     conn->op[SIM_RECV].way = SIM_RECV;
+    /* The time at which it will stand, before the listener is asked: what that sends comes later. */
+    conn->to_peer.last_due_ns = conn->to_host.last_due_ns = sim->now_ns + sim_latency(sim);
     conn->next = sim->conns;
     conn->link = &sim->conns;
     if (conn->next) conn->next->link = &conn->next;
@@ -114,11 +116,8 @@ void sim_conn_start(struct sim_conn *conn, enum sim_connect outcome)
     conn->peer_exists = outcome == SIM_ACCEPT;
     conn->state = outcome == SIM_HANG ? SIM_HANGING : SIM_CONNECTING;
     if (outcome == SIM_HANG) return;
-    uint64_t at = sim->now_ns + sim_latency(sim);
     conn->connected.run = outcome == SIM_REFUSE ? refused : outcome == SIM_UNREACHABLE ? unreachable : connected;
-    sim_event_set(sim, &conn->connected, at);
-    if (conn->to_peer.last_due_ns < at) conn->to_peer.last_due_ns = at;
-    if (conn->to_host.last_due_ns < at) conn->to_host.last_due_ns = at;
+    sim_event_set(sim, &conn->connected, conn->to_peer.last_due_ns);
 }
 
 /* ---- arrivals ---- */
