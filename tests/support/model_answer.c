@@ -170,6 +170,11 @@ void model_insert(struct model_query *q, int64_t key)
     q->key = key;
 }
 
+void model_opens_block(struct model_query *q)
+{
+    q->effect = EFFECT_BEGIN;
+}
+
 void model_forget(struct model_query *q)
 {
     q->forget = true;
@@ -195,7 +200,7 @@ static void echo(struct model_query *q)
 
 static void begin(struct model_query *q)
 {
-    q->effect = EFFECT_BEGIN;
+    model_opens_block(q);
     model_complete(q, model_keyword(q->sql, "BEGIN") ? "BEGIN" : "START TRANSACTION");
 }
 
