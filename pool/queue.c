@@ -126,10 +126,17 @@ void rp_end_waiter(struct rp_waiter *w, int status)
 
 /* ---- telling ---- */
 
+/* serialization_failure, deadlock_detected: the whole transaction may be tried again. */
+static bool is_conflict(const struct pg_query *q)
+{
+    return q->status != PG_OK && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01"));
+}
+
 void rp_tell_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
     struct pg_pool *pool = rq->waiter.pool;
+    if (rq->lease && is_conflict(q)) rp_lease(rq->lease)->conflict = true;
     rp_timer_stop(pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_DONE;
     pool->stats.query_count++;

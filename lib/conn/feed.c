@@ -80,7 +80,7 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
 
 static void arm(struct rp_conn *c)
 {
-    if (c->receiving || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
+    if (c->receiving || c->ended || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
     if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
     if (c->ready.queued && c->in_at < c->in_end && !c->paused) return;     /* not fed yet; the feed arms */
     if (!make_room(c)) {
@@ -92,6 +92,13 @@ static void arm(struct rp_conn *c)
     if (rc == 0) c->receiving = true;
     else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
     else fail(c, rc, pg_error_text(rc), true);
+}
+
+/* The stream is at its end; `error` is what the sending side met before, or 0. */
+static void fail_at_end(struct rp_conn *c, int error)
+{
+    if (error && error != -EPIPE) fail(c, error, pg_error_text(error), true);
+    else fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
 }
 
 void rp_conn_on_received(struct pg_completion *completion, int32_t res)
@@ -109,10 +116,12 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         rp_flush(c->reactor, &c->flush);
     } else if (c->state == RP_CONN_ENDING) {
         rp_conn_close_now(c);
-    } else if (res == 0 && c->send_error) {
-        fail(c, c->send_error, pg_error_text(c->send_error), true); /* we shut it ourselves */
+    } else if (res == 0 && c->sending && !c->heard) {
+        /* A refused connect: the send in flight knows the reason. */
+        c->ended = true;
+        rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
     } else if (res == 0) {
-        fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+        fail_at_end(c, c->send_error);
     } else {
         fail(c, res, pg_error_text(res), true);
     }
@@ -156,6 +165,10 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
     c->sending = false;
     if (c->state == RP_CONN_CLOSING) {
         rp_ready(c->reactor, &c->ready);
+        return;
+    }
+    if (c->ended) {
+        fail_at_end(c, res < 0 ? res : 0);
         return;
     }
     if (res < 0 && !retryable(res)) {
