@@ -204,28 +204,36 @@ static void endless_notices_do_not_stop_a_deadline(void **state)
 
 static struct world misuse;
 static struct held twice, parked;
-static void release_twice(void)
+static void release_twice(void *arg)
 {
+    (void)arg;
     pg_lease_release(&twice.lease);
     pg_lease_release(&twice.lease);
 }
-static void release_what_is_parked(void) { pg_lease_release(&parked.lease); }
-static void release_with_a_query_in_flight(void)
+static void release_what_is_parked(void *arg)
 {
+    (void)arg;
+    pg_lease_release(&parked.lease);
+}
+static void release_with_a_query_in_flight(void *arg)
+{
+    (void)arg;
     static struct seen s;
     seen_init(&s, &world_echo, 1);
     pg_lease_query(&twice.lease, &s.query);
     pg_lease_release(&twice.lease);
 }
-static void start_twice(void)
+static void start_twice(void *arg)
 {
+    (void)arg;
     static struct seen s;
     seen_init(&s, &world_echo, 1);
     pg_lease_query(&twice.lease, &s.query);
     pg_lease_query(&twice.lease, &s.query);
 }
-static void query_without_holding(void)
+static void query_without_holding(void *arg)
 {
+    (void)arg;
     static struct seen s;
     seen_init(&s, &world_echo, 1);
     pg_lease_query(&parked.lease, &s.query);
@@ -239,11 +247,11 @@ static void misuse_asserts(void **state)
     pg_pool_acquire(misuse.pool, &twice.lease);
     pg_pool_acquire(misuse.pool, &parked.lease);
     world_run(&misuse, 10 * WORLD_MS);
-    assert_int_equal(signal_of(release_twice), SIGABRT);
-    assert_int_equal(signal_of(release_what_is_parked), SIGABRT);
-    assert_int_equal(signal_of(release_with_a_query_in_flight), SIGABRT);
-    assert_int_equal(signal_of(start_twice), SIGABRT);
-    assert_int_equal(signal_of(query_without_holding), SIGABRT);
+    assert_int_equal(signal_of(release_twice, NULL), SIGABRT);
+    assert_int_equal(signal_of(release_what_is_parked, NULL), SIGABRT);
+    assert_int_equal(signal_of(release_with_a_query_in_flight, NULL), SIGABRT);
+    assert_int_equal(signal_of(start_twice, NULL), SIGABRT);
+    assert_int_equal(signal_of(query_without_holding, NULL), SIGABRT);
     pg_lease_release(&twice.lease);
     pg_lease_abandon(&parked.lease);
     world_close(&misuse);
