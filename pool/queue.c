@@ -94,11 +94,12 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
     }
 }
 
-/* Why nobody could be served: no connection could be made, or those there are were busy. */
+/* Why nobody could be served: those that are there were busy, no connection could be made, or none was made yet. */
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
-    if (pool->connect_error.code == 0 || rp_pool_usable(pool) > 0)
-        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0) return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (pool->connect_error.code == 0)
+        return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline", pool->where);
     *error = pool->connect_error;
     error->code = PG_E_UNAVAILABLE;
     return PG_E_UNAVAILABLE;

@@ -1,5 +1,5 @@
-/* The contract of include/ringpg/host.h over every host of the library, first half: bytes that move, and connections that
- * end. What is particular to one host stands in test_host_uring.c and test_host_epoll.c. */
+/* The contract of include/ringpg/host.h over every host of the library, first half: bytes that move, and connections
+ * that end. What is particular to one host stands in test_host_uring.c and test_host_epoll.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -235,8 +235,8 @@ static void a_reset_is_an_error(void **state)
     contract_pair_close(c, &pair);
 }
 
-/* Which of the two operations meets the error first is the kernel's business; alone, each one must. Where connect() itself
- * knows at once, as on a Unix socket, open says so. */
+/* Which of the two operations meets the error first is the kernel's business; alone, each one must. Where connect()
+ * itself knows at once, as on a Unix socket, open says so. */
 static void a_refused_connection(void **state)
 {
     struct contract *c = *state;
