@@ -52,7 +52,8 @@ static struct pg_epoll *of(struct pg_host *host)
     return RP_CONTAINER(host, struct pg_epoll, host);
 }
 
-/* ---- one attempt. False: not now (a connection that does not stand yet says so too), an edge will come. True: `*res` is the operation's result. ---- */
+/* ---- one attempt. True: `*res` is the operation's result. False: not now, and an edge will come; so too while the
+ * connection does not stand yet. ---- */
 
 static bool try_send(struct record *r, const void *at, size_t bytes, int32_t *res)
 {

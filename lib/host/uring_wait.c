@@ -66,8 +66,8 @@ static int enter(struct io_uring *ring, unsigned to_submit, unsigned completions
     return rc < 0 ? -errno : 0;
 }
 
-/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL,
- * where a completion that the kernel's thread posts after the minimum wait would not end it. */
+/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL, where
+ * another thread posts the completions and the wait must not depend on how it is told of the first late one. */
 static int wait_twice(struct io_uring *ring, unsigned to_submit, const struct rp_ring_wait *wait)
 {
     int64_t first_ns = wait->min_wait_ns;
@@ -99,8 +99,8 @@ int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait)
 
     if (rc == 0) {
         bool ready = io_uring_cq_ready(ring) > 0;
-        if (ready && to_submit == 0 && !io_uring_cq_has_overflow(ring))
-            return 0;
+        if (ready && to_submit == 0)
+            return 0; /* what has overflowed comes with the next wait, when these have made room */
         rc = ready || wait->wait_ns == 0 ? enter(ring, to_submit, 0, 0, -1) : wait_once(ring, to_submit, wait);
     }
     switch (rc) {

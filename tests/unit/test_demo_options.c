@@ -10,16 +10,18 @@
 static void joins(void **state)
 {
     (void)state;
-    static const struct { const char *base, *more, *wanted; } cases[] = {
+    static const struct { const char *base, *more, *wanted;
+    } cases[] = {
         { NULL, "", "" },
         { NULL, "pool_max_conns=2", " pool_max_conns=2" },
         { "host=/tmp dbname=x", "", "host=/tmp dbname=x" },
         { "host=/tmp", "pool_max_conns=2 options='-c a=b'", "host=/tmp pool_max_conns=2 options='-c a=b'" },
         { "postgresql://u@h/d", "", "postgresql://u@h/d" },
         { "postgresql://u@h/d", "pool_max_conns=2", "postgresql://u@h/d?pool_max_conns=2" },
-        { "postgres://u@h/d?a=b", " pool_max_conns = 2  pool_max_waiters=5 ",
-          "postgres://u@h/d?a=b&pool_max_conns=2&pool_max_waiters=5" },
-        { "postgres:///d", "options='-c x=y\\'z&' application_name=a\\ b", "postgres:///d?options=-c%20x%3Dy%27z%26&application_name=a%20b" },
+        {"postgres://u@h/d?a=b", " pool_max_conns = 2  pool_max_waiters=5 ",
+         "postgres://u@h/d?a=b&pool_max_conns=2&pool_max_waiters=5"},
+        {"postgres:///d", "options='-c x=y\\'z&' application_name=a\\ b",
+         "postgres:///d?options=-c%20x%3Dy%27z%26&application_name=a%20b"},
         { "postgres:///d", "password=''", "postgres:///d?password=" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

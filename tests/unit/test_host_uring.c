@@ -272,6 +272,41 @@ static void the_completion_queue_overflows(void **state)
     close_small(&f);
 }
 
+/* The kernel ends a poll of many shots when it has to, and a program may cancel everything on its ring. The poll is armed
+ * again at once, even if the queue has to be submitted for that. */
+static void the_poll_of_wake_is_armed_again(void **state)
+{
+    struct fixture f;
+    struct io_uring_cqe *cqe, last;
+    (void)state;
+
+    open_small(&f);
+    settle(&f);
+    pg_uring_host(f.uring)->ops->wake(pg_uring_host(f.uring));
+    assert_int_equal(io_uring_wait_cqe(&f.ring, &cqe), 0);
+    last = *cqe;
+    io_uring_cqe_seen(&f.ring, cqe);
+    assert_true(last.flags & IORING_CQE_F_MORE);
+    assert_true(pg_uring_complete(f.uring, &last));
+    assert_int_equal(io_uring_sq_ready(&f.ring), 0); /* it goes on by itself */
+    last.flags = 0;
+    assert_true(pg_uring_complete(f.uring, &last));
+    assert_int_equal(io_uring_sq_ready(&f.ring), 1);
+    fill_queue(&f);
+    assert_true(pg_uring_complete(f.uring, &last));
+    assert_int_equal(io_uring_sq_ready(&f.ring), 1);
+    settle(&f);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&f.ring);
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY);
+    sqe->user_data = FOREIGN;
+    settle(&f);
+    uint64_t start_ns = contract_clock();
+    pg_uring_host(f.uring)->ops->wake(pg_uring_host(f.uring));
+    run(&f, CONTRACT_PATIENCE_NS);
+    assert_true(contract_clock() - start_ns < CONTRACT_PATIENCE_NS);
+    close_small(&f);
+}
+
 /* ---- user_data ---- */
 
 /* A completion that is handed over again: while nothing is in flight, while the next operation is, after the unbind,
@@ -469,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_kept_cancel_ends_with_its_operation),
         cmocka_unit_test(opened_while_the_queue_is_full),
         cmocka_unit_test(the_completion_queue_overflows),
+        cmocka_unit_test(the_poll_of_wake_is_armed_again),
         cmocka_unit_test(stale_completions_are_dropped),
         cmocka_unit_test(garbage_under_the_tag_is_dropped),
         cmocka_unit_test(foreign_completions_are_left_alone),
