@@ -6,6 +6,16 @@
 
 enum { PROTOCOL_3_0 = 196608 };
 
+void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
+{
+    size_t dropped = n < w->skip ? n : w->skip, room = w->capacity - w->used;
+    w->skip -= dropped;
+    n -= dropped;
+    if (n > room) n = room;
+    if (n) memcpy(w->to + w->used, from + dropped, n);
+    w->used += n;
+}
+
 /* ---- names of prepared statements: "s" and the id in hexadecimal ---- */
 
 static size_t statement_name(uint32_t id, char out[12])
