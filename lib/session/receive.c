@@ -169,7 +169,7 @@ void rp_session_described(struct rp_session *s, const struct rp_columns *columns
 
 static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
 {
-    if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
+    if (f->size != 1 || (f->body[0] != 'I' && f->body[0] != 'T' && f->body[0] != 'E')) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
         return true;
     }
