@@ -179,7 +179,7 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
         *ev = illegal(s, f->type, lowest(e));
         return true;
     }
-    if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
+    if (f->size != 1 || (f->body[0] != 'I' && f->body[0] != 'T' && f->body[0] != 'E')) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
         return true;
     }

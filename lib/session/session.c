@@ -38,13 +38,6 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
-struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
-{
-    return &s->entry[sequence & (s->config->entries - 1)];
-}
-bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
-uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
-uint32_t rp_session_current(const struct rp_session *s) { return s->due; }
 
 /* Dropped entries leave the FIFO as soon as nothing older is due. */
 static void settle(struct rp_session *s)
