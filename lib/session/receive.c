@@ -136,6 +136,7 @@ static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_f
         return true;
     }
     s->row.result = e->result;
+    s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
     if (!e->query || e->complaint) return false;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
@@ -179,7 +180,7 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
         *ev = illegal(s, f->type, lowest(e));
         return true;
     }
-    if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
+    if (f->size != 1 || (f->body[0] != 'I' && f->body[0] != 'T' && f->body[0] != 'E')) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
         return true;
     }

@@ -39,13 +39,6 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
-struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
-{
-    return &s->entry[sequence & (s->config->entries - 1)];
-}
-bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
-uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
-uint32_t rp_session_current(const struct rp_session *s) { return s->due; }
 
 /* Dropped entries leave the FIFO as soon as nothing older is due. */
 static void settle(struct rp_session *s)
@@ -57,10 +50,14 @@ static void settle(struct rp_session *s)
 
 /* ---- checking and queueing ---- */
 
+static bool text_results(const struct pg_query *q)
+{
+    return q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+}
 static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
 {
     struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
-    b.text_results = q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+    b.text_results = text_results(q);
     if (q->statement) {
         b.types = q->statement->types;
         while (b.ntypes < RP_COUNT(q->statement->types) && b.types[b.ntypes]) b.ntypes++;
@@ -103,6 +100,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     *e = (struct rp_entry){ .query = q, .bind_size = bind_size, .flags = flags };
     if (is_named(q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
+    if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
     s->live++;
     return s->tail++;
 }
