@@ -130,14 +130,16 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
 static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
 {
     const char *why = NULL;
+    bool wanted = e->query && !e->complaint;
+    struct pg_row dropped, *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
     if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
-    if (rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
+    if (rp_row_parse(row, f->body, f->size, e->columns, &why)) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, why);
         return true;
     }
+    if (!wanted) return false;
     s->row.result = e->result;
     s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
-    if (!e->query || e->complaint) return false;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
 }
