@@ -6,6 +6,16 @@
 
 enum { PROTOCOL_3_0 = 196608 };
 
+void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
+{
+    size_t dropped = n < w->skip ? n : w->skip, room = w->capacity - w->used;
+    w->skip -= dropped;
+    n -= dropped;
+    if (n > room) n = room;
+    if (n) memcpy(w->to + w->used, from + dropped, n);
+    w->used += n;
+}
+
 /* ---- names of prepared statements: "s" and the id in hexadecimal ---- */
 
 static size_t statement_name(uint32_t id, char out[12])
@@ -86,17 +96,20 @@ static void write_formats(struct rp_writer *w, const struct rp_bind *b)
 
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    char name[12];
-    size_t n = statement_name(b->statement, name);
-    rp_write_u8(w, 'B');
-    rp_write_u32(w, (uint32_t)(size - 1));
-    rp_write_u8(w, 0);
-    rp_write_bytes(w, name, n);
-    write_formats(w, b);
-    rp_write_u16(w, (uint16_t)b->nparams);
-    for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
-    rp_write_u16(w, b->text_results ? 0 : 1);
-    if (!b->text_results) rp_write_u16(w, 1);
+    char head[6 + 12 + 4] = "B"; /* in one piece: this is the hot path */
+    uint32_t length = __builtin_bswap32((uint32_t)(size - 1));
+    memcpy(head + 1, &length, sizeof length);
+    size_t n = 6 + statement_name(b->statement, head + 6);
+    if (b->nparams == 0) {
+        memset(head + n, 0, 4); /* no formats, no values */
+        rp_write_bytes(w, head, n + 4);
+    } else {
+        rp_write_bytes(w, head, n);
+        write_formats(w, b);
+        rp_write_u16(w, (uint16_t)b->nparams);
+        for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
+    }
+    rp_write_bytes(w, b->text_results ? "\0\0" : "\0\1\0\1", b->text_results ? 2 : 4);
 }
 
 /* ---- Parse and Close ---- */
@@ -147,12 +160,14 @@ void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP
 
 /* ---- simple query, startup, authentication ---- */
 
+size_t rp_query_size(const char *sql) { return 1 + 4 + strlen(sql) + 1; }
+
 void rp_write_query(struct rp_writer *w, const char *sql)
 {
-    size_t n = strlen(sql) + 1;
+    size_t size = rp_query_size(sql);
     rp_write_u8(w, 'Q');
-    rp_write_u32(w, (uint32_t)(4 + n));
-    rp_write_bytes(w, sql, n);
+    rp_write_u32(w, (uint32_t)(size - 1));
+    rp_write_bytes(w, sql, size - 5);
 }
 
 size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs)

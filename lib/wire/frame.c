@@ -32,8 +32,8 @@ static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size
         const char *value = (const char *)c.at;
         n = left ? strnlen(value, left) : 0;
         rp_read_bytes(&c, n < left ? n + 1 : left);
-        if (first_pass && field == 'C' && n == 5) memcpy(error->sqlstate, value, 5);
-        if (first_pass && field == 'P')
+        if (first_pass && field == 'C' && n == 5 && !error->sqlstate[0]) memcpy(error->sqlstate, value, 5);
+        if (first_pass && field == 'P' && !error->position)
             for (size_t i = 0; i < n && i < 9 && value[i] >= '0' && value[i] <= '9'; i++)
                 error->position = error->position * 10 + (uint32_t)(value[i] - '0');
         if (first_pass && (field == 'V' || field == 'S') && n >= 5 && (!memcmp(value, "FATAL", 5) || !memcmp(value, "PANIC", 5)))
@@ -59,13 +59,14 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size)
 
 void rp_tag_parse(const char *text, char tag[16], uint64_t *rows)
 {
-    size_t n = strcspn(text, "0123456789"), words = n;
-    while (words && text[words - 1] == ' ') words--;
-    if (words > 15) words = 15;
+    size_t words = 0;
+    uint64_t number = 0;
     memset(tag, 0, 16);
-    memcpy(tag, text, words);
-    *rows = 0;
-    const char *number = strrchr(text, ' ');
-    if (!text[n] || !number) return;
-    for (number++; *number >= '0' && *number <= '9'; number++) *rows = *rows * 10 + (uint64_t)(*number - '0');
+    while (*text && (*text < '0' || *text > '9')) {
+        if (words < 15) tag[words++] = *text;
+        text++;
+    }
+    while (words && tag[words - 1] == ' ') tag[--words] = 0;
+    for (; *text; text++) number = *text == ' ' ? 0 : *text >= '0' && *text <= '9' ? number * 10 + (uint64_t)(*text - '0') : number;
+    *rows = number; /* the last one: INSERT has an OID before it */
 }
