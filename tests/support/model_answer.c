@@ -174,6 +174,11 @@ void model_forget(struct model_query *q)
     q->forget = true;
 }
 
+void model_begin(struct model_query *q)
+{
+    q->effect = EFFECT_BEGIN;
+}
+
 /* ---- the default ---- */
 static void echo(struct model_query *q)
 {
