@@ -72,10 +72,11 @@ void app_on_event(void *arg, const struct pg_event *event)
     }
     app->lost += event->kind == PG_EVENT_LOST;
     static const char *const words[] = {
-        [PG_EVENT_CONNECT_FAILED] = "cannot connect", [PG_EVENT_LOST] = "connection lost", [PG_EVENT_NOTICE] = "notice",
+        [PG_EVENT_CONNECT_FAILED] = "cannot connect to", [PG_EVENT_LOST] = "lost the connection to",
+        [PG_EVENT_NOTICE] = "notice from",
     };
     char line[sizeof app->last_event];
-    snprintf(line, sizeof line, "%s to %s: %s", words[event->kind], event->host ? event->host : "the database",
+    snprintf(line, sizeof line, "%s %s: %s", words[event->kind], event->host ? event->host : "the database",
              event->error ? pg_error_field(event->error, 'M') : "");
     uint64_t now = pg_reactor_now(app->reactor);
     if (strcmp(line, app->last_event) == 0 && now - app->last_event_ns < EVENT_REPEAT_NS) return;

@@ -1,6 +1,7 @@
 /* app.h - the demo's application: what one reactor's handlers share, and the routes.
  *
- * One struct app per reactor, used on its thread alone; nothing is shared between reactors but the published figures. */
+ * One struct app per reactor, used on its thread alone; nothing is shared between reactors but the published
+ * figures. */
 #ifndef DEMO_APP_H
 #define DEMO_APP_H
 #include "http.h"

@@ -4,8 +4,9 @@
  *   demo_check http://127.0.0.1:PORT/ --expect-restart [--seconds 10]
  *
  * The first form takes nothing but right answers, and looks at /stats (waiters were parked, and none is left), at /sum
- * (transfers moved money and made none) and, with --pid, at the threads of the process. The second is for a database that
- * is restarted meanwhile: 503 with Retry-After is right too, every request is answered, and the last second is served. */
+ * (transfers moved money and made none) and, with --pid, at the threads of the process. The second is for a database
+ * that is restarted meanwhile: 503 with Retry-After is right too, every request is answered, and the last second is
+ * served. */
 #include "check.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -78,9 +79,10 @@ static int check_stats(const struct check *check, bool wants_parked, unsigned *r
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
     }
     unsigned long long most = stats_sum(json, "max_parked", NULL);
-    printf("stats: %u reactors, %llu connections, parked at most %llu, parked in all %llu, parked now %llu, in use now %llu, "
-           "reconnects %llu\n", *reactors, stats_sum(json, "conns", NULL), most, stats_sum(json, "parked_count", NULL),
-           parked, in_use, stats_sum(json, "reconnects", NULL));
+    printf("stats: %u reactors, %llu connections, parked at most %llu, parked in all %llu, parked now %llu, "
+           "in use now %llu, reconnects %llu\n",
+           *reactors, stats_sum(json, "conns", NULL), most, stats_sum(json, "parked_count", NULL), parked, in_use,
+           stats_sum(json, "reconnects", NULL));
     int bad = 0;
     if (parked) bad += complain("handlers are still parked");
     if (in_use) bad += complain("connections are still in use");
@@ -92,18 +94,21 @@ static int check_stats(const struct check *check, bool wants_parked, unsigned *r
 static int check_thread_count(const struct check *check, int before, const struct load *load, unsigned reactors)
 {
     int after = check_threads(check->pid);
-    printf("threads: %d before, %d under load, %d after, %u reactors\n", before, load->threads_under_load, after, reactors);
-    if (before <= 0 || before != load->threads_under_load || before != after) return complain("the number of threads changed");
+    printf("threads: %d before, %d under load, %d after, %u reactors\n", before, load->threads_under_load, after,
+           reactors);
+    if (before <= 0 || before != load->threads_under_load || before != after)
+        return complain("the number of threads changed");
     if (before > (int)reactors + 1) return complain("more threads than reactors and the main one");
     return 0;
 }
 
 static void report(const struct check *check, const struct load *load, double seconds)
 {
-    printf("%llu requests on %u connections in %.1f s: %llu answered, %llu of them 503, %llu wrong, %llu lost, longest %.0f ms, "
-           "%llu clients hung up\n", (unsigned long long)load->asked, check->connections, seconds,
-           (unsigned long long)load->answered, (unsigned long long)load->unavailable, (unsigned long long)load->wrong,
-           (unsigned long long)load->lost, (double)load->longest_ns / 1e6, (unsigned long long)load->hangups);
+    printf("%llu requests on %u connections in %.1f s: %llu answered, %llu of them 503, %llu wrong, %llu lost, "
+           "longest %.0f ms, %llu clients hung up\n",
+           (unsigned long long)load->asked, check->connections, seconds, (unsigned long long)load->answered,
+           (unsigned long long)load->unavailable, (unsigned long long)load->wrong, (unsigned long long)load->lost,
+           (double)load->longest_ns / 1e6, (unsigned long long)load->hangups);
     for (int i = 0; i < ASK_KINDS; i++)
         printf("  %8llu  %s\n", (unsigned long long)load->by_kind[i], ask_names[i]);
 }
@@ -156,18 +161,23 @@ static bool parse_url(struct check *check, const char *url)
 
 static int usage(void)
 {
-    fprintf(stderr, "demo_check [--url] http://127.0.0.1:PORT/ [--connections N] [--requests N] [--pipeline N] [--pid PID] [--mix]\n"
-                    "           [--expect-restart [--seconds S]]\n");
+    fprintf(stderr, "demo_check [--url] http://127.0.0.1:PORT/ [--connections N] [--requests N] [--pipeline N]\n"
+                    "           [--pid PID] [--mix] [--expect-restart [--seconds S]]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
-        { "url", required_argument, NULL, 'u' },      { "connections", required_argument, NULL, 'c' },
-        { "requests", required_argument, NULL, 'r' }, { "pipeline", required_argument, NULL, 'l' },
-        { "pid", required_argument, NULL, 'p' },      { "mix", no_argument, NULL, 'm' },
-        { "seconds", required_argument, NULL, 's' },  { "expect-restart", no_argument, NULL, 'e' }, { NULL, 0, NULL, 0 },
+        { "url", required_argument, NULL, 'u' },
+        { "connections", required_argument, NULL, 'c' },
+        { "requests", required_argument, NULL, 'r' },
+        { "pipeline", required_argument, NULL, 'l' },
+        { "pid", required_argument, NULL, 'p' },
+        { "mix", no_argument, NULL, 'm' },
+        { "seconds", required_argument, NULL, 's' },
+        { "expect-restart", no_argument, NULL, 'e' },
+        { NULL, 0, NULL, 0 },
     };
     struct check check = { .connections = 256, .pipeline = 4, .answer_limit_ns = UINT64_C(15000000000) };
     const char *url = NULL;

@@ -7,9 +7,16 @@
 #include <strings.h>
 
 const char *const ask_names[ASK_KINDS] = {
-    [ASK_ROOT] = "/", [ASK_ITEM] = "/item/ID", [ASK_ITEM_MISSING] = "/item/ID, no such", [ASK_ITEM_BAD] = "/item/ID, no number",
-    [ASK_SLOW] = "/slow", [ASK_TRANSFER] = "/transfer", [ASK_TRANSFER_MISSING] = "/transfer, no such account",
-    [ASK_TRANSFER_BAD] = "/transfer, bad", [ASK_UNKNOWN] = "unknown route", [ASK_METHOD] = "wrong method",
+    [ASK_ROOT] = "/",
+    [ASK_ITEM] = "/item/ID",
+    [ASK_ITEM_MISSING] = "/item/ID, no such",
+    [ASK_ITEM_BAD] = "/item/ID, no number",
+    [ASK_SLOW] = "/slow",
+    [ASK_TRANSFER] = "/transfer",
+    [ASK_TRANSFER_MISSING] = "/transfer, no such account",
+    [ASK_TRANSFER_BAD] = "/transfer, bad",
+    [ASK_UNKNOWN] = "unknown route",
+    [ASK_METHOD] = "wrong method",
 };
 static const unsigned weights[ASK_KINDS] = {
     [ASK_ROOT] = 40, [ASK_ITEM] = 25, [ASK_ITEM_MISSING] = 3, [ASK_ITEM_BAD] = 3, [ASK_SLOW] = 8, [ASK_TRANSFER] = 12,
@@ -56,11 +63,12 @@ static void write_target(const struct ask *ask, uint64_t *seed, char *out, size_
 
 size_t ask_write(const struct ask *ask, uint64_t *seed, char *out, size_t capacity)
 {
-    static const bool posts[ASK_KINDS] = { [ASK_TRANSFER] = true, [ASK_TRANSFER_MISSING] = true, [ASK_TRANSFER_BAD] = true };
+    static const bool posts[ASK_KINDS] = {
+        [ASK_TRANSFER] = true, [ASK_TRANSFER_MISSING] = true, [ASK_TRANSFER_BAD] = true};
     char target[128];
     write_target(ask, seed, target, sizeof target);
-    int size = snprintf(out, capacity, "%s %s HTTP/1.1\r\nHost: demo\r\n%s\r\n", posts[ask->kind] ? "POST" : "GET", target,
-                        posts[ask->kind] ? "Content-Length: 0\r\n" : "");
+    int size = snprintf(out, capacity, "%s %s HTTP/1.1\r\nHost: demo\r\n%s\r\n", posts[ask->kind] ? "POST" : "GET",
+                        target, posts[ask->kind] ? "Content-Length: 0\r\n" : "");
     return (size_t)size;
 }
 
@@ -72,12 +80,14 @@ static bool body_is(const struct reply *reply, const char *text)
 const char *ask_judge(const struct ask *ask, const struct reply *reply, bool restarting)
 {
     static const int wanted[ASK_KINDS] = {
-        [ASK_ROOT] = 200, [ASK_ITEM] = 200, [ASK_ITEM_MISSING] = 404, [ASK_ITEM_BAD] = 400, [ASK_SLOW] = 200,
-        [ASK_TRANSFER] = 200, [ASK_TRANSFER_MISSING] = 404, [ASK_TRANSFER_BAD] = 400, [ASK_UNKNOWN] = 404, [ASK_METHOD] = 405,
+        [ASK_ROOT] = 200,    [ASK_ITEM] = 200,     [ASK_ITEM_MISSING] = 404,     [ASK_ITEM_BAD] = 400,
+        [ASK_SLOW] = 200,    [ASK_TRANSFER] = 200, [ASK_TRANSFER_MISSING] = 404, [ASK_TRANSFER_BAD] = 400,
+        [ASK_UNKNOWN] = 404, [ASK_METHOD] = 405,
     };
     if (reply->status == 503 && !reply->retry_after) return "503 without Retry-After";
     if (reply->status == 503) return restarting ? NULL : "503, the database was not available in time";
-    if (ask->kind == ASK_TRANSFER && reply->status == 409) return body_is(reply, "funds are short\n") ? NULL : "409 with another body";
+    if (ask->kind == ASK_TRANSFER && reply->status == 409)
+        return body_is(reply, "funds are short\n") ? NULL : "409 with another body";
     if (reply->status != wanted[ask->kind]) return "another status than the request deserves";
     char item[32];
     snprintf(item, sizeof item, "item-%lld", (long long)ask->id);

@@ -1,7 +1,7 @@
 /* check_load.c - many keep-alive connections at once, on epoll: asks, pipelines, hangs up now and then, judges.
  *
- * Each connection draws its own requests from its own seed and knows what each answer must be. Answers come in the order
- * of the requests; one that does not come within the limit counts as lost. */
+ * Each connection draws its own requests from its own seed and knows what each answer must be. Answers come in the
+ * order of the requests; one that does not come within the limit counts as lost. */
 #define _GNU_SOURCE
 #include "check.h"
 #include <arpa/inet.h>
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 16, EVENTS = 256, COMPLAINTS = 10, TICK_MS = 100, HANGUP_ONE_IN = 200 };
+enum { DEPTH_MAX = 16, EVENTS = 256, COMPLAINTS = 10, TICK_MS = 100, HANGUP_ONE_IN = 50 };
 static const uint64_t SECOND_NS = 1000000000u;
 
 struct client {
@@ -58,7 +58,8 @@ int check_threads(int pid)
 int check_connect(unsigned short port, bool blocking)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     if (fd < 0) return -1;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || (!blocking && errno == EINPROGRESS)) return fd;
     close(fd);
@@ -95,7 +96,8 @@ static void lose(struct run *run, struct client *client, const char *why)
 static void flush(struct run *run, struct client *client)
 {
     while (client->out_start < client->out_end) {
-        ssize_t sent = send(client->fd, client->out + client->out_start, client->out_end - client->out_start, MSG_NOSIGNAL);
+        ssize_t sent =
+            send(client->fd, client->out + client->out_start, client->out_end - client->out_start, MSG_NOSIGNAL);
         if (sent < 0 && (errno == EAGAIN || errno == ENOTCONN)) return;
         if (sent < 0) {
             lose(run, client, "the connection broke while sending");
@@ -106,11 +108,16 @@ static void flush(struct run *run, struct client *client)
     client->out_start = client->out_end = 0;
 }
 
-/* Goes away in the middle of a slow request, as people do. */
+/* Goes away in the middle of a request, as people do; wherever its handler is by then, nothing may be left of it. */
 static void hang_up(struct run *run, struct client *client)
 {
-    static const char slow[] = "GET /slow?ms=200 HTTP/1.1\r\nHost: demo\r\n\r\n";
-    (void)!send(client->fd, slow, sizeof slow - 1, MSG_NOSIGNAL);
+    static const char *const requests[] = {
+        "GET /slow?ms=200 HTTP/1.1\r\nHost: demo\r\n\r\n",
+        "POST /transfer?from=1&to=2&amount=1 HTTP/1.1\r\nHost: demo\r\nContent-Length: 0\r\n\r\n",
+        "GET /item/1 HTTP/1.1\r\nHost: demo\r\n\r\n",
+    };
+    const char *request = requests[check_random(&client->seed) % (sizeof requests / sizeof *requests)];
+    (void)!send(client->fd, request, strlen(request), MSG_NOSIGNAL);
     close(client->fd);
     run->load->hangups++;
     if (open_client(run, client)) client->fd = -1;
@@ -125,7 +132,8 @@ static void ask_more(struct run *run, struct client *client)
         struct ask *ask = &client->asks[client->asked++];
         *ask = ask_draw(&client->seed);
         ask->sent_ns = check_now();
-        client->out_end += ask_write(ask, &client->seed, client->out + client->out_end, sizeof client->out - client->out_end);
+        client->out_end +=
+            ask_write(ask, &client->seed, client->out + client->out_end, sizeof client->out - client->out_end);
         run->load->asked++;
         if (run->check->requests && run->load->asked >= run->check->requests) run->ended = true;
     }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "app.h"
 
-/* ---- GET /: a prepared statement on the shared lane ------------------------------------------------------------------- */
+/* ---- GET /: a prepared statement on the shared lane -------------------------------------------------------------- */
 static struct pg_statement answer = { .sql = "SELECT 42", .name = "answer", .flags = PG_STATEMENT_REPEATABLE };
 static struct pg_statement item = { .sql = "SELECT name FROM item WHERE id = $1", .types = { PG_TYPE_INT8 },
                                     .name = "item", .flags = PG_STATEMENT_REPEATABLE };
@@ -55,7 +55,7 @@ static enum pg_flow take_answer(struct pg_query *query, struct pg_row *row)
 
 void handle_root(struct app *app, struct http *http) { look_up(app, http, &answer, NULL, take_answer); }
 
-/* ---- GET /sum: of all balances, which no transfer changes --------------------------------------------------------------- */
+/* ---- GET /sum: of all balances, which no transfer changes -------------------------------------------------------- */
 static enum pg_flow take_sum(struct pg_query *query, struct pg_row *row)
 {
     struct lookup *lookup = query->data;
@@ -65,7 +65,7 @@ static enum pg_flow take_sum(struct pg_query *query, struct pg_row *row)
 
 void handle_sum(struct app *app, struct http *http) { look_up(app, http, &sum, NULL, take_sum); }
 
-/* ---- GET /item/ID -------------------------------------------------------------------------------------------------------- */
+/* ---- GET /item/ID ------------------------------------------------------------------------------------------------ */
 static enum pg_flow take_item(struct pg_query *query, struct pg_row *row)
 {
     struct lookup *lookup = query->data;
@@ -87,9 +87,9 @@ void handle_item(struct app *app, struct http *http)
     else http_reply_text(http, 400, "the id is no number\n");
 }
 
-/* ---- POST /transfer: a transaction on a lease ----------------------------------------------------------------------------- */
-static struct pg_statement debit = PG_STATEMENT("UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1",
-                                                PG_TYPE_INT8, PG_TYPE_INT8);
+/* ---- POST /transfer: a transaction on a lease -------------------------------------------------------------------- */
+static struct pg_statement debit = PG_STATEMENT(
+    "UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1", PG_TYPE_INT8, PG_TYPE_INT8);
 static struct pg_statement credit = PG_STATEMENT("UPDATE account SET balance = balance + $1 WHERE id = $2",
                                                  PG_TYPE_INT8, PG_TYPE_INT8);
 static struct pg_statement account = PG_STATEMENT("SELECT balance FROM account WHERE id = $1", PG_TYPE_INT8);
@@ -132,7 +132,8 @@ static void committed(struct pg_query *query)
     if (!failed(t, query)) finish(t, 200, "ok\n");   /* a COMMIT that was answered by ROLLBACK is PG_E_ROLLED_BACK */
 }
 
-static void start_query(struct transfer *t, struct pg_statement *statement, uint16_t nparams, void (*on_done)(struct pg_query *))
+static void start_query(struct transfer *t, struct pg_statement *statement, uint16_t nparams,
+                        void (*on_done)(struct pg_query *))
 {
     t->query = (struct pg_query){ .statement = statement, .params = t->params, .nparams = nparams, .on_done = on_done,
                                   .deadline_ns = app_deadline(t->app, 0), .data = t };

@@ -49,6 +49,6 @@ void handle_slow(struct app *app, struct http *http)
         http_reply_text(http, 503, "too many handlers\n");
         return;
     }
-    http_pin(http);                                  /* in this order, since a spawn never runs the fiber inside the call */
+    http_pin(http); /* in this order, since a spawn never runs the fiber inside the call */
     http_on_gone(http, slow_gone, slow);
 }

@@ -1,9 +1,9 @@
 /* http.c - the connections of the HTTP server: their slab, their life, their deadlines, their way out.
  *
- * Invariants: a connection in a phase other than FREE is in the used list. A receive is armed whenever the input has room
- * and the phase is READING, HANDLING or LINGERING. One request is in work per connection, and it is taken up only when
- * the output has room for its answer: a client that does not read costs its buffers and, after write_timeout, its
- * connection. Memory goes back to the slab when the socket is closed and nobody has it pinned. */
+ * Invariants: a connection in a phase other than FREE is in the used list. A receive is armed whenever the input has
+ * room and the phase is READING, HANDLING or LINGERING. One request is in work per connection, and it is taken up
+ * only when the output has room for its answer: a client that does not read costs its buffers and, after
+ * write_timeout, its connection. Memory goes back to the slab when the socket is closed and nobody has it pinned. */
 #include "http_private.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ const struct http_config http_defaults = {
     .linger_timeout_ns = 2000000000u,
 };
 
-/* ---- deadlines ------------------------------------------------------------------------------------------------------ */
+/* ---- deadlines --------------------------------------------------------------------------------------------------- */
 void http_due_clear(struct http_due *due)
 {
     if (!due->at_ns) return;
@@ -42,7 +42,7 @@ void http_due_set(struct http *http, enum http_due_kind kind)
     server->due_last[kind] = due;
 }
 
-/* ---- the end of a connection ------------------------------------------------------------------------------------------ */
+/* ---- the end of a connection ------------------------------------------------------------------------------------- */
 static void recycle(struct http *http)
 {
     struct http_server *server = http->server;
@@ -82,7 +82,7 @@ void http_drop(struct http *http)
     tell_gone(http);
 }
 
-/* ---- output ----------------------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 static bool has_output(const struct http *http) { return http->out_start < http->out_end || http->large; }
 
 bool http_has_room(const struct http *http)
@@ -92,9 +92,7 @@ bool http_has_room(const struct http *http)
 
 void http_put(struct http *http, const char *bytes, size_t size)
 {
-    if (size > HTTP_OUT_BYTES - http->out_end) {     /* only an interim answer can meet this: the final one follows */
-        return;
-    }
+    if (size > HTTP_OUT_BYTES - http->out_end) return; /* an interim answer may be left out: the final one follows */
     memcpy(http->out + http->out_end, bytes, size);
     http->out_end += size;
     http_flush(http);
@@ -166,7 +164,7 @@ static void on_send(struct net_socket *socket, int32_t res)
     }
 }
 
-/* ---- input ------------------------------------------------------------------------------------------------------------ */
+/* ---- input ------------------------------------------------------------------------------------------------------- */
 static void arm_receive(struct http *http)
 {
     struct net *net = http->server->config.net;
@@ -197,7 +195,7 @@ static void on_recv(struct net_socket *socket, int32_t res)
     arm_receive(http);
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 void http_dispatch(struct http *http)
 {
     http->phase = HTTP_HANDLING;
@@ -256,7 +254,7 @@ void *http_work(struct http *http, size_t bytes)
     return memset(http->work, 0, bytes);
 }
 
-/* ---- the server ------------------------------------------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 static void refuse_client(int fd)
 {
     static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
@@ -308,7 +306,7 @@ struct http_server *http_server_new(const struct http_config *config)
     server->ready_tail = &server->ready;
     for (size_t i = config->connections; i-- > 0;) {
         slab[i].server = server;
-        slab[i].socket = (struct net_socket){ .fd = -1, .on_recv = on_recv, .on_send = on_send, .on_closed = on_closed };
+        slab[i].socket = (struct net_socket){.fd = -1, .on_recv = on_recv, .on_send = on_send, .on_closed = on_closed};
         slab[i].next = server->free;
         server->free = &slab[i];
     }

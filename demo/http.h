@@ -1,8 +1,9 @@
 /* http.h - a small HTTP/1.1 server on net.h: what handlers see of a request, and what the loop sees of the server.
  *
- * It knows nothing of PostgreSQL. A connection carries one request at a time; pipelined ones wait in its buffer until the
- * one before is answered. While a handler runs, the receive stays armed: a client that hangs up is seen at once, and the
- * handler's `gone` takes its work along. A client that closes only its sending side counts as gone too.
+ * It knows nothing of PostgreSQL. A connection carries one request at a time; pipelined ones wait in its buffer
+ * until the one before is answered. While a handler runs, the receive stays armed: a client that hangs up is seen at
+ * once, and the handler's `gone` takes its work along. A client that closes only its sending side counts as gone
+ * too.
  *
  * One thread. Handlers are called from the delivery of completions and from http_turn. */
 #ifndef DEMO_HTTP_H
@@ -15,7 +16,7 @@ struct net;
 struct http_server;
 struct http;                                         /* one connection and its current request */
 
-/* ---- for handlers -------------------------------------------------------------------------------------------------- */
+/* ---- for handlers ------------------------------------------------------------------------------------------------ */
 enum { HTTP_WORK_BYTES = 2048 };
 
 void *http_app(const struct http *http);             /* http_config.app */
@@ -25,8 +26,8 @@ bool http_is_post(const struct http *http);
 /* The query's argument as a whole decimal number; false: missing, no number, or beyond int64. */
 bool http_arg_int8(const struct http *http, const char *name, int64_t *out);
 
-/* Zeroed memory of the connection for the handler's state, at most HTTP_WORK_BYTES; it lasts until the reply, until `gone`
- * was called, or as long as the connection is pinned. So no request allocates. */
+/* Zeroed memory of the connection for the handler's state, at most HTTP_WORK_BYTES; it lasts until the reply, until
+ * `gone` was called, or as long as the connection is pinned. So no request allocates. */
 void *http_work(struct http *http, size_t bytes);
 
 /* Answers; the body is copied. 503 carries Retry-After, 405 the methods of `allow`. No-op when the client is gone. */
@@ -42,7 +43,7 @@ void http_on_gone(struct http *http, void (*gone)(void *), void *arg);
 void http_pin(struct http *http);
 void http_unpin(struct http *http);
 
-/* ---- for the loop -------------------------------------------------------------------------------------------------- */
+/* ---- for the loop ------------------------------------------------------------------------------------------------ */
 struct http_config {
     struct net *net;
     size_t connections;                              /* at once; one more is answered with 503 and closed */

@@ -21,7 +21,7 @@ enum http_phase {
 };
 
 enum http_due_kind { HTTP_DUE_HEADER, HTTP_DUE_IDLE, HTTP_DUE_LINGER, HTTP_DUE_WRITE, HTTP_DUE_KINDS };
-struct http_due {                                    /* in the list of its kind; all of a kind last equally long: sorted */
+struct http_due { /* in the list of its kind; all of a kind last equally long: sorted */
     struct http_due *prev, *next;
     struct http *http;
     uint64_t at_ns;

@@ -1,7 +1,7 @@
 /* http_reply.c - answers: the status line, the headers that every answer needs, and the body.
  *
- * The next request of a connection is taken up from the ready list, never inside the reply: a handler may go on using its
- * memory after it has replied, and a long pipeline needs constant stack. */
+ * The next request of a connection is taken up from the ready list, never inside the reply: a handler may go on
+ * using its memory after it has replied, and a long pipeline needs constant stack. */
 #include "http_private.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,9 +56,10 @@ static void reply(struct http *http, int status, const char *type, const char *e
     http->gone = NULL;
     if (http->server->stopping) http->keep_alive = false;
     size_t mark = http->out_end, room = HTTP_OUT_BYTES - mark;
-    int head = snprintf(http->out + mark, room, "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",
-                        status, http_reason(status), date_line(http->server), type, size, extra,
-                        status == 503 ? "Retry-After: 1\r\n" : "", http->keep_alive ? "" : "Connection: close\r\n");
+    int head =
+        snprintf(http->out + mark, room, "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",
+                 status, http_reason(status), date_line(http->server), type, size, extra,
+                 status == 503 ? "Retry-After: 1\r\n" : "", http->keep_alive ? "" : "Connection: close\r\n");
     bool fits = head > 0 && (size_t)head < room;
     if (fits) http->out_end += (size_t)head;
     if (!fits || (!http->head && !put_body(http, body, size))) {

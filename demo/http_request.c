@@ -1,8 +1,9 @@
 /* http_request.c - from bytes to a request: the parser's callbacks, limits, and the arguments of the target.
  *
  * Of a request only the target is kept; header lines are counted and looked at as they pass, the body is counted and
- * dropped, since no route wants one. The parser stops behind each message, so the bytes of the next one stay in the input
- * buffer until this one is answered; when that buffer is full, nothing is received: the client waits, not our memory. */
+ * dropped, since no route wants one. The parser stops behind each message, so the bytes of the next one stay in the
+ * input buffer until this one is answered; when that buffer is full, nothing is received: the client waits, not our
+ * memory. */
 #include "http_private.h"
 #include <limits.h>
 #include <string.h>
@@ -102,7 +103,8 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
     return count_body(of(parser), size);
 }
 
-static int on_chunk_header(llhttp_t *parser) { return count_body(of(parser), 1); } /* even empty ones are not for ever */
+/* Each chunk counts a byte more than it carries: many tiny ones are a large body, too. */
+static int on_chunk_header(llhttp_t *parser) { return count_body(of(parser), 1); }
 
 static int on_message_complete(llhttp_t *parser)
 {

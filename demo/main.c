@@ -1,7 +1,7 @@
 /* main.c - the demo: an HTTP server that answers from PostgreSQL, one reactor per core.
  *
- * The main thread parses, opens the listening sockets, starts a thread per reactor and then only waits for a signal. The
- * reactors share a port (SO_REUSEPORT) and nothing else. */
+ * The main thread parses, opens the listening sockets, starts a thread per reactor and then only waits for a signal.
+ * The reactors share a port (SO_REUSEPORT) and nothing else. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -7,7 +7,8 @@
  *
  * What holds for each of them:
  *  - on_recv, on_send and on_closed are called from wait() alone, never inside the call that asked for them.
- *  - One recv and one send are in flight per socket at the most; their memory belongs to the backend until the callback.
+ *  - One recv and one send are in flight per socket at the most; their memory belongs to the backend until the
+ *    callback.
  *  - After close() only on_closed comes, once nothing is in flight any more; then the socket's memory is its owner's
  *    again. No completion can therefore find a recycled socket. */
 #ifndef DEMO_NET_H
@@ -43,9 +44,9 @@ struct net_socket {
 };
 
 struct net_ops {
-    int (*listen)(struct net *, int fd);             /* takes over fd, a listening socket; net.on_accept for each client */
+    int (*listen)(struct net *, int fd); /* takes over fd, a listening socket; net.on_accept for each client */
     void (*stop_listening)(struct net *);            /* idempotent */
-    int (*open)(struct net *, struct net_socket *);  /* fd and callbacks are set; 0 or -errno, then fd is the caller's */
+    int (*open)(struct net *, struct net_socket *); /* fd and callbacks are set; 0 or -errno, then fd is the caller's */
     void (*recv)(struct net *, struct net_socket *, void *at, size_t bytes);
     void (*send)(struct net *, struct net_socket *, const void *at, size_t bytes);
     void (*shutdown_write)(struct net *, struct net_socket *);

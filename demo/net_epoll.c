@@ -1,8 +1,8 @@
 /* net_epoll.c - HTTP sockets on one epoll descriptor, which also watches pg_epoll's.
  *
- * Readiness made to look like completion: every socket is registered once, edge-triggered, and remembers what it may do;
- * a recv or send that is wanted and possible stands in a list that the next wait works off. So nothing completes inside
- * the call that asked for it, and no epoll_ctl is made per operation. */
+ * Readiness made to look like completion: every socket is registered once, edge-triggered, and remembers what it may
+ * do; a recv or send that is wanted and possible stands in a list that the next wait works off. So nothing completes
+ * inside the call that asked for it, and no epoll_ctl is made per operation. */
 #define _GNU_SOURCE
 #include "net.h"
 #include <errno.h>
@@ -35,7 +35,8 @@ static uint64_t clock_ns(void)
 
 static void queue_socket(struct net_epoll *e, struct net_socket *socket)
 {
-    bool due = socket->closing || (socket->recv.active && socket->readable) || (socket->send.active && socket->writable);
+    bool due =
+        socket->closing || (socket->recv.active && socket->readable) || (socket->send.active && socket->writable);
     if (!due || socket->queued) return;
     socket->queued = true;
     socket->next = NULL;

@@ -1,8 +1,9 @@
 /* net_uring.c - HTTP sockets as SQEs on the ring that the database shares.
  *
- * This is how a program with a ring of its own looks: user_data is a pointer to its own record. The library's completions
- * carry a tag in the top 16 bits, which no user space address of x86-64 or aarch64 has; pg_uring_complete tells them
- * apart. An operation lives in its socket, and a socket is given back only when both its operations have completed. */
+ * This is how a program with a ring of its own looks: user_data is a pointer to its own record. The library's
+ * completions carry a tag in the top 16 bits, which no user space address of x86-64 or aarch64 has;
+ * pg_uring_complete tells them apart. An operation lives in its socket, and a socket is given back only when both
+ * its operations have completed. */
 #include "net.h"
 #include <errno.h>
 #include <liburing.h>
@@ -231,7 +232,8 @@ static const struct net_ops ops = {
     .free = uring_free,
 };
 
-/* The flags that make a ring cheapest for one thread are of Linux 6.1; an older kernel says EINVAL and gets a plain one. */
+/* The flags that make a ring cheapest for one thread are of Linux 6.1; an older kernel says EINVAL and gets a plain
+ * one. */
 static int make_ring(struct io_uring *ring)
 {
     static const unsigned flags[] = {

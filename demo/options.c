@@ -57,7 +57,7 @@ int options_parse(struct options *options, int argc, char **argv)
     return -1;
 }
 
-/* ---- connection strings ----------------------------------------------------------------------------------------------- */
+/* ---- connection strings ------------------------------------------------------------------------------------------ */
 struct text { char *at; size_t used, capacity; bool full; };
 
 static void put(struct text *out, char c)
@@ -87,8 +87,8 @@ static void put_encoded(struct text *out, char c)
 
 static const char *skip_space(const char *at) { return at + strspn(at, " \t\r\n"); }
 
-/* One value of a keyword/value string: plain or in single quotes, a backslash protects. Returns what follows, NULL: the quote
- * does not end. Source: PostgreSQL, "Keyword/Value Connection Strings". */
+/* One value of a keyword/value string: plain or in single quotes, a backslash protects. Returns what follows, NULL:
+ * the quote does not end. Source: PostgreSQL, "Keyword/Value Connection Strings". */
 static const char *encode_value(struct text *out, const char *at)
 {
     bool quoted = *at == '\'';

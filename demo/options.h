@@ -14,8 +14,9 @@ struct options {
 /* 0: go on; 1: --help was answered; -1: a mistake was reported on standard error. */
 int options_parse(struct options *options, int argc, char **argv);
 
-/* `base` (DATABASE_URL; NULL or "": libpq's defaults) with `more` ("key=value key='a value'") added: as they stand behind a
- * keyword/value string, translated to ?key=value&... behind a URI. 0; -1: `more` is no list of options; -2: no room. */
+/* `base` (DATABASE_URL; NULL or "": libpq's defaults) with `more` ("key=value key='a value'") added: as they stand
+ * behind a keyword/value string, translated to ?key=value&... behind a URI. 0; -1: `more` is no list of options; -2:
+ * no room. */
 int conninfo_join(char *out, size_t capacity, const char *base, const char *more);
 
 #endif

@@ -1,7 +1,7 @@
 /* server.c - one reactor: the HTTP sockets and the database on one ring, in one loop, on one thread.
  *
- * The loop is the whole architecture: take up what HTTP has waiting, give the library its turn (which resumes handlers and
- * sends what they queued), submit and wait once for both, deliver. */
+ * The loop is the whole architecture: take up what HTTP has waiting, give the library its turn (which resumes
+ * handlers and sends what they queued), submit and wait once for both, deliver. */
 #include "server.h"
 #include <errno.h>
 #include <signal.h>
@@ -17,6 +17,7 @@ struct server_run {
     struct server *server;
     struct net *net;
     struct app app;
+    struct pg_query first;                           /* so that a database that cannot be had is told at the start */
     bool stopping, killed, closing;
     uint64_t kill_at_ns;
 };
@@ -66,6 +67,14 @@ static int open_all(struct server_run *run)
     snprintf(server->why, sizeof server->why, "%s", pg_error_field(&error, 'M'));
     close(server->listen_fd);
     return rc;
+}
+
+static void first_done(struct pg_query *query) { (void)query; } /* why it failed has come as an event */
+
+static void connect_first(struct server_run *run)
+{
+    run->first = (struct pg_query){ .sql = "SELECT 1", .on_done = first_done };
+    pg_pool_query(run->app.pool, &run->first);
 }
 
 static void publish(struct server_run *run)
@@ -126,6 +135,7 @@ void *server_main(void *arg)
     server->run = &run;
     int rc = open_all(&run);
     if (rc == 0) {
+        connect_first(&run);
         publish(&run);
         server->reactor = run.app.reactor;
         server->stop.run = stop;
@@ -135,7 +145,7 @@ void *server_main(void *arg)
     }
     server->status = rc;
     bool was_ready = atomic_exchange(&server->state, rc ? SERVER_FAILED : SERVER_ENDED) == SERVER_READY;
-    if (rc && was_ready) {                           /* the process ends; a late server_stop may still touch the reactor */
+    if (rc && was_ready) { /* the process ends; a late server_stop may still touch the reactor */
         kill(getpid(), SIGTERM);
         return NULL;
     }

@@ -9,7 +9,7 @@
 #include "stats.h"
 
 enum server_state { SERVER_STARTING, SERVER_READY, SERVER_FAILED, SERVER_ENDED };
-struct server {                                      /* main's memory; the thread writes state and why before it posts */
+struct server { /* main's memory; the thread writes state and why before it posts */
     const struct options *options;
     const char *conninfo;
     struct stats *stats;

@@ -1,7 +1,7 @@
 /* stats.h - what /stats prints: one cell per reactor, written by it once per loop, read by all without a lock.
  *
- * A sequence lock over atomic words: the writer makes the sequence odd, writes, makes it even; a reader that saw an odd or
- * a changed sequence reads again. No reader delays the writer. */
+ * A sequence lock over atomic words: the writer makes the sequence odd, writes, makes it even; a reader that saw an
+ * odd or a changed sequence reads again. No reader delays the writer. */
 #ifndef DEMO_STATS_H
 #define DEMO_STATS_H
 #include <stdatomic.h>

@@ -62,13 +62,14 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
 
 /* ---- draining ---- */
 
-/* As many shared connections are drained as leases stand at the head of the queue, less those that growth will serve. */
+/* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones will
+ * serve. */
 static void balance_draining(struct pg_pool *pool)
 {
     uint32_t wanted = 0, most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
     for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most; w = TAILQ_NEXT(w, link))
         wanted++;
-    uint32_t coming = pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING];
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted) rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
@@ -123,6 +124,7 @@ void rp_pool_dispatch(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
     struct rp_waiter *w;
+    balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
     while ((w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
         if (rp_budget_take(pool->reactor)) continue;
         rp_pool_kick(pool);

@@ -94,11 +94,12 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
     }
 }
 
-/* Why nobody could be served: no connection could be made, or those there are were busy. */
+/* Why nobody could be served: those that are there were busy, no connection could be made, or none was made yet. */
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
-    if (pool->connect_error.code == 0 || rp_pool_usable(pool) > 0)
-        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0) return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (pool->connect_error.code == 0)
+        return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline", pool->where);
     *error = pool->connect_error;
     error->code = PG_E_UNAVAILABLE;
     return PG_E_UNAVAILABLE;
@@ -125,10 +126,17 @@ void rp_end_waiter(struct rp_waiter *w, int status)
 
 /* ---- telling ---- */
 
+/* serialization_failure, deadlock_detected: the whole transaction may be tried again. */
+static bool is_conflict(const struct pg_query *q)
+{
+    return q->status != PG_OK && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01"));
+}
+
 void rp_tell_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
     struct pg_pool *pool = rq->waiter.pool;
+    if (rq->lease && is_conflict(q)) rp_lease(rq->lease)->conflict = true;
     rp_timer_stop(pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_DONE;
     pool->stats.query_count++;

@@ -1,5 +1,5 @@
-/* app.c - the stand-in for a server: opens the loop and the pool, sends the example's requests all at once, hangs up where
- * the table says so, and compares the answers. */
+/* app.c - the stand-in for a server: opens the loop and the pool, sends the example's requests all at once, hangs up
+ * where the table says so, and compares the answers. */
 #include "app.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,12 +74,13 @@ static void hang_up(struct http *http)
 static void judge(const struct http *http, int round)
 {
     const struct app_request *request = http->request;
-    bool right = http->left ? request->hangs_up
-                            : http->status == request->status || (request->or_status && http->status == request->or_status);
+    bool right = http->left
+                     ? request->hangs_up
+                     : http->status == request->status || (request->or_status && http->status == request->or_status);
     if (!right) wrong++;
     if (round == 0 || !right)
-        printf("%-28s %s%d %.60s%s\n", request->query, right ? "" : "WRONG: ", http->status, http->left ? "(left)" : http->body,
-               strchr(http->body, '\n') ? "" : "\n");
+        printf("%-28s %s%d %.60s%s\n", request->query, right ? "" : "WRONG: ", http->status,
+               http->left ? "(left)" : http->body, strchr(http->body, '\n') ? "" : "\n");
 }
 
 /* All requests of the table at once; those that hang up do so a moment later, wherever their handler is by then. */

@@ -1,9 +1,9 @@
-/* app.h - what the user of the examples already has: a small server of their own. Nothing of ringpg but the database's
- * place in it.
+/* app.h - what the user of the examples already has: a small server of their own. Nothing of ringpg but the
+ * database's place in it.
  *
- * Here it is a stand-in that drives itself: the requests are the table that each example brings, they are all open at the
- * same time, and the answers are compared with what the table expects. app.c has the main function of the examples that do
- * not have their own. */
+ * Here it is a stand-in that drives itself: the requests are the table that each example brings, they are all open
+ * at the same time, and the answers are compared with what the table expects. app.c has the main function of the
+ * examples that do not have their own. */
 #ifndef EXAMPLES_APP_H
 #define EXAMPLES_APP_H
 #include <stdbool.h>

@@ -3,8 +3,8 @@
 #include "ringpg.h"
 #include "transfer.h"
 
-static struct pg_statement debit = PG_STATEMENT("UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1",
-                                                PG_TYPE_INT8, PG_TYPE_INT8);
+static struct pg_statement debit = PG_STATEMENT(
+    "UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1", PG_TYPE_INT8, PG_TYPE_INT8);
 static struct pg_statement credit = PG_STATEMENT("UPDATE account SET balance = balance + $1 WHERE id = $2",
                                                  PG_TYPE_INT8, PG_TYPE_INT8);
 struct transfer {
@@ -31,7 +31,8 @@ static void gone(void *arg)                          /* parked, or a query runs:
 static bool failed(struct transfer *t, struct pg_query *q)
 {
     if (q->status == PG_OK) return false;
-    if (q->status == PG_E_SERVER && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01"))) finish(t, 409, "try again\n");
+    if (q->status == PG_E_SERVER && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01")))
+        finish(t, 409, "try again\n");
     else if (q->status == PG_E_SERVER) finish(t, 500, "database error\n");
     else if (q->sent == PG_SENT_NO) finish(t, 503, "busy\n");
     else finish(t, 502, q == &t->query && q->statement == &pg_commit ? "outcome unknown\n" : "database lost\n");
@@ -66,7 +67,7 @@ static void granted(struct pg_lease *lease, int status)
     if (status) { finish(t, 503, "busy\n"); return; }
     t->params[0] = pg_int8(http_arg(t->http, "amount"));
     t->params[1] = pg_int8(http_arg(t->http, "from"));
-    t->query = (struct pg_query){ .statement = &debit, .params = t->params, .nparams = 2, .on_done = debited, .data = t };
+    t->query = (struct pg_query){.statement = &debit, .params = t->params, .nparams = 2, .on_done = debited, .data = t};
     t->begin = (struct pg_query){ .statement = &pg_begin, .next = &t->query };   /* one flight, one Sync */
     pg_lease_query(lease, &t->begin);
 }
@@ -74,7 +75,8 @@ void app_handle(struct pg_reactor *reactor, struct http *http, uint64_t deadline
 {
     (void)reactor;
     struct transfer *t = slab_get(sizeof *t);
-    *t = (struct transfer){ .http = http, .lease = { .on_grant = granted, .deadline_ns = deadline_ns, .tag = PG_HERE, .data = t } };
+    *t = (struct transfer){ .http = http,
+                           .lease = { .on_grant = granted, .deadline_ns = deadline_ns, .tag = PG_HERE, .data = t } };
     http_on_gone(http, gone, t);
     pg_pool_acquire(pool, &t->lease);                /* no return value, no second error path */
 }

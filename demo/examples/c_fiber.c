@@ -3,8 +3,8 @@
 #include "ringpg.h"
 #include "transfer.h"
 
-static struct pg_statement debit = PG_STATEMENT("UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1",
-                                                PG_TYPE_INT8, PG_TYPE_INT8);
+static struct pg_statement debit = PG_STATEMENT(
+    "UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1", PG_TYPE_INT8, PG_TYPE_INT8);
 static struct pg_statement credit = PG_STATEMENT("UPDATE account SET balance = balance + $1 WHERE id = $2",
                                                  PG_TYPE_INT8, PG_TYPE_INT8);
 extern struct pg_pool *pool;
@@ -15,7 +15,7 @@ static int update(struct pg_lease *lease, struct pg_statement *s, int64_t amount
     struct pg_param p[] = { pg_int8(amount), pg_int8(id) };
     struct pg_query q = { .statement = s, .params = p, .nparams = 2 };
     pg_lease_query(lease, &q);
-    int rc = pg_await(&q);                           /* cancelled: q has been abandoned before it returns; the stack is safe */
+    int rc = pg_await(&q); /* cancelled: q has been abandoned before it returns; the stack is safe */
     return rc ? rc : (int)q.rows;
 }
 static int transfer(struct pg_lease *lease, void *arg)
@@ -36,9 +36,10 @@ static void answer(struct http *http, int rc)
 static void run(void *arg)
 {
     struct job *job = arg;
-    int rc = pg_await_transaction(pool, NULL, 3, job->deadline_ns, transfer, job);   /* positive: body's own, rolled back */
+    int rc =
+        pg_await_transaction(pool, NULL, 3, job->deadline_ns, transfer, job); /* positive: body's own, rolled back */
     if (rc != PG_E_CANCELLED) answer(job->http, rc); /* cancelled: the client is gone, nobody to answer */
-    slab_put(job);                                   /* legal: nothing of the library lives in it, the handle is by value */
+    slab_put(job); /* legal: nothing of the library lives in it, the handle is by value */
 }
 static void gone(void *arg) { pg_fiber_cancel(((struct job *)arg)->fiber); }
 
@@ -47,5 +48,5 @@ void app_handle(struct pg_reactor *reactor, struct http *http, uint64_t deadline
     struct job *job = slab_get(sizeof *job);
     *job = (struct job){ .http = http, .deadline_ns = deadline_ns };
     if (pg_fiber_spawn(reactor, run, job, &job->fiber)) { http_reply(http, 503, "busy\n", 5); slab_put(job); return; }
-    http_on_gone(http, gone, job);                   /* safe order only because spawn never runs the fiber inside the call */
+    http_on_gone(http, gone, job); /* safe order only because spawn never runs the fiber inside the call */
 }

@@ -4,12 +4,15 @@
 #include "ringpg.h"
 #include "app.h"
 
-static struct pg_statement world = { .sql = "SELECT id, randomnumber FROM world WHERE id = $1", .types = { PG_TYPE_INT4 },
-                                     .name = "world", .flags = PG_STATEMENT_REPEATABLE };
+static struct pg_statement world = { .sql = "SELECT id, randomnumber FROM world WHERE id = $1",
+                                    .types = { PG_TYPE_INT4 },
+                                    .name = "world",
+                                    .flags = PG_STATEMENT_REPEATABLE};
 extern struct pg_pool *pool;
-const char *const app_setup = "CREATE TABLE IF NOT EXISTS world (id integer PRIMARY KEY, randomnumber integer NOT NULL);"
-                              "INSERT INTO world SELECT i, (i * 7919) % 10000 + 1 FROM generate_series(1, 10000) AS i "
-                              "WHERE NOT EXISTS (SELECT FROM world)";
+const char *const app_setup =
+    "CREATE TABLE IF NOT EXISTS world (id integer PRIMARY KEY, randomnumber integer NOT NULL);"
+    "INSERT INTO world SELECT i, (i * 7919) % 10000 + 1 FROM generate_series(1, 10000) AS i "
+    "WHERE NOT EXISTS (SELECT FROM world)";
 const struct app_request app_requests[] = {
     { "fiber=1&n=1", 200, 0, false }, { "fiber=0&n=2", 200, 0, false }, { "fiber=0&n=3", 200, 0, true },
     { "fiber=1&n=4", 200, 0, false }, { "fiber=0&n=5", 200, 0, false }, { "fiber=0&n=6", 200, 0, true },
@@ -17,7 +20,11 @@ const struct app_request app_requests[] = {
 const size_t app_request_count = sizeof app_requests / sizeof *app_requests;
 enum { N = 20 };
 
-static enum pg_flow take(struct pg_query *q, struct pg_row *row) { *(int32_t *)q->data = pg_row_int4(row, 1); return PG_CONTINUE; }
+static enum pg_flow take(struct pg_query *q, struct pg_row *row)
+{
+    *(int32_t *)q->data = pg_row_int4(row, 1);
+    return PG_CONTINUE;
+}
 
 static void reply(struct http *http, const int32_t *v)
 {
@@ -34,14 +41,15 @@ static void fiber(void *arg)                         /* no join function is need
         q[i] = (struct pg_query){ .statement = &world, .params = &p[i], .nparams = 1, .on_row = take, .data = &v[i] };
         pg_pool_query(pool, &q[i]);
     }
-    for (int i = 0; i < N; i++) bad += pg_await(&q[i]) != 0 || q[i].rows != 1;   /* TRAP: every one, also after the first failure */
+    for (int i = 0; i < N; i++)
+        bad += pg_await(&q[i]) != 0 || q[i].rows != 1; /* TRAP: every one, also after the first failure */
     if (bad) http_reply(http, 503, "", 0); else reply(http, v);
 }
 struct join { struct http *http; int left, bad; int32_t v[N]; struct pg_param p[N]; struct pg_query q[N]; };
 static enum pg_flow take_join(struct pg_query *q, struct pg_row *row)
 {
     struct join *j = q->data;
-    j->v[q - j->q] = pg_row_int4(row, 1);            /* data + pointer difference: container_of alone could not tell which */
+    j->v[q - j->q] = pg_row_int4(row, 1); /* data + pointer difference: container_of alone could not tell which */
     return PG_CONTINUE;
 }
 static void done(struct pg_query *q)
@@ -53,7 +61,12 @@ static void done(struct pg_query *q)
     if (j->bad) http_reply(j->http, 503, "", 0); else reply(j->http, j->v);
     slab_put(j);
 }
-static void gone(void *arg) { struct join *j = arg; for (int i = 0; i < N; i++) pg_query_abandon(&j->q[i]); slab_put(j); }
+static void gone(void *arg)
+{
+    struct join *j = arg;
+    for (int i = 0; i < N; i++) pg_query_abandon(&j->q[i]);
+    slab_put(j);
+}
 static void handle_join(struct http *http)
 {
     struct join *j = slab_get(sizeof *j);
@@ -61,7 +74,8 @@ static void handle_join(struct http *http)
     http_on_gone(http, gone, j);
     for (int i = 0; i < N; i++) {
         j->p[i] = pg_int4(1 + rand() % 10000);
-        j->q[i] = (struct pg_query){ .statement = &world, .params = &j->p[i], .nparams = 1, .on_row = take_join, .on_done = done, .data = j };
+        j->q[i] = (struct pg_query){
+            .statement = &world, .params = &j->p[i], .nparams = 1, .on_row = take_join, .on_done = done, .data = j};
         pg_pool_query(pool, &j->q[i]);               /* on_done never inside: `left` cannot reach 0 in this loop */
     }
 }

@@ -5,7 +5,13 @@
 #include "ringpg.h"
 #include "ringpg/epoll.h"
 
-struct easy { struct pg_epoll *epoll; struct pg_reactor *reactor; uv_poll_t poll; uv_prepare_t prepare; uv_timer_t timer; };
+struct easy {
+    struct pg_epoll *epoll;
+    struct pg_reactor *reactor;
+    uv_poll_t poll;
+    uv_prepare_t prepare;
+    uv_timer_t timer;
+};
 
 static void easy_close(struct easy *e)
 {
@@ -26,7 +32,7 @@ static void easy_prepare(uv_prepare_t *p)            /* libuv's "before it block
     int64_t wait = pg_reactor_turn(e->reactor);
     if (wait == PG_WAIT_CLOSED) easy_close(e);
     else if (wait < 0) uv_timer_stop(&e->timer);
-    else uv_timer_start(&e->timer, tick, (uint64_t)(wait + 999999) / 1000000, 0); /* 0: does not block; rounded UP, else it spins */
+    else uv_timer_start(&e->timer, tick, (uint64_t)(wait + 999999) / 1000000, 0); /* rounded UP, else it spins */
 }
 static int easy_open(struct easy *e, uv_loop_t *loop, struct pg_error *error)
 {
@@ -42,7 +48,7 @@ static int easy_open(struct easy *e, uv_loop_t *loop, struct pg_error *error)
     return uv_poll_start(&e->poll, UV_READABLE, easy_readable);
 }
 
-/* ---- a program on it: a uv timer asks ten times, each answer is counted ------------------------------------------------ */
+/* ---- a program on it: a uv timer asks ten times, each answer is counted ------------------------------------------ */
 enum { ASKS = 10 };
 static struct pg_statement echo = PG_STATEMENT("SELECT $1::int8 + 41", PG_TYPE_INT8);
 static struct easy easy;
@@ -65,7 +71,8 @@ static void ask(uv_timer_t *timer)                   /* the program's own event,
 {
     struct ask *a = &asks[asked++];
     a->param = pg_int8(asked);
-    a->query = (struct pg_query){ .statement = &echo, .params = &a->param, .nparams = 1, .on_row = take, .on_done = done, .data = a };
+    a->query = (struct pg_query){
+        .statement = &echo, .params = &a->param, .nparams = 1, .on_row = take, .on_done = done, .data = a};
     pg_pool_query(pool, &a->query);
     if (asked == ASKS) uv_close((uv_handle_t *)timer, NULL);
 }

@@ -21,7 +21,10 @@ int main(void)
 {
     struct pg_loop *loop; struct pg_error error; int64_t answer = 0;
     struct pg_pool_config config = PG_POOL_CONFIG(getenv("DATABASE_URL"));
-    if (pg_loop_open(&loop, &error) || pg_pool_open(&pool, pg_loop_reactor(loop), &config, &error)) { fprintf(stderr, "%s\n", pg_error_field(&error, 'M')); return 1; }
+    if (pg_loop_open(&loop, &error) || pg_pool_open(&pool, pg_loop_reactor(loop), &config, &error)) {
+        fprintf(stderr, "%s\n", pg_error_field(&error, 'M'));
+        return 1;
+    }
     int rc = pg_loop_run(loop, program, &answer);
     pg_loop_close(loop);
     printf("%lld\n", (long long)answer);

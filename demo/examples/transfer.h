@@ -3,8 +3,9 @@
 #define EXAMPLES_TRANSFER_H
 #include "app.h"
 
-const char *const app_setup = "CREATE TABLE IF NOT EXISTS account (id bigint PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));"
-                              "INSERT INTO account SELECT i, 1000 FROM generate_series(1, 100) AS i ON CONFLICT DO NOTHING";
+const char *const app_setup =
+    "CREATE TABLE IF NOT EXISTS account (id bigint PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));"
+    "INSERT INTO account SELECT i, 1000 FROM generate_series(1, 100) AS i ON CONFLICT DO NOTHING";
 /* 409 too where somebody else works on the same accounts. */
 const struct app_request app_requests[] = {
     { "from=1&to=2&amount=1", 200, 409, false },       { "from=2&to=1&amount=1", 200, 409, false },

@@ -63,7 +63,8 @@ static int open_socket(struct rp_conn *c)
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->send_broken = c->shut = c->heard = c->again = false;
+    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = false;
+    c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
     rp_conn_move(c, RP_CONN_CONNECTING);

@@ -62,7 +62,9 @@ struct rp_conn {
     enum rp_conn_state state;
     struct pg_socket socket;
     struct pg_completion sent, received;
-    bool bound, sending, receiving, send_broken, shut, due;
+    bool bound, sending, receiving, shut, due;
+    bool ended;             /* the end was received while a send was in flight     */
+    int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
     size_t address;         /* which one is in use                                */

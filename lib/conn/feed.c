@@ -80,7 +80,7 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
 
 static void arm(struct rp_conn *c)
 {
-    if (c->receiving || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
+    if (c->receiving || c->ended || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
     if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
     if (c->ready.queued && c->in_at < c->in_end && !c->paused) return;     /* not fed yet; the feed arms */
     if (!make_room(c)) {
@@ -92,6 +92,13 @@ static void arm(struct rp_conn *c)
     if (rc == 0) c->receiving = true;
     else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
     else fail(c, rc, pg_error_text(rc), true);
+}
+
+/* The stream is at its end; `error` is what the sending side met before, or 0. */
+static void fail_at_end(struct rp_conn *c, int error)
+{
+    if (error && error != -EPIPE) fail(c, error, pg_error_text(error), true);
+    else fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
 }
 
 void rp_conn_on_received(struct pg_completion *completion, int32_t res)
@@ -109,8 +116,12 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         rp_flush(c->reactor, &c->flush);
     } else if (c->state == RP_CONN_ENDING) {
         rp_conn_close_now(c);
+    } else if (res == 0 && c->sending && !c->heard) {
+        /* A refused connect: the send in flight knows the reason. */
+        c->ended = true;
+        rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
     } else if (res == 0) {
-        fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+        fail_at_end(c, c->send_error);
     } else {
         fail(c, res, pg_error_text(res), true);
     }
@@ -127,7 +138,7 @@ static void say_end(struct rp_conn *c)
 
 static void send_more(struct rp_conn *c)
 {
-    if (c->sending || c->send_broken) return;
+    if (c->sending || c->send_error) return;
     if (c->out_at == c->out_end) {
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
@@ -156,9 +167,13 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         rp_ready(c->reactor, &c->ready);
         return;
     }
+    if (c->ended) {
+        fail_at_end(c, res < 0 ? res : 0);
+        return;
+    }
     if (res < 0 && !retryable(res)) {
         /* The reason may still stand in what the server sent before it went away: what was received is read to its end. */
-        c->send_broken = true;
+        c->send_error = res;
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
         if (!c->receiving && !c->ready.queued) fail(c, res, pg_error_text(res), true);
         return;

@@ -49,6 +49,7 @@ struct rp_query {
     struct pg_lease *lease;   /* leased lane: while it is held         */
     struct pg_query *head;    /* the batch's first, itself when alone  */
     struct rp_waker *waker;
+    struct pg_row *row;       /* fiber/: delivered and not taken yet   */
     const struct rp_columns *columns; /* inside the callbacks          */
     size_t bind_size;         /* bytes                                 */
     uint32_t sequence;        /* in the session's FIFO                 */
@@ -66,6 +67,7 @@ struct rp_lease {
     struct rp_slot *slot; /* NULL: not held, or its connection is lost */
     struct rp_waker *waker;
     uint32_t ended; /* of its queries, how many are in pool->ended    */
+    bool conflict;  /* one of its queries failed with 40001 or 40P01  */
 };
 _Static_assert(sizeof(struct rp_lease) <= sizeof(((struct pg_lease *)0)->private_), "pg_lease.private_ is too small");
 

@@ -1,14 +1,14 @@
-/* host/epoll.c - pg_epoll: the seam over one epoll descriptor, for machines where io_uring is forbidden and for loops that
- * watch descriptors.
+/* host/epoll.c - pg_epoll: the seam over one epoll descriptor, for machines where io_uring is forbidden and for loops
+ * that watch descriptors.
  *
- * Owns one record per bound socket, the epoll set and an eventfd for wake; must never know PostgreSQL. Sockets are watched
- * edge-triggered from bind to unbind, so that no operation costs an epoll_ctl: a record remembers whether its socket is
- * readable and writable, and only a call that came back short or with EAGAIN makes it forget. Invariants:
+ * Owns one record per bound socket, the epoll set and an eventfd for wake; must never know PostgreSQL. Sockets are
+ * watched edge-triggered from bind to unbind, so that no operation costs an epoll_ctl: a record remembers whether its
+ * socket is readable and writable, and only a call that came back short or with EAGAIN makes it forget. Invariants:
  *  - What finishes inside submit or cancel goes through pg_host_finish; only dispatch calls complete() itself.
- *  - Sockets with news are in `news` and leave it one at a time from the head; unbind takes its own out. A callback may thus
- *    unbind any socket, and a record is not touched after a callback.
- *  - The two results of a socket are both taken before the first is told: send, then recv. A send's callback may unbind only
- *    if no recv is in flight, and it is until its own callback has run. */
+ *  - Sockets with news are in `news` and leave it one at a time from the head; unbind takes its own out. A callback
+ *    may thus unbind any socket, and a record is not touched after a callback.
+ *  - The two results of a socket are both taken before the first is told: send, then recv. A send's callback may
+ *    unbind only if no recv is in flight, and it is until its own callback has run. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -52,7 +52,8 @@ static struct pg_epoll *of(struct pg_host *host)
     return RP_CONTAINER(host, struct pg_epoll, host);
 }
 
-/* ---- one attempt. False: not now, an edge will come. True: `*res` is the operation's result. ---- */
+/* ---- one attempt. True: `*res` is the operation's result. False: not now, and an edge will come; so too while the
+ * connection does not stand yet. ---- */
 
 static bool try_send(struct record *r, const void *at, size_t bytes, int32_t *res)
 {
@@ -132,8 +133,7 @@ static int submit_send(struct pg_host *host, struct pg_socket *socket, const voi
     int32_t res;
 
     RP_ASSERT(!r->send.completion);
-    /* ENOTCONN: no connection yet. An edge comes when there is one or when there will be none. */
-    if (r->writable && try_send(r, at, bytes, &res) && res != -ENOTCONN)
+    if (r->writable && try_send(r, at, bytes, &res))
         pg_host_finish(host, completion, res);
     else
         r->send = (struct operation){ .completion = completion, .at.from = at, .bytes = bytes };

@@ -1,15 +1,17 @@
 /* host/uring.c - pg_uring: the seam over a ring that the caller owns and shares with sockets of its own.
  *
- * Owns a fixed table of slots, one per bound socket, and an eventfd that wakes the ring from other threads. Knows SQEs and
- * user_data; must never know PostgreSQL. The ring's completion queue is the caller's: nothing here reaps or marks as seen.
+ * Owns a fixed table of slots, one per bound socket, and an eventfd that wakes the ring from other threads. Knows SQEs
+ * and user_data; must never know PostgreSQL. The ring's completion queue is the caller's: nothing here reaps or marks
+ * as seen.
  *
- * user_data, from the top:  tag 16 (the caller's choice) | kind 3 | generation 25 | slot 20.  The kinds stop short of 7,
- * so it is never ~0, liburing's own mark. Invariants:
+ * user_data, from the top:  tag 16 (the caller's choice) | kind 3 | generation 25 | slot 20.  The kinds stop short of
+ * 7, so it is never ~0, liburing's own mark. Invariants:
  *  - Each operation has a generation of its own, so its user_data names it and no other: a completion or a cancel that
  *    comes late finds nothing, whatever its slot does by then.
  *  - The kernel writes to no memory of the host, so that closing needs to wait for nothing. (The eventfd is polled and
  *    read with read(2), never read by the ring.)
- *  - What found the submission queue full is remembered and caught up with: a cancel in `wishes`, the poll in wake_armed. */
+ *  - What found the submission queue full is remembered and caught up with: a cancel in `wishes`, the poll in
+ *    wake_armed. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -285,7 +287,7 @@ int pg_uring_wait(struct pg_uring *u, int64_t wait_ns)
         struct pg_wait_hint hint = pg_reactor_wait_hint(reactor);
         uint32_t queued = io_uring_sq_ready(u->ring);
         if (hint.min_wait_ns > 0) {
-            /* A send mostly completes at once and would end the wait by itself. What the caller submitted is not counted. */
+            /* A send mostly completes at once and would end the wait by itself. The caller may have submitted some. */
             wait.completions = (hint.completions ? hint.completions : 1) + (u->sends < queued ? u->sends : queued);
             wait.min_wait_ns = hint.min_wait_ns;
         }
@@ -305,7 +307,7 @@ static int check_config(const struct pg_uring_config *c, struct pg_error *error)
         culprit = "size: of another version";
     else if (!c->ring)
         culprit = "ring: NULL";
-    else if (!(c->ring->features & IORING_FEAT_RSRC_TAGS)) /* came with the multishot poll; io_uring_enter's timeout is older */
+    else if (!(c->ring->features & IORING_FEAT_RSRC_TAGS)) /* came with the multishot poll, after the enter timeout */
         culprit = "ring: Linux 5.13 or later is needed";
     else if (mask ? mask << TAG_BITS_MAX || (mask | (mask - 1)) != UINT64_MAX : c->tag != 0)
         culprit = "tag_mask: at most 16 bits, the topmost";

@@ -1,9 +1,9 @@
 /* host/uring_wait.c - the wait of pg_uring: one io_uring_enter(2) that submits, waits and knows a minimum wait.
  *
- * liburing 2.3 has no call that takes a minimum wait, and with DEFER_TASKRUN none that submits without blocking and reaps
- * in the same call; so the system call is made here, over the public fields of struct io_uring. Knows nothing of sockets
- * or of the library. Invariants: completions that are already there are never slept on; more than one completion is
- * never waited for without a time limit. */
+ * liburing 2.3 has no call that takes a minimum wait, and with DEFER_TASKRUN none that submits without blocking and
+ * reaps in the same call; so the system call is made here, over the public fields of struct io_uring. Knows nothing of
+ * sockets or of the library. Invariants: completions that are already there are never slept on; more than one
+ * completion is never waited for without a time limit. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -28,9 +28,10 @@ enum {
 static const int64_t SECOND_NS = 1000000000;
 static const int64_t DAY_NS = 86400 * SECOND_NS;
 
-/* Shows the kernel the SQEs that were prepared so far, as liburing does in front of its own system call, so that publishing
- * and waiting need one call together. Only for queues that nobody else consumes: with SQPOLL, and with setup flags that
- * this code does not know, liburing itself submits first. The number of SQEs that are left for io_uring_enter. */
+/* Shows the kernel the SQEs that were prepared so far, as liburing does in front of its own system call, so that
+ * publishing and waiting need one call together. Only for queues that nobody else consumes: with SQPOLL, and with
+ * setup flags that this code does not know, liburing itself submits first. The number of SQEs that are left for
+ * io_uring_enter. */
 static int publish(struct io_uring *ring, unsigned *to_submit)
 {
     struct io_uring_sq *sq = &ring->sq;
@@ -49,7 +50,8 @@ static int publish(struct io_uring *ring, unsigned *to_submit)
 }
 
 /* -errno; 0 also for a time limit or a signal that came after something was submitted: the kernel reports only one. */
-static int enter(struct io_uring *ring, unsigned to_submit, unsigned completions, uint32_t min_wait_ns, int64_t timeout_ns)
+static int enter(struct io_uring *ring, unsigned to_submit, unsigned completions, uint32_t min_wait_ns,
+                 int64_t timeout_ns)
 {
     unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     struct __kernel_timespec timeout = { .tv_sec = timeout_ns / SECOND_NS, .tv_nsec = timeout_ns % SECOND_NS };
@@ -64,8 +66,8 @@ static int enter(struct io_uring *ring, unsigned to_submit, unsigned completions
     return rc < 0 ? -errno : 0;
 }
 
-/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL, where a
- * completion that the kernel's thread posts after the minimum wait would not end it. */
+/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL, where
+ * another thread posts the completions and the wait must not depend on how it is told of the first late one. */
 static int wait_twice(struct io_uring *ring, unsigned to_submit, const struct rp_ring_wait *wait)
 {
     int64_t first_ns = wait->min_wait_ns;
@@ -97,8 +99,8 @@ int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait)
 
     if (rc == 0) {
         bool ready = io_uring_cq_ready(ring) > 0;
-        if (ready && to_submit == 0 && !io_uring_cq_has_overflow(ring))
-            return 0;
+        if (ready && to_submit == 0)
+            return 0; /* what has overflowed comes with the next wait, when these have made room */
         rc = ready || wait->wait_ns == 0 ? enter(ring, to_submit, 0, 0, -1) : wait_once(ring, to_submit, wait);
     }
     switch (rc) {

@@ -12,7 +12,8 @@ struct rp_ring_wait {
     uint32_t min_wait_ns; /* so long at the most for `completions`, after that the first one that comes ends it  */
 };
 
-/* 0, also when the time ran out, a signal came or the completion queue has to be walked first; -errno of io_uring_enter(2). */
+/* 0, also when the time ran out, a signal came or the completion queue has to be walked first; -errno of
+ * io_uring_enter(2). */
 int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait);
 
 #endif

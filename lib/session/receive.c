@@ -134,6 +134,7 @@ static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_f
         return true;
     }
     s->row.result = e->result;
+    s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
     if (!e->query || e->complaint) return false;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;

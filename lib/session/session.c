@@ -56,10 +56,14 @@ static void settle(struct rp_session *s)
 
 /* ---- checking and queueing ---- */
 
+static bool text_results(const struct pg_query *q)
+{
+    return q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+}
 static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
 {
     struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
-    b.text_results = q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+    b.text_results = text_results(q);
     if (q->statement) {
         b.types = q->statement->types;
         while (b.ntypes < RP_COUNT(q->statement->types) && b.types[b.ntypes]) b.ntypes++;
@@ -96,6 +100,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     bool named = q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE));
     if (named) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
+    if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
     s->live++;
     return s->tail++;
 }

@@ -71,7 +71,7 @@ void rp_columns_build(struct rp_columns *columns, size_t bytes, const uint8_t *b
 static bool column_equal(const struct rp_column *a, const struct rp_column *b)
 {
     return a->type == b->type && a->table == b->table && a->type_modifier == b->type_modifier &&
-           a->attribute == b->attribute && a->text == b->text && a->name_at == b->name_at &&
+           a->attribute == b->attribute && a->name_at == b->name_at &&
            a->name_size == b->name_size;
 }
 

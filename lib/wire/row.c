@@ -94,7 +94,7 @@ struct pg_value pg_row_value(struct pg_row *row, uint32_t column)
     uint32_t at = find_offset(row, column);
     uint32_t length = rp_load_u32(row->at + at);
     value.type = row->columns->column[column].type;
-    value.text = row->columns->column[column].text;
+    value.text = row->format == RP_FORMAT_DESCRIBED ? row->columns->column[column].text : row->format == RP_FORMAT_TEXT;
     if (length == SQL_NULL) return value;
     value.data = row->at + at + LENGTH_BYTES;
     value.size = length;

@@ -5,6 +5,9 @@
 
 enum { RP_ROW_CACHED = 32 }; /* columns whose place is remembered; those behind are found by walking */
 
+/* A description is kept once for a statement that is executed in either format: then the request says which one. */
+enum rp_format { RP_FORMAT_DESCRIBED, RP_FORMAT_TEXT, RP_FORMAT_BINARY };
+
 struct rp_column {
     uint32_t type, table;
     int32_t type_modifier;
@@ -25,6 +28,7 @@ struct pg_row {
     uint32_t size;                    /* bytes from there                                      */
     uint32_t count;                   /* columns                                               */
     uint32_t result;                  /* which result set                                      */
+    enum rp_format format;            /* of the values; set by the caller of rp_row_parse      */
     int mark;                         /* 0 or PG_E_VALUE                                       */
     uint32_t marked_column;           /* 0-based, of the first complaint                       */
     const char *why;                  /* the complaint: "is NULL", "is text, not int4"; static */
@@ -42,6 +46,7 @@ int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const str
 /* The bytes that rp_columns_build needs for a RowDescription's body; 0 and a static `*why`: it is malformed. */
 size_t rp_columns_measure(const uint8_t *body, size_t size, const char **why);
 void rp_columns_build(struct rp_columns *columns, size_t bytes, const uint8_t *body, size_t size);
+/* But for the format of the values. */
 bool rp_columns_equal(const struct rp_columns *a, const struct rp_columns *b);
 
 #endif

@@ -1,7 +1,8 @@
-/* support/contract.h - what the contract suite of the hosts is written against: one host with its reactor, and connections
- * whose other end the test plays itself, without blocking and without sleeping.
+/* support/contract.h - what the contract suite of the hosts is written against: one host with its reactor, and
+ * connections whose other end the test plays itself, without blocking and without sleeping.
  *
- * A kind of host brings `struct contract_kind`; everything else is the same for all. Nothing here knows which host it is. */
+ * A kind of host brings `struct contract_kind`; everything else is the same for all. Nothing here knows which host it
+ * is. */
 #ifndef SUPPORT_CONTRACT_H
 #define SUPPORT_CONTRACT_H
 #include <setjmp.h>
@@ -17,20 +18,20 @@ struct contract;
 /* The other end of one connection. */
 struct contract_peer {
     int fd;    /* real hosts */
-    void *own; /* others     */
+    void *own; /* others */
 };
 
 struct contract_kind {
     const char *name;
-    bool can_reset;   /* connections have an RST of their own (TCP); otherwise a close with unread bytes stands for it */
+    bool can_reset;    /* connections have an RST (TCP); otherwise a close with unread bytes stands for it */
     bool virtual_time; /* a wait is a jump: nothing can come from another thread while it lasts */
-    void (*open)(struct contract *);  /* sets host, and address for a listener that accepts                             */
-    void (*close)(struct contract *); /* after the reactor is gone                                                      */
-    void (*wait)(struct contract *, int64_t wait_ns); /* submits, waits at most so long, delivers completions           */
-    void (*accept)(struct contract *, struct contract_peer *); /* the connection that was opened last                   */
-    size_t (*write)(struct contract *, struct contract_peer *, const void *at, size_t n); /* what fits now              */
-    size_t (*read)(struct contract *, struct contract_peer *, void *at, size_t n);        /* what is there; 0: nothing  */
-    bool (*at_eof)(struct contract *, struct contract_peer *); /* after everything was read: did we shut down           */
+    void (*open)(struct contract *);  /* sets host, and address for a listener that accepts */
+    void (*close)(struct contract *); /* after the reactor is gone */
+    void (*wait)(struct contract *, int64_t wait_ns); /* submits, waits at most so long, delivers completions */
+    void (*accept)(struct contract *, struct contract_peer *); /* the connection that was opened last */
+    size_t (*write)(struct contract *, struct contract_peer *, const void *at, size_t n); /* what fits */
+    size_t (*read)(struct contract *, struct contract_peer *, void *at, size_t n);        /* what is there */
+    bool (*at_eof)(struct contract *, struct contract_peer *); /* after everything was read: did we shut down */
     void (*hang_up)(struct contract *, struct contract_peer *, bool reset);
     void (*refuse)(struct contract *); /* from now on connections to `address` are refused */
 };
@@ -68,8 +69,8 @@ struct contract *contract_open(const struct contract_kind *kind);
 void contract_close(struct contract *c);
 
 void contract_pair_open(struct contract *c, struct contract_pair *pair);
-void contract_unbind_close(struct contract *c, struct contract_pair *pair); /* the library's end; nothing is in flight */
-void contract_pair_close(struct contract *c, struct contract_pair *pair);   /* both ends                               */
+void contract_unbind_close(struct contract *c, struct contract_pair *pair); /* the library's end, idle */
+void contract_pair_close(struct contract *c, struct contract_pair *pair);   /* both ends */
 void contract_hang_up(struct contract *c, struct contract_pair *pair, bool reset);
 
 int contract_send(struct contract *c, struct pg_socket *s, struct contract_op *op, const void *at, size_t n);
@@ -77,8 +78,8 @@ int contract_recv(struct contract *c, struct pg_socket *s, struct contract_op *o
 void contract_cancel(struct contract *c, struct pg_socket *s, struct contract_op *op);
 
 int64_t contract_begin(struct contract *c, int64_t wait_ns); /* a turn; the wait that it permits, wait_ns at the most */
-void contract_turn(struct contract *c, int64_t wait_ns);     /* the same, and the wait                                */
-void contract_settle(struct contract *c);                    /* turns that do not block, enough for all that is due       */
+void contract_turn(struct contract *c, int64_t wait_ns);     /* the same, and the wait */
+void contract_settle(struct contract *c);                    /* turns that do not block, enough for all that is due */
 
 /* Turns until the condition holds. A host that loses something fails here, after a time that no working host needs. */
 #define CONTRACT_UNTIL(c, condition)                                                                  \
@@ -94,7 +95,7 @@ void contract_settle(struct contract *c);                    /* turns that do no
 #define CONTRACT_PATIENCE_NS 20000000000ull
 #define CONTRACT_WAIT_NS 5000000000ll
 uint64_t contract_clock(void);                   /* the world's */
-uint64_t contract_now(const struct contract *c); /* the host's  */
+uint64_t contract_now(const struct contract *c); /* the host's */
 
 /* Moves exactly n bytes from or to the peer, turning the loop meanwhile. */
 void contract_peer_read(struct contract *c, struct contract_pair *pair, void *at, size_t n);

@@ -1,5 +1,5 @@
-/* support/contract_real.c - the hosts over the kernel's sockets, for the contract suite: pg_uring on rings of several kinds
- * and pg_epoll, each over loopback TCP and over Unix sockets. The peer is a plain non-blocking descriptor. */
+/* support/contract_real.c - the hosts over the kernel's sockets, for the contract suite: pg_uring on rings of several
+ * kinds and pg_epoll, each over loopback TCP and over Unix sockets. The peer is a plain non-blocking descriptor. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -37,7 +37,8 @@ static void bind_at(struct contract *c, int family)
     if (family == AF_INET) {
         assert_int_equal(bind(real->listener, (struct sockaddr *)&tcp, sizeof tcp), 0);
     } else { /* the abstract namespace leaves no files behind */
-        int n = snprintf(local.sun_path + 1, sizeof local.sun_path - 1, "ringpg-contract-%ld-%u", (long)getpid(), serial++);
+        int n = snprintf(local.sun_path + 1, sizeof local.sun_path - 1, "ringpg-contract-%ld-%u", (long)getpid(),
+                         serial++);
         assert_int_equal(bind(real->listener, (struct sockaddr *)&local,
                               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)), 0);
     }

@@ -1,5 +1,6 @@
-/* support/contract_sim.c - the simulated host for the contract suite. Its time is virtual: a wait is a jump, and whatever is
- * due at once is delivered in steps without any time passing. The peer's bytes are kept here until the test asks for them. */
+/* support/contract_sim.c - the simulated host for the contract suite. Its time is virtual: a wait is a jump, and
+ * whatever is due at once is delivered in steps without any time passing. The peer's bytes are kept here until the
+ * test asks for them. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>

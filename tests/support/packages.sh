@@ -3,9 +3,9 @@
 #
 #   tests/support/packages.sh [build|tests]     build: what demo/run and the benchmark need; tests: all (default)
 #
-# As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in one
-# line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`; `optional`
-# packages serve single tests, which say so when they have to do without.
+# As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in
+# one line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`;
+# `optional` packages serve single tests, which say so when they have to do without.
 set -euo pipefail
 
 packages_list()
@@ -85,8 +85,8 @@ packages_chosen()
 
 packages_apt()
 {
-    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 -o APT::Install-Recommends=false \
-        -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 \
+        -o APT::Install-Recommends=false -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
 }
 
 packages_main()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A throw-away PostgreSQL from the installed server binaries. Sourced by demo/run, tests/run and tests/bench/run; installs nothing.
+# A throw-away PostgreSQL from the installed server binaries. Sourced by demo/run, tests/run and tests/bench/run;
+# installs nothing.
 #
 #   . tests/support/postgres.sh
 #   trap postgres_stop EXIT
@@ -10,13 +11,14 @@
 # It listens on a Unix socket in a folder of its own and on a free port of 127.0.0.1. Exported are
 #   DATABASE_URL           superuser by the Unix socket (trust)
 #   RINGPG_TEST_TCP_URL    role tcp_user by TCP (trust, no superuser)
-#   RINGPG_TEST_PASSWORD   the password of the roles scram_user, md5_user and plain_user (scram-sha-256, md5, cleartext), on
-#                          both ways in; a superuser can not come by TCP
+#   RINGPG_TEST_PASSWORD   the password of the roles scram_user, md5_user and plain_user (scram-sha-256, md5, cleartext),
+#                          on both ways in; a superuser can not come by TCP
 #   RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT
 #   RINGPG_PGDATA RINGPG_PGBIN
 #   RINGPG_PG_RESTART      an executable that does `pg_ctl restart -m immediate` as the server's user
 # PostgreSQL refuses to run as root: as root it becomes `postgres` or `nobody`, and where that user can not reach the
-# checkout, the cluster stands in a folder under /tmp. Processes are ended by the pid in the cluster's own postmaster.pid.
+# checkout, the cluster stands in a folder under /tmp. Processes are ended by the pid in the cluster's own
+# postmaster.pid.
 set -euo pipefail
 
 postgres_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -48,7 +50,8 @@ postgres_choose_user()
     [ "$(id -u)" = 0 ] || return 0
     for name in postgres nobody; do
         if id -u "$name" >/dev/null 2>&1; then
-            postgres_as=(setpriv "--reuid=$(id -u "$name")" "--regid=$(id -g "$name")" --clear-groups env "HOME=/tmp" "USER=$name")
+            postgres_as=(setpriv "--reuid=$(id -u "$name")" "--regid=$(id -g "$name")" --clear-groups
+                env "HOME=/tmp" "USER=$name")
             return 0
         fi
     done
@@ -79,7 +82,7 @@ postgres_folder()
 
 postgres_ctl()
 {
-    # From / because the user may not enter the current folder; without our descriptors, which the server would keep open.
+    # From / because the user may not enter the current folder.
     (cd / && "${postgres_as[@]}" "$RINGPG_PGBIN/pg_ctl" -D "$RINGPG_PGDATA" "$@" </dev/null)
 }
 
@@ -208,8 +211,8 @@ postgres_start()
         [ ${#postgres_as[@]} = 0 ] || chown "$("${postgres_as[@]}" id -u)" "$sockets"
         echo "$sockets" >"$postgres_home/socket"
     fi
-    if ! (cd / && "${postgres_as[@]}" "$RINGPG_PGBIN/initdb" -D "$RINGPG_PGDATA" -U postgres -A trust -E UTF8 --locale=C -N) \
-        >"$postgres_home/initdb.log" 2>&1; then
+    if ! (cd / && "${postgres_as[@]}" "$RINGPG_PGBIN/initdb" -D "$RINGPG_PGDATA" -U postgres -A trust \
+        -E UTF8 --locale=C -N) >"$postgres_home/initdb.log" 2>&1; then
         cat "$postgres_home/initdb.log" >&2
         echo "postgres: initdb failed" >&2
         return 1
@@ -248,12 +251,13 @@ postgres_start()
         # The server would keep the test's own descriptors open.
         echo "for fd in /proc/self/fd/*; do fd=\${fd##*/}; [ \"\$fd\" -le 2 ] || eval \"exec \$fd>&-\"; done"
         printf 'exec '
-        printf '%q ' "${postgres_as[@]}" "$RINGPG_PGBIN/pg_ctl" -D "$RINGPG_PGDATA" -l "$postgres_home/log" -m immediate -w -t 60 restart
+        printf '%q ' "${postgres_as[@]}" "$RINGPG_PGBIN/pg_ctl" -D "$RINGPG_PGDATA" -l "$postgres_home/log" \
+            -m immediate -w -t 60 restart
         echo '</dev/null >/dev/null'
     } >"$RINGPG_PG_RESTART"
     chmod 755 "$RINGPG_PG_RESTART"
-    export DATABASE_URL RINGPG_TEST_TCP_URL RINGPG_TEST_PASSWORD RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT RINGPG_PGDATA RINGPG_PGBIN \
-        RINGPG_PG_RESTART
+    export DATABASE_URL RINGPG_TEST_TCP_URL RINGPG_TEST_PASSWORD RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT
+    export RINGPG_PGDATA RINGPG_PGBIN RINGPG_PG_RESTART
     postgres_roles | (cd / && "$RINGPG_PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL") >&2
 }
 

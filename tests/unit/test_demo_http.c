@@ -1,5 +1,5 @@
-/* The demo's HTTP layer over sockets that the test owns: every fragmentation, pipelines, limits, deadlines, clients that
- * hang up or do not read. No descriptor, no clock, no thread. */
+/* The demo's HTTP layer over sockets that the test owns: every fragmentation, pipelines, limits, deadlines, clients
+ * that hang up or do not read. No descriptor, no clock, no thread. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 enum { SECOND = 1000000000, SEEN_MAX = 1024 * 1024 };
 
-/* ---- a net of one client ---------------------------------------------------------------------------------------------- */
+/* ---- a net of one client ----------------------------------------------------------------------------------------- */
 struct fake {
     struct net net;
     struct net_socket *socket;
@@ -78,7 +78,7 @@ static const struct net_ops fake_ops = {
     .send = fake_send, .shutdown_write = fake_shutdown_write, .close = fake_close,
 };
 
-/* ---- an application --------------------------------------------------------------------------------------------------- */
+/* ---- an application ---------------------------------------------------------------------------------------------- */
 struct test {
     struct fake fake;
     struct http_server *server;
@@ -224,7 +224,7 @@ static void assert_begins(const struct test *test, const char *what)
     if (strncmp(test->fake.seen, what, strlen(what))) fail_msg("not \"%s\":\n%s", what, test->fake.seen);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------- */
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
 static void answers(void **state)
 {
     (void)state;
@@ -306,7 +306,8 @@ static void keeps_the_order_when_answers_are_late(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    static const struct { const char *request, *begins; } cases[] = {
+    static const struct { const char *request, *begins;
+    } cases[] = {
         { "GARBAGE\r\n\r\n", "HTTP/1.1 400 " },
         { "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 " }, /* no Host */
         { "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "HTTP/1.1 400 " },
@@ -316,8 +317,10 @@ static void refusals(void **state)
         { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 400 " },
         { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "HTTP/1.1 413 " },
         { "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999\r\n\r\n", "HTTP/1.1 413 " },
-        { "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n0123456789012345678901234567890123456789"
-          "0123456789012345678901234567890123456789012345678901234567890\r\n", "HTTP/1.1 413 " },
+        {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n65\r\n0123456789012345678901234567890123456789"
+         "0123456789012345678901234567890123456789012345678901234567890\r\n",
+         "HTTP/1.1 413 "},
         { "\x16\x03\x01\x02\x01\x01\x01\x01\xfc\x03\x03", "HTTP/1.1 400 " }, /* a TLS hello */
         { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 " },
     };
@@ -535,7 +538,9 @@ static void old_and_upgrading_clients(void **state)
 {
     (void)state;
     struct test *test = new_test();
-    feed_text(test, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    feed_text(
+        test,
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_seen(test, "</a ");
     assert_seen(test, "</b ");                       /* the offer is ignored, the connection goes on */
     end_test(test);

@@ -86,7 +86,7 @@ static void cancel_of_a_blocked_send(void **state)
 
 /* ---- descriptors ---- */
 
-/* The kernel gives the number of a closed descriptor to the next one: what was of the old one must not reach the new. */
+/* The kernel gives the number of a closed descriptor to the next: what was of the old one must not reach the new. */
 static void a_descriptor_number_is_used_again(void **state)
 {
     struct contract *c = *state;
@@ -149,7 +149,7 @@ static void close_victims(struct contract_op *op)
     }
 }
 
-/* Three sockets have news at once; the callback of the one closes the others and then itself, in the middle of it all. */
+/* Three sockets have news at once; the callback of the one closes the two others in the middle of it. */
 static void a_callback_closes_other_sockets(void **state)
 {
     struct contract *c = *state;

@@ -1,0 +1,172 @@
+/* fiber/await.c - straight code over leases and queries: the fiber leaves a waker in the place of a callback, waits, and takes it
+ * away again before the await returns, so that no struct of the caller keeps a way into a fiber that went on.
+ *
+ * Knows of conn/ only the waker and the place of a query. Invariant: when an await returns PG_E_CANCELLED, what it was given is
+ * abandoned. */
+#include "conn/query.h"
+#include "fiber/fiber.h"
+
+/* On the waiting fiber's stack. */
+struct await {
+    struct rp_waker waker;
+    struct rp_fiber *fiber;
+    int status;
+    bool told;
+    bool wants_row;
+};
+
+/* On the stack of the row's delivery, while the fiber that it resumed looks at the row. */
+struct rp_pull {
+    struct pg_query *query;
+    bool again; /* the fiber waits for the next one already */
+};
+
+static void wake(struct rp_waker *waker, int status)
+{
+    struct await *a = RP_CONTAINER(waker, struct await, waker);
+    a->told = true;
+    a->status = status;
+    rp_fiber_resume(a->fiber);
+}
+
+static struct await await_of(struct rp_fiber *f)
+{
+    return (struct await){ .waker.wake = wake, .fiber = f };
+}
+
+/* ---- lease ---- */
+
+int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    RP_ASSERT(!lease->on_grant);
+    if (f->cancelled) return PG_E_CANCELLED;
+    if (pg_pool_try_acquire(pool, lease) == 0) return 0;
+    struct await a = await_of(f);
+    rp_lease_set_waker(lease, &a.waker);
+    pg_pool_acquire(pool, lease);
+    rp_fiber_wait(f, RP_WAIT_TOLD);
+    rp_lease_set_waker(lease, NULL);
+    if (f->cancelled) {
+        pg_lease_abandon(lease);
+        return PG_E_CANCELLED;
+    }
+    RP_ASSERT(a.told);
+    return a.status;
+}
+
+/* ---- query ---- */
+
+static int give_up(struct pg_query *q)
+{
+    rp_query_set_waker(q, NULL);
+    pg_query_abandon(q);
+    return PG_E_CANCELLED;
+}
+
+/* 0: told of the outcome, or there is a row. */
+static int wait_for(struct rp_fiber *f, struct pg_query *q, struct await *a)
+{
+    RP_ASSERT(rp_query_running(q) && !rp_query(q)->waker); /* it was started, and nobody else awaits it */
+    rp_query_set_waker(q, &a->waker);
+    rp_fiber_wait(f, RP_WAIT_TOLD);
+    if (f->cancelled) return give_up(q);
+    rp_query_set_waker(q, NULL);
+    return 0;
+}
+
+int pg_await(struct pg_query *q)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    RP_ASSERT(!q->on_done);
+    if (f->cancelled) return give_up(q);
+    if (rp_query_done(q)) return q->status;
+    struct await a = await_of(f);
+    if (q->on_row == pg_row_pull) pg_query_resume(q); /* the rows that nobody pulled */
+    int rc = wait_for(f, q, &a);
+    if (rc) return rc;
+    RP_ASSERT(a.told);
+    return a.status;
+}
+
+/* ---- rows ---- */
+
+enum pg_flow pg_row_pull(struct pg_query *q, struct pg_row *row)
+{
+    struct rp_query *rq = rp_query(q);
+    RP_ASSERT(rq->waiter.lane == RP_LANE_LEASED_QUERY); /* on the shared lane a row cannot wait for its fiber */
+    struct await *a = rq->waker ? RP_CONTAINER(rq->waker, struct await, waker) : NULL;
+    if (a && !a->wants_row) return PG_CONTINUE;
+    rq->row = row;
+    if (!a) return PG_PAUSE;
+    struct rp_pull pull = { .query = q };
+    struct rp_fiber *f = a->fiber;
+    f->pull = &pull;
+    rp_fiber_resume(f);
+    return pull.again ? PG_CONTINUE : PG_PAUSE; /* by now the query may be gone, and the fiber too */
+}
+
+static int take(struct pg_query *q, struct pg_row **row)
+{
+    RP_ASSERT(rp_query(q)->row);
+    *row = rp_query(q)->row;
+    rp_query(q)->row = NULL;
+    return 1;
+}
+
+int pg_await_row(struct pg_query *q, struct pg_row **row)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    RP_ASSERT(!q->on_done && q->on_row == pg_row_pull);
+    *row = NULL;
+    if (f->cancelled) return give_up(q);
+    if (rp_query_done(q)) return q->status;
+    struct rp_query *rq = rp_query(q);
+    if (rq->row && rq->waiter.place == RP_PLACE_ACTIVE) return take(q, row);
+    rq->row = NULL; /* its connection is gone, and it with it */
+    if (f->pull && f->pull->query == q) f->pull->again = true;
+    else pg_query_resume(q);
+    struct await a = await_of(f);
+    a.wants_row = true;
+    int rc = wait_for(f, q, &a);
+    if (rc) return rc;
+    return a.told ? a.status : take(q, row);
+}
+
+/* ---- transaction ---- */
+
+static int run(struct pg_lease *lease, struct pg_statement *statement, uint64_t deadline_ns)
+{
+    struct pg_query q = { .statement = statement, .deadline_ns = deadline_ns, .error = lease->error };
+    pg_lease_query(lease, &q);
+    return pg_await(&q);
+}
+
+/* One attempt. `*conflict`: it failed, and may succeed when it is tried again. */
+static int attempt(struct pg_lease *lease, struct pg_statement *begin, uint64_t deadline_ns, int (*body)(struct pg_lease *, void *),
+                   void *arg, bool *conflict)
+{
+    int rc = run(lease, begin, deadline_ns);
+    if (rc) return rc;
+    rc = body(lease, arg);
+    if (rc == 0) rc = run(lease, &pg_commit, deadline_ns);
+    *conflict = rc != 0 && rp_lease(lease)->conflict;
+    char state = pg_lease_transaction(lease);
+    if (state == 'T' || state == 'E') (void)!run(lease, &pg_rollback, deadline_ns); /* else the pool does it */
+    return rc;
+}
+
+int pg_await_transaction(struct pg_pool *pool, struct pg_statement *begin, int attempts, uint64_t deadline_ns,
+                         int (*body)(struct pg_lease *, void *arg), void *arg)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    for (int n = 1;; n++) {
+        struct pg_lease lease = { .deadline_ns = deadline_ns, .tag = "pg_await_transaction" };
+        bool conflict = false;
+        int rc = pg_await_acquire(pool, &lease);
+        if (rc) return rc;
+        rc = attempt(&lease, begin ? begin : &pg_begin, deadline_ns, body, arg, &conflict);
+        pg_lease_abandon(&lease);
+        if (!conflict || n >= attempts || f->cancelled) return rc;
+    }
+}

@@ -1,0 +1,179 @@
+/* server/test_allocation.c - no allocation on the query path after warm-up: malloc and its kin of the whole process are counted while
+ * queries of both lanes run on a real ring. Fails at one. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "support/live.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#ifdef SANITIZED
+int main(void)
+{
+    puts("skipped: the sanitizer owns malloc; the plain build counts");
+    return 77;
+}
+#else
+
+/* glibc's own, behind the names that this program takes over. */
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+
+static uint64_t allocations;
+void *malloc(size_t n)
+{
+    allocations++;
+    return __libc_malloc(n);
+}
+void *calloc(size_t n, size_t size)
+{
+    allocations++;
+    return __libc_calloc(n, size);
+}
+void *realloc(void *at, size_t n)
+{
+    allocations++;
+    return __libc_realloc(at, n);
+}
+int posix_memalign(void **out, size_t alignment, size_t n)
+{
+    allocations++;
+    *out = __libc_memalign(alignment, n);
+    return *out ? 0 : 12;
+}
+
+enum { HANDLERS = 64, ROUNDS = 200 };
+static struct pg_statement echo = PG_STATEMENT("SELECT $1", PG_TYPE_INT8);
+static unsigned left, wrong;
+
+struct handler {
+    struct pg_pool *pool;
+    struct pg_lease lease;
+    struct pg_query begin, query;
+    struct pg_param param;
+    unsigned rounds;
+};
+static struct handler handlers[HANDLERS];
+static void again(struct handler *h);
+
+static enum pg_flow check(struct pg_query *q, struct pg_row *row)
+{
+    wrong += pg_row_int8(row, 0) != q->params[0].u.i;
+    return PG_CONTINUE;
+}
+static void committed(struct pg_query *q)
+{
+    struct handler *h = q->data;
+    wrong += q->status != 0;
+    pg_lease_release(&h->lease);
+    again(h);
+}
+static void answered(struct pg_query *q)
+{
+    struct handler *h = q->data;
+    wrong += q->status != 0;
+    *q = (struct pg_query){ .statement = &pg_commit, .on_done = committed, .data = h };
+    pg_lease_query(&h->lease, q);
+}
+static void granted(struct pg_lease *lease, int status)
+{
+    struct handler *h = lease->data;
+    wrong += status != 0;
+    h->query = (struct pg_query){ .statement = &echo, .params = &h->param, .nparams = 1, .on_row = check, .on_done = answered, .data = h };
+    h->begin = (struct pg_query){ .statement = &pg_begin, .next = &h->query };
+    pg_lease_query(lease, &h->begin);
+}
+static void shared_done(struct pg_query *q)
+{
+    wrong += q->status != 0;
+    again(q->data);
+}
+/* Statements and leased transactions in turn, with deadlines, from their callbacks. */
+static void again(struct handler *h)
+{
+    if (h->rounds == 0) {
+        left--;
+        return;
+    }
+    h->param = pg_int8((int64_t)(h->rounds * 1000 + (unsigned)(h - handlers)));
+    uint64_t deadline_ns = PG_NEVER;
+    if (h->rounds-- % 4) {
+        h->query = (struct pg_query){ .statement = &echo, .params = &h->param, .nparams = 1, .on_row = check, .on_done = shared_done, .data = h,
+                                      .deadline_ns = deadline_ns };
+        pg_pool_query(h->pool, &h->query);
+    } else {
+        h->lease = (struct pg_lease){ .on_grant = granted, .data = h, .tag = PG_HERE };
+        pg_pool_acquire(h->pool, &h->lease);
+    }
+}
+static bool all_done(void *arg)
+{
+    (void)arg;
+    return left == 0;
+}
+static void run(struct live *live, struct pg_pool *pool, unsigned rounds)
+{
+    left = HANDLERS;
+    for (int i = 0; i < HANDLERS; i++) {
+        handlers[i].pool = pool;
+        handlers[i].rounds = rounds;
+        again(&handlers[i]);
+    }
+    assert_true(live_until(live, all_done, NULL));
+}
+
+static void queries_allocate_nothing(enum live_host kind)
+{
+    struct live live;
+    if (!live_open(&live, kind)) skip();
+    struct pg_pool *pool = live_pool(&live, NULL, "pool_max_conns=4 pool_min_conns=4");
+    run(&live, pool, 64); /* every connection has prepared every statement by then */
+    allocations = 0;
+    run(&live, pool, ROUNDS);
+    uint64_t counted = allocations;
+    assert_int_equal(wrong, 0);
+    assert_int_equal(counted, 0);
+    live_close(&live);
+}
+static void on_uring(void **state)
+{
+    (void)state;
+    queries_allocate_nothing(LIVE_URING);
+}
+static void on_epoll(void **state)
+{
+    (void)state;
+    queries_allocate_nothing(LIVE_EPOLL);
+}
+
+/* The counter counts: else the two above could not fail. */
+static void the_counter_counts(void **state)
+{
+    (void)state;
+    struct live live;
+    live_open(&live, LIVE_EPOLL);
+    allocations = 0;
+    (void)live_pool(&live, NULL, "");
+    assert_true(allocations > 4);
+    live_close(&live);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(on_uring), cmocka_unit_test(on_epoll), cmocka_unit_test(the_counter_counts) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#endif

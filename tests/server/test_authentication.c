@@ -1,0 +1,170 @@
+/* server/test_authentication.c - every way in, and one clear error for every way that does not lead in: what was wrong is named, the
+ * password never (failures 15). */
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "support/live.h"
+
+static struct live live;
+
+static int open_live(void **state)
+{
+    (void)state;
+    return live_open(&live, LIVE_EPOLL) ? 0 : -1;
+}
+static int close_live(void **state)
+{
+    (void)state;
+    live_close(&live);
+    return 0;
+}
+
+static int ask(const char *conninfo, struct pg_error *error)
+{
+    static struct pg_statement one = PG_STATEMENT("SELECT 1");
+    struct pg_pool *pool = live_pool(&live, conninfo, "pool_max_conns=1 pool_acquire_timeout=3s");
+    struct pg_query q = { .statement = &one, .error = error };
+    memset(error, 0, sizeof *error);
+    int status = live_query(&live, pool, NULL, &q);
+    pg_pool_close(pool, 0, NULL, NULL);
+    return status;
+}
+
+static void roles_come_in_by_their_methods(void **state)
+{
+    (void)state;
+    const char *users[] = { "scram_user", "md5_user", "plain_user" };
+    const char *hosts[] = { "127.0.0.1", live_env("RINGPG_TEST_SOCKET_DIR") };
+    for (size_t u = 0; u < 3; u++)
+        for (size_t h = 0; h < 2; h++) {
+            char text[512];
+            struct pg_error error;
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=%s", hosts[h], live_env("RINGPG_TEST_PORT"), users[u],
+                     live_env("RINGPG_TEST_PASSWORD"));
+            if (ask(text, &error)) fail_msg("%s by %s: %s", users[u], hosts[h], pg_error_field(&error, 'M'));
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=wr0ng-secret", hosts[h], live_env("RINGPG_TEST_PORT"), users[u]);
+            assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE);
+            assert_string_equal(error.sqlstate, "28P01");
+            assert_non_null(strstr(pg_error_field(&error, 'M'), users[u]));
+            assert_null(memmem(error.text, sizeof error.text, "wr0ng-secret", 12));
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres", hosts[h], live_env("RINGPG_TEST_PORT"), users[u]);
+            assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE);
+            assert_non_null(strstr(pg_error_field(&error, 'M'), "password"));
+        }
+}
+
+static void an_unknown_database_is_named(void **state)
+{
+    (void)state;
+    char text[512];
+    struct pg_error error;
+    snprintf(text, sizeof text, "host=127.0.0.1 port=%s user=tcp_user dbname=no_such_db", live_env("RINGPG_TEST_PORT"));
+    assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE);
+    assert_string_equal(error.sqlstate, "3D000");
+    assert_non_null(strstr(pg_error_field(&error, 'M'), "no_such_db"));
+}
+
+/* A port that nobody listens on: bound, and not listening, for as long as the test takes. */
+static int port_taken(bool listening, uint16_t *port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof at;
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    if (listening) assert_int_equal(listen(fd, 8), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
+static void an_unreachable_host_is_named(void **state)
+{
+    (void)state;
+    uint16_t port;
+    int fd = port_taken(false, &port);
+    char text[512], where[64];
+    struct pg_error error;
+    snprintf(text, sizeof text, "host=127.0.0.1 port=%u user=x password=s3cret", port);
+    snprintf(where, sizeof where, "127.0.0.1:%u", port);
+    assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE); /* at the acquire's deadline, with the last cause */
+    assert_non_null(strstr(pg_error_field(&error, 'M'), where));
+    if (!strstr(pg_error_field(&error, 'M'), "refused")) fail_msg("%s", pg_error_field(&error, 'M'));
+    assert_null(memmem(error.text, sizeof error.text, "s3cret", 6));
+    close(fd);
+    assert_int_equal(ask("host=/nowhere/at/all user=x", &error), PG_E_UNAVAILABLE);
+    assert_non_null(strstr(pg_error_field(&error, 'M'), "/nowhere/at/all"));
+}
+
+/* What answers is no PostgreSQL. */
+struct garbage { struct pg_query query; struct pg_error error; int listener, client; const char *says; bool there; };
+static bool answered(void *arg)
+{
+    struct garbage *g = arg;
+    if (g->client < 0 && (g->client = accept4(g->listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+        assert_true(send(g->client, g->says, strlen(g->says), MSG_NOSIGNAL) > 0);
+    return g->there;
+}
+static void garbage_done(struct pg_query *q) { ((struct garbage *)q->data)->there = true; }
+static void garbage_is_called_garbage(void **state)
+{
+    (void)state;
+    const char *says[] = { "HTTP/1.1 400 Bad Request\r\n\r\n", "EFATAL:  unsupported frontend protocol\n", "220 mail ready\r\n",
+                           "\x16\x03\x01\x02\x01\x01\x01" };
+    for (size_t i = 0; i < 4; i++) {
+        struct garbage g = { .client = -1, .says = says[i] };
+        uint16_t port;
+        char text[128];
+        g.listener = port_taken(true, &port);
+        assert_int_equal(fcntl(g.listener, F_SETFL, O_NONBLOCK), 0);
+        snprintf(text, sizeof text, "host=127.0.0.1 port=%u user=x password=s3cret", port);
+        struct pg_pool *pool = live_pool(&live, text, "pool_max_conns=1 pool_acquire_timeout=20s pool_close_linger=100ms");
+        g.query = (struct pg_query){ .sql = "SELECT 1", .on_done = garbage_done, .data = &g, .error = &g.error };
+        pg_pool_query(pool, &g.query);
+        assert_true(live_until(&live, answered, &g));
+        assert_int_equal(g.query.status, PG_E_UNAVAILABLE);
+        assert_non_null(strstr(pg_error_field(&g.error, 'M'), "not PostgreSQL's protocol"));
+        assert_null(memmem(g.error.text, sizeof g.error.text, "s3cret", 6));
+        pg_pool_close(pool, 0, NULL, NULL);
+        close(g.client);
+        close(g.listener);
+    }
+}
+
+static void bad_options_are_named(void **state)
+{
+    (void)state;
+    const struct { const char *text, *says; } bad[] = {
+        { "host=127.0.0.1 hots=1 password=s3cret", "hots" },
+        { "host=127.0.0.1 pool_max_conns=none password=s3cret", "pool_max_conns" },
+        { "postgresql://u:s3cret@127.0.0.1/db?sslmode=require", "sslmode" },
+        { "host=127.0.0.1 pool_max_conns=2 pool_min_conns=3 password=s3cret", "pool_min_conns" },
+    };
+    for (size_t i = 0; i < 4; i++) {
+        struct pg_pool *pool;
+        struct pg_error error;
+        struct pg_pool_config config = PG_POOL_CONFIG(bad[i].text);
+        assert_int_equal(pg_pool_open(&pool, live.reactor, &config, &error), PG_E_CONFIG);
+        assert_null(pool);
+        assert_non_null(strstr(pg_error_field(&error, 'M'), bad[i].says));
+        assert_null(memmem(error.text, sizeof error.text, "s3cret", 6));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(roles_come_in_by_their_methods), cmocka_unit_test(an_unknown_database_is_named),
+        cmocka_unit_test(an_unreachable_host_is_named),   cmocka_unit_test(garbage_is_called_garbage),
+        cmocka_unit_test(bad_options_are_named),
+    };
+    return cmocka_run_group_tests(tests, open_live, close_live);
+}
