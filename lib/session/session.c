@@ -70,6 +70,8 @@ static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
     }
     return b;
 }
+/* Kept under a name; else it is parsed each time. */
+static bool named(const struct pg_query *q) { return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE)); }
 static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
 
 int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size, struct pg_error *error)
@@ -82,7 +84,7 @@ int rp_session_check(const struct rp_session_config *config, struct pg_query *q,
         return q->nparams ? rp_error_set(error, PG_E_PARAMETER, "a simple query takes no parameters") : 0;
     if (q->statement && rp_statement_id(q->statement) > config->statements)
         return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
-    struct rp_bind b = bind_of(q, q->statement ? q->statement->id_private : 0);
+    struct rp_bind b = bind_of(q, named(q) ? q->statement->id_private : 0);
     if (q->statement && b.ntypes != b.nparams)
         return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes, b.nparams);
     uint32_t which = 0;
@@ -97,8 +99,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     RP_ASSERT(rp_session_room(s, 1));
     struct rp_entry *e = rp_session_entry(s, s->tail);
     *e = (struct rp_entry){ .query = q, .bind_size = bind_size, .flags = flags };
-    bool named = q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE));
-    if (named) e->statement = q->statement->id_private;
+    if (named(q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
     s->live++;
