@@ -203,13 +203,13 @@ static void on_done(struct pg_query *q)
     uint32_t holder_id = h ? h->live.id : 0;
     REQUIRE(!r->calling, "on_done inside of a call");
     REQUIRE(table_find(&r->asks, a->live.id) == a, "an outcome came twice");
-    trace("ask %u %s %lld: %s sent %d%s%s %s", a->live.id, kinds[a->kind].name, (long long)a->token, pg_error_name(q->status), q->sent,
+    trace("ask %u %s key %lld: %s sent %d%s%s %s", a->live.id, kinds[a->kind].name, (long long)a->key[0], pg_error_name(q->status), q->sent,
           q->sqlstate[0] ? " " : "", q->sqlstate, q->status ? pg_error_field(&a->error, 'M') : "");
     noted(r, (uint64_t)(int64_t)q->status ^ (uint64_t)a->live.id << 32);
     check_outcome(r, a);
     r->outcomes++;
     if (q->status == PG_OK) r->ok++;
-    if (!h && q->status == PG_OK && r->set.max_conns == 1 && !r->set.forgets) {
+    if (!h && q->status == PG_OK && r->set.ordered) {
         REQUIRE(a->serial >= r->last_served, "served before one that came earlier");
         r->last_served = a->serial;
     }
@@ -327,7 +327,7 @@ static void begin_members(struct run *r, struct ask *head)
         a->serial = r->serial;
         a->started_ns = pg_reactor_now(r->reactor);
         if (a->holder) a->holder->in_flight++;
-        trace("ask %u %s %lld starts%s", a->live.id, kinds[a->kind].name, (long long)a->token, q->next ? ", in a batch" : "");
+        trace("ask %u %s key %lld starts%s", a->live.id, kinds[a->kind].name, (long long)a->key[0], q->next ? ", in a batch" : "");
     }
 }
 

@@ -96,7 +96,7 @@ static void check_grant(struct run *r, struct holder *h, int status)
     case 0:
         REQUIRE(h->serial > r->last_granted, "granted before one that came earlier");
         r->last_granted = h->serial;
-        if (r->set.max_conns != 1 || r->set.forgets) break;
+        if (!r->set.ordered) break;
         REQUIRE(h->serial >= r->last_served, "granted before a query that came earlier");
         r->last_served = h->serial;
         break;

@@ -22,7 +22,8 @@ struct settings {
     bool calm;        /* no faults, deadlines, abandons: then everything must succeed       */
     bool strict;      /* nothing that lets a backend outlive its connection's slot          */
     bool closes_early; /* the pool is closed while handlers are at work                     */
-    bool forgets, wrong_password, one_at_a_time;
+    bool wrong_password, one_at_a_time;
+    bool ordered;     /* one connection, and nothing that is ever sent a second time         */
     uint32_t max_conns, pipeline, waiters, resumes;
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;

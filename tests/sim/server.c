@@ -52,6 +52,7 @@ static bool misfortune(struct run *r, struct model_query *q, const char *sql)
     if (chance(r, s->garbage)) {
         static const char odd[] = { '?', 0, 0, 0, 4 };
         model_raw(q, odd, sizeof odd);
+        if (starts(sql, "INSERT") || starts(sql, "DEFERRED") || pick(r, 2)) model_hangup(q); /* else it goes on, and an insert would be left out */
         return true;
     }
     if (starts(sql, "BEGIN") || starts(sql, "COMMIT") || starts(sql, "ROLLBACK") || !chance(r, s->server_error)) return false;
@@ -63,6 +64,9 @@ void server_answer(void *arg, struct model_query *q)
 {
     struct run *r = arg;
     const char *sql = model_sql(q);
+    if (r->verbose && !model_describing(q))
+        trace("        backend %u: %s [%lld] in '%c'", model_conn_pid(model_conn_of(q)), sql,
+              model_param_count(q) ? (long long)model_param_int8(q, 0) : 0, model_conn_status(model_conn_of(q)));
     if (!model_describing(q) && misfortune(r, q, sql)) return;
     if (starts(sql, "ROWS ")) rows(q, sql + 5);
     else if (starts(sql, "BIG ")) big(q, sql + 4);

@@ -95,7 +95,6 @@ static void draw_server(struct run *r)
     s->restarts = seldom(r, 3);
     s->refusals = seldom(r, 3);
     s->outages = seldom(r, 3);
-    s->forgets = s->forget > 0;
 }
 
 /* Whether a backend may outlive its slot: it is counted there until it has ended, if nothing breaks the connection or gives it up. */
@@ -119,6 +118,7 @@ void settings_draw(struct run *r)
     draw_server(r);
     draw_host(r);
     s->strict = is_strict(r);
+    s->ordered = s->max_conns == 1 && !s->forget && !s->batches && !s->errors; /* a statement that is gone is healed at the end */
     s->password = s->wrong_password ? "misremembered" : "confidential";
     int n = snprintf(s->options, sizeof s->options,
                      "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
