@@ -71,6 +71,7 @@ void rp_end_lease(struct pg_lease *lease, int status)
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why)
 {
     struct rp_query *rq = rp_query(q);
+    if (sent == PG_SENT_NO && rq->waiter.flags & RP_QUERY_REPEATED) sent = PG_SENT_MAYBE; /* its first attempt was sent */
     q->status = status;
     q->sent = sent;
     q->rows = 0;
