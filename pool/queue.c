@@ -160,10 +160,11 @@ void rp_pool_tell(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, tell);
     struct rp_waiter *w;
+    pool->nleases_out++; /* of a closed pool a callback may return the last lease */
     while ((w = TAILQ_FIRST(&pool->ended))) {
         if (!rp_budget_take(pool->reactor)) {
             rp_ready(pool->reactor, node);
-            return;
+            break;
         }
         TAILQ_REMOVE(&pool->ended, w, link);
         if (w->lane == RP_LANE_LEASE) {
@@ -175,6 +176,7 @@ void rp_pool_tell(struct rp_node *node)
         rp_tell_query(rp_query_of(w));
     }
     rp_pool_close_if_done(pool);
+    rp_pool_return_lease(pool);
 }
 
 void rp_forget_query(struct pg_query *q)
