@@ -26,32 +26,32 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
     [RP_STEP_BIND] = { [M_BOUND] = BOUND, [M_ERROR] = ERROR },
     [RP_STEP_DESCRIBE] = { [M_COLUMNS] = COLUMNS, [M_NO_DATA] = NO_COLUMNS, [M_ERROR] = ERROR },
     [RP_STEP_EXECUTE] = { [M_ROW] = ROW, [M_COMPLETE] = COMPLETE, [M_EMPTY] = COMPLETE, [M_ERROR] = ERROR, [M_COPY] = COPY },
-    [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS, [M_ROW] = ROW, [M_COMPLETE] = RESULT, [M_EMPTY] = RESULT, [M_ERROR] = ERROR,
-                         [M_READY] = READY, [M_COPY] = COPY },
+    [RP_STEP_ROWS] = { [M_ROW] = ROW, [M_COMPLETE] = RESULT, [M_ERROR] = ERROR },
+    [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS, [M_COMPLETE] = RESULT, [M_EMPTY] = RESULT, [M_ERROR] = ERROR, [M_READY] = READY,
+                         [M_COPY] = COPY },
     /* A deferred constraint fails between CommandComplete and ReadyForQuery. */
     [RP_STEP_SYNC] = { [M_READY] = READY, [M_ERROR] = ERROR },
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
 };
+static const bool is_empty[] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [IDLE_ERROR] = false };
 static const char *const step_name[RP_STEPS] = {
-    "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "ReadyForQuery", "nothing",
+    "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
 {
     s->phase = RP_PHASE_BROKEN;
-    if (text && !s->error.code) rp_error_set(&s->error, code, "%s", text);
+    if (text) rp_error_set(&s->error, code, "%s", text);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };
 }
 
 static struct rp_event illegal(struct rp_session *s, uint8_t type, enum rp_step step)
 {
+    bool printable = type > ' ' && type < 127;
     s->phase = RP_PHASE_BROKEN;
-    if (!s->error.code) {
-        bool printable = type > ' ' && type < 127;
-        rp_error_set(&s->error, PG_E_PROTOCOL, printable ? "the server sent message '%c' where %s was due" : "the server sent message 0x%02x where %s was due",
-                     type, step_name[step]);
-    }
+    rp_error_set(&s->error, PG_E_PROTOCOL, printable ? "the server sent message '%c' where %s was due" : "the server sent message 0x%02x where %s was due",
+                 type, step_name[step]);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };
 }
 
@@ -128,8 +128,9 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
 
 static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
 {
-    const char *why = "a DataRow without a description of its columns";
-    if (!e->columns || rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
+    const char *why = NULL;
+    if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
+    if (rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, why);
         return true;
     }
@@ -162,19 +163,28 @@ void rp_session_described(struct rp_session *s, const struct rp_columns *columns
     struct rp_entry *e = rp_session_entry(s, s->due);
     e->columns = columns;
     if (!columns && !e->complaint) e->complaint = PG_E_FULL;
-    if (lowest(e) != RP_STEP_DESCRIBE) return; /* one of the results of a simple query */
+    if (lowest(e) == RP_STEP_SIMPLE) {
+        e->steps |= BIT(RP_STEP_ROWS);
+        return;
+    }
     if (e->statement) s->prepared[e->statement] = columns ? generation : RP_PREPARED_BLIND;
     done_step(e);
 }
 
 static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
 {
+    struct rp_entry *e = rp_session_entry(s, s->due);
+    /* The answer to a Sync that is not wholly sent, or to a simple query that had no result. */
+    if (s->due == s->unsent || (lowest(e) == RP_STEP_SIMPLE && e->result == 0)) {
+        *ev = illegal(s, f->type, lowest(e));
+        return true;
+    }
     if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
         return true;
     }
     s->transaction = (char)f->body[0];
-    rp_session_entry(s, s->due)->steps = 0;
+    e->steps = 0;
     s->due++;
     s->finishing = true;
     return false;
@@ -183,6 +193,10 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
 static bool act(struct rp_session *s, enum action action, const struct rp_frame *f, struct rp_event *ev)
 {
     struct rp_entry *e = rp_session_entry(s, s->due);
+    if (f->size && is_empty[action]) {
+        *ev = rp_session_break(s, PG_E_PROTOCOL, "a message with contents that has none");
+        return true;
+    }
     switch (action) {
     case STEP: done_step(e); return false;
     case PARSED:
@@ -204,6 +218,7 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return false;
     case RESULT:
         if (command_complete(s, e, f, ev)) return true;
+        e->steps &= (uint8_t)~BIT(RP_STEP_ROWS);
         e->columns = NULL;
         e->result++;
         return false;
@@ -223,13 +238,20 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
 
 /* ---- outcomes ---- */
 
-static bool can_heal(struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
+/* Did it fail since its statement was not there, or not as it was? Behind BindComplete the same words are about another statement,
+ * some function's. */
+static bool lost_statement(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
 {
-    if (sequence != s->culprit || !e->query || !e->statement || s->transaction != 'I') return false;
-    if (e->flags & (RP_ENTRY_GROUP | RP_ENTRY_BOUND | RP_ENTRY_HEALED) || e->sent_steps & BIT(RP_STEP_PARSE)) return false;
-    if (s->exclusive && s->head != s->tail) return false;
+    if (!s->failed || sequence != s->culprit || !e->statement || e->flags & RP_ENTRY_BOUND) return false;
     return !strcmp(s->error.sqlstate, "26000") ||
            (!strcmp(s->error.sqlstate, "0A000") && !strcmp(pg_error_field(&s->error, 'R'), "RevalidateCachedQuery"));
+}
+
+static bool can_heal(const struct rp_session *s, const struct rp_entry *e)
+{
+    if (!e->query || s->transaction != 'I') return false;
+    if (e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED) || e->sent_steps & BIT(RP_STEP_PARSE)) return false;
+    return !s->exclusive || s->head == s->tail;
 }
 
 static int decide(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
@@ -243,7 +265,7 @@ static void fill_results(const struct rp_session *s, const struct rp_entry *e, i
 {
     struct pg_query *q = e->query;
     q->status = status;
-    q->sent = PG_SENT_YES;
+    q->sent = e->flags & RP_ENTRY_SKIPPED ? PG_SENT_NO : PG_SENT_YES;
     q->rows = e->rows;
     memcpy(q->tag, e->tag, sizeof q->tag);
     memset(q->sqlstate, 0, sizeof q->sqlstate);
@@ -252,7 +274,7 @@ static void fill_results(const struct rp_session *s, const struct rp_entry *e, i
     if (s->failed) *q->error = s->error;
     else if (q->error->code != status) rp_error_set(q->error, status, "%s", pg_error_text(status));
     q->error->code = status;
-    q->error->sent = PG_SENT_YES;
+    q->error->sent = q->sent;
 }
 
 /* Hands out the decided group, one outcome a call. False: that was all of it. */
@@ -264,11 +286,9 @@ static bool next_outcome(struct rp_session *s, struct rp_event *ev)
         if (e->flags & RP_ENTRY_DROPPED) continue;
         s->live--;
         *ev = (struct rp_event){ .kind = RP_EVENT_OUTCOME, .query = e->query, .columns = e->columns };
-        if (s->failed && sequence == s->culprit && e->statement && !strcmp(s->error.sqlstate, "26000") && !(e->flags & RP_ENTRY_BOUND) &&
-            s->prepared[e->statement] == e->generation)
-            s->prepared[e->statement] = RP_PREPARED_UNSURE;
-        if (s->failed && can_heal(s, e, sequence)) {
-            if (s->prepared[e->statement] == e->generation) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+        bool lost = lost_statement(s, e, sequence);
+        if (lost && s->prepared[e->statement] == e->generation) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+        if (lost && can_heal(s, e)) {
             ev->kind = RP_EVENT_HEAL;
         } else if (e->query) {
             fill_results(s, e, decide(s, e, sequence));
@@ -352,7 +372,7 @@ struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t 
             return rp_session_break(s, PG_E_PROTOCOL, s->phase == RP_PHASE_READY ? "a message with an impossible length"
                                                                                : "the answer is not PostgreSQL's protocol");
         if (have >= RP_FRAME_HEAD && oversized(s, &f, need)) continue;
-        if (there == 0 && need > s->config->row_limit + RP_FRAME_HEAD)
+        if (need > s->config->row_limit + RP_FRAME_HEAD) /* however much of it is here */
             return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
         if (there == 0) {
             ev.need = need;

@@ -70,21 +70,26 @@ static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
     }
     return b;
 }
-/* Kept under a name; else it is parsed each time. */
-static bool named(const struct pg_query *q) { return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE)); }
 static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
+static bool is_named(const struct pg_query *q) { return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE)); }
+static int too_long(struct pg_error *error)
+{
+    return rp_error_set(error, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
+}
 
 int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size, struct pg_error *error)
 {
     *bind_size = 0;
     if (!sql_of(q)) return rp_error_set(error, PG_E_PARAMETER, "the query has neither a statement nor SQL");
-    if (strlen(sql_of(q)) > config->message_limit / 2)
-        return rp_error_set(error, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
-    if (q->flags & PG_QUERY_SIMPLE)
-        return q->nparams ? rp_error_set(error, PG_E_PARAMETER, "a simple query takes no parameters") : 0;
-    if (q->statement && rp_statement_id(q->statement) > config->statements)
+    if (q->flags & PG_QUERY_SIMPLE) {
+        if (q->nparams) return rp_error_set(error, PG_E_PARAMETER, "a simple query takes no parameters");
+        return rp_query_size(sql_of(q)) > config->message_limit ? too_long(error) : 0;
+    }
+    uint32_t id = is_named(q) ? rp_statement_id(q->statement) : 0;
+    if (id > config->statements)
         return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
-    struct rp_bind b = bind_of(q, named(q) ? q->statement->id_private : 0);
+    struct rp_bind b = bind_of(q, id);
+    if (rp_parse_size(&b, sql_of(q)) > config->message_limit) return too_long(error);
     if (q->statement && b.ntypes != b.nparams)
         return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes, b.nparams);
     uint32_t which = 0;
@@ -99,7 +104,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     RP_ASSERT(rp_session_room(s, 1));
     struct rp_entry *e = rp_session_entry(s, s->tail);
     *e = (struct rp_entry){ .query = q, .bind_size = bind_size, .flags = flags };
-    if (named(q)) e->statement = q->statement->id_private;
+    if (is_named(q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
     s->live++;
@@ -134,7 +139,7 @@ static void begin_entry(struct rp_session *s, struct rp_entry *e)
     uint8_t steps = steps_of(s, e);
     e->steps = e->sent_steps = steps;
     e->size = steps & BIT(RP_STEP_SYNC) && !(steps & BIT(RP_STEP_SIMPLE)) ? RP_SYNC_SIZE : 0;
-    if (steps & BIT(RP_STEP_SIMPLE)) e->size += RP_FRAME_HEAD + strlen(e->query->sql) + 1;
+    if (steps & BIT(RP_STEP_SIMPLE)) e->size += rp_query_size(sql_of(e->query));
     if (steps & BIT(RP_STEP_CLOSE)) e->size += rp_close_size(e->statement);
     if (steps & BIT(RP_STEP_PARSE)) {
         struct rp_bind b = bind_of(e->query, e->statement);
@@ -150,7 +155,7 @@ static void write_entry(struct rp_writer *w, const struct rp_entry *e)
 {
     uint8_t steps = e->sent_steps;
     if (steps & BIT(RP_STEP_SIMPLE)) {
-        rp_write_query(w, e->query->sql); /* its own Sync: ReadyForQuery follows without one */
+        rp_write_query(w, sql_of(e->query)); /* its own Sync: ReadyForQuery follows without one */
         return;
     }
     if (steps & BIT(RP_STEP_BIND)) {
@@ -250,6 +255,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
 {
     struct rp_entry *e = rp_session_entry(s, sequence);
     uint32_t first = sequence, last = sequence;
+    RP_ASSERT(!(e->flags & RP_ENTRY_DROPPED));
     while (first != s->head && !(rp_session_entry(s, first - 1)->flags & (RP_ENTRY_SYNC | RP_ENTRY_DROPPED))) first--;
     while (!(rp_session_entry(s, last)->flags & RP_ENTRY_SYNC)) last++;
     if (!rp_session_written(s, first)) {

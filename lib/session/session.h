@@ -8,7 +8,7 @@
  *
  * Every entry of the FIFO is one request with a set of steps whose answers are due, in this order:
  *
- *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          SIMPLE SYNC        (simple)
+ *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *
  * The lowest step left says which messages are legal; what is not in that row of the table breaks the connection, whatever
  * it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the group's
@@ -46,7 +46,8 @@ enum rp_step {
     RP_STEP_BIND,
     RP_STEP_DESCRIBE,
     RP_STEP_EXECUTE,
-    RP_STEP_SIMPLE,
+    RP_STEP_ROWS,   /* of one result of a simple query: there from its description to its CommandComplete */
+    RP_STEP_SIMPLE, /* between two results                                                               */
     RP_STEP_SYNC,
     RP_STEP_NONE, /* nothing is due: idle, or the answer to a member of a batch is complete */
     RP_STEPS

@@ -147,12 +147,14 @@ void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP
 
 /* ---- simple query, startup, authentication ---- */
 
+size_t rp_query_size(const char *sql) { return 1 + 4 + strlen(sql) + 1; }
+
 void rp_write_query(struct rp_writer *w, const char *sql)
 {
-    size_t n = strlen(sql) + 1;
+    size_t size = rp_query_size(sql);
     rp_write_u8(w, 'Q');
-    rp_write_u32(w, (uint32_t)(4 + n));
-    rp_write_bytes(w, sql, n);
+    rp_write_u32(w, (uint32_t)(size - 1));
+    rp_write_bytes(w, sql, size - 5);
 }
 
 size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs)

@@ -32,8 +32,8 @@ static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size
         const char *value = (const char *)c.at;
         n = left ? strnlen(value, left) : 0;
         rp_read_bytes(&c, n < left ? n + 1 : left);
-        if (first_pass && field == 'C' && n == 5) memcpy(error->sqlstate, value, 5);
-        if (first_pass && field == 'P')
+        if (first_pass && field == 'C' && n == 5 && !error->sqlstate[0]) memcpy(error->sqlstate, value, 5);
+        if (first_pass && field == 'P' && !error->position)
             for (size_t i = 0; i < n && i < 9 && value[i] >= '0' && value[i] <= '9'; i++)
                 error->position = error->position * 10 + (uint32_t)(value[i] - '0');
         if (first_pass && (field == 'V' || field == 'S') && n >= 5 && (!memcmp(value, "FATAL", 5) || !memcmp(value, "PANIC", 5)))

@@ -50,6 +50,7 @@ void rp_write_describe_portal(struct rp_writer *w);
 void rp_write_execute(struct rp_writer *w);
 void rp_write_sync(struct rp_writer *w);
 void rp_write_terminate(struct rp_writer *w);
+size_t rp_query_size(const char *sql);
 void rp_write_query(struct rp_writer *w, const char *sql);
 
 /* Pairs of name and value, ended by a NULL name; pairs with a NULL value are left out. Returns the size of the whole

@@ -1,0 +1,89 @@
+/* support/transcript.h - conversations of a session without any host, written as words.
+ *
+ * Server messages: one letter and its contents, separated by blanks, for example
+ *      "1 2 T(id:23,name:25t) D(1,~) C(SELECT 1) Z(I)"    NULL is "~", a "t" behind the type is text format
+ *      "E(ERROR,23505,duplicate,nkey_pkey)"               severity, SQLSTATE, message, further fields with their letters; N too
+ *      "S(TimeZone,UTC) A(channel,payload) K(7,42) R(3) R(5,salt) R(10,SCRAM-SHA-256) R(11,r=...,s=...)"
+ * any other letter takes its body as it stands.
+ *
+ * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p` with an int4
+ * and a text, `C` a COMMIT; `u` is SQL built at run time, `v` one with the parameters of `p`, `n` is `a` unnamed, `s` a simple query,
+ * `S` statement `a` as a simple query.
+ *      "a+ b"   one group under one Sync         "-1"   query 1 is detached          "=1"   query 1 is complained about (STOP)
+ *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
+ *      "!"      the session is made exclusive
+ *
+ * Everything that the session says is recorded as words too; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
+ * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
+#ifndef TESTS_SUPPORT_TRANSCRIPT_H
+#define TESTS_SUPPORT_TRANSCRIPT_H
+#include "session/session.h"
+
+struct blob { uint8_t *at; size_t size, capacity; };
+void blob_put(struct blob *b, const void *at, size_t size);
+void blob_free(struct blob *b);
+void blob_message(struct blob *b, char type, const void *body, size_t size);
+void blob_server(struct blob *b, const char *words);
+void blob_print(struct blob *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *blob_text(struct blob *b); /* with a NUL behind it that does not count */
+/* The client's messages as words. Fails the test where they are not well-formed. */
+void blob_client(struct blob *words, const struct blob *sent);
+
+enum { TRANSCRIPT_STATEMENTS = 8, TRANSCRIPT_ENTRIES = 16, TRANSCRIPT_QUERIES = 40 };
+enum { TRANSCRIPT_ROW_LIMIT = 4096, TRANSCRIPT_MESSAGE_LIMIT = 1 << 16 };
+
+struct transcript {
+    struct rp_session s;
+    struct rp_session_config config;
+    struct rp_entry entries[TRANSCRIPT_ENTRIES];
+    uint8_t prepared[TRANSCRIPT_STATEMENTS + 1];
+    struct rp_catalog_entry catalog[TRANSCRIPT_STATEMENTS + 1];
+    struct pg_query query[TRANSCRIPT_QUERIES];
+    struct pg_error error[TRANSCRIPT_QUERIES];
+    struct pg_param params[2];
+    uint32_t sequence[TRANSCRIPT_QUERIES];
+    int outcomes[TRANSCRIPT_QUERIES]; /* given, or detached without one */
+    uint32_t queries;
+    struct blob unread, sent, log;
+    uint8_t *block;        /* what the session was shown last           */
+    char row[600];         /* the row that it was about, until the next call */
+    struct rp_columns *unnamed;
+    size_t window;         /* output is taken in pieces of this size    */
+    bool hold;             /* no output is taken                        */
+    bool no_memory;        /* descriptions are answered with NULL       */
+    bool keep_key;         /* RP_EVENT_KEY is not answered by itself    */
+    uint8_t salted[RP_SCRAM_KEY];
+};
+
+/* The statements' ids are 1.. in this order. */
+enum { STATEMENT_A, STATEMENT_B, STATEMENT_C, STATEMENT_T, STATEMENT_P, STATEMENT_COMMIT, STATEMENTS };
+extern struct pg_statement transcript_statement[STATEMENTS];
+
+/* Without a start; the configuration may still be changed until transcript_begin. */
+struct transcript *transcript_new(void);
+/* rp_session_init and the startup message. `warm`: up to the first ReadyForQuery; log and sent begin behind it. */
+void transcript_begin(struct transcript *t, bool warm);
+void transcript_free(struct transcript *t);
+void transcript_queue(struct transcript *t, const char *words);
+void transcript_pull(struct transcript *t); /* all output, in windows */
+void transcript_feed(struct transcript *t, const void *at, size_t size);
+void transcript_server(struct transcript *t, const char *words); /* feeds it at once */
+/* What was logged since the last time. */
+void transcript_expect_(struct transcript *t, const char *events, const char *file, int line);
+void transcript_expect_sent_(struct transcript *t, const char *words, const char *file, int line);
+#define transcript_expect(t, events) transcript_expect_((t), (events), __FILE__, __LINE__)
+#define transcript_expect_sent(t, words) transcript_expect_sent_((t), (words), __FILE__, __LINE__)
+
+/* ---- whole conversations, cut everywhere ---- */
+
+enum { CASE_COLD = 1, CASE_NO_MEMORY = 2 }; /* from the startup message on; descriptions are answered with NULL */
+struct transcript_case {
+    const char *name;
+    struct { const char *queue, *server; } turn[8]; /* up to the first without `server` */
+    const char *events, *sent;                      /* all that must come of it; `sent` may be NULL */
+};
+/* At once; cut at every offset; byte by byte; in pieces of 2, 3, 7; and the output in windows of every size up to 64. Every time the
+ * same events and the same bytes, and at most one outcome for each query. */
+void transcript_check(const struct transcript_case *c, int flags);
+
+#endif
