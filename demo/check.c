@@ -80,9 +80,9 @@ static int check_stats(const struct check *check, bool wants_parked, unsigned *r
     }
     unsigned long long most = stats_sum(json, "max_parked", NULL);
     printf("stats: %u reactors, %llu connections, parked at most %llu, parked in all %llu, parked now %llu, "
-           "in use now %llu, reconnects %llu\n",
+           "in use now %llu, reconnects %llu, handlers that lost their client %llu\n",
            *reactors, stats_sum(json, "conns", NULL), most, stats_sum(json, "parked_count", NULL), parked, in_use,
-           stats_sum(json, "reconnects", NULL));
+           stats_sum(json, "reconnects", NULL), stats_sum(json, "http_gone", NULL));
     int bad = 0;
     if (parked) bad += complain("handlers are still parked");
     if (in_use) bad += complain("connections are still in use");

@@ -231,6 +231,7 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
 static void on_closed(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
+    slot->pool->stats.abandoned_count += conn->abandoned;
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_pool_kick(slot->pool);
 }

@@ -96,6 +96,8 @@ struct pg_pool_stats {
     uint64_t canceled_acquire_count, timeout_count, refused_count; /* of both lanes                         */
     uint64_t query_count;                            /* outcomes given, of both lanes                       */
     uint64_t new_conns_count, lost_conns_count, connect_failed_count; /* connections made, lost, not made   */
+    uint64_t abandoned_count;                        /* connections closed though the server had not let go of them within
+                                                      * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
 };
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out);

@@ -19,7 +19,8 @@ struct pg_uring_config {
     uint32_t sockets;                                /* connections at once; 0: 4096                                   */
 };
 
-/* No I/O but one eventfd read for `wake`, submitted with the ring's next submit. -ENOMEM, -errno; PG_E_CONFIG names the member. */
+/* No I/O but one poll of an eventfd for `wake`, submitted with the ring's next submit; it stays in the ring until
+ * io_uring_queue_exit. Linux 5.13 or later. -ENOMEM, -errno; PG_E_CONFIG names the member. */
 int pg_uring_open(struct pg_uring **out, const struct pg_uring_config *config, struct pg_error *error) PG_WARN_UNUSED;
 struct pg_host *pg_uring_host(struct pg_uring *uring);
 

@@ -63,7 +63,7 @@ static int open_socket(struct rp_conn *c)
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = false;
+    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = c->abandoned = false;
     c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
@@ -174,6 +174,7 @@ static void fire(struct rp_timer *timer)
     struct rp_conn *c = RP_CONTAINER(timer, struct rp_conn, timer);
     struct pg_error why;
     if (c->state == RP_CONN_ENDING) {
+        c->abandoned = true;
         rp_conn_close_now(c);
         return;
     }

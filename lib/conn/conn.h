@@ -63,6 +63,7 @@ struct rp_conn {
     struct pg_socket socket;
     struct pg_completion sent, received;
     bool bound, sending, receiving, shut, due;
+    bool abandoned;         /* ENDING took longer than close_linger               */
     bool ended;             /* the end was received while a send was in flight     */
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */

@@ -34,13 +34,14 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
 };
-static const bool is_empty[] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [IDLE_ERROR] = false };
+static const bool is_empty[IDLE_ERROR + 1] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true };
 static const char *const step_name[RP_STEPS] = {
     "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
 {
+    if (s->phase != RP_PHASE_READY) rp_session_wipe(s);
     s->phase = RP_PHASE_BROKEN;
     if (text) rp_error_set(&s->error, code, "%s", text);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };
@@ -139,14 +140,16 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
 static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
 {
     const char *why = NULL;
+    bool wanted = e->query && !e->complaint;
+    struct pg_row dropped, *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
     if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
-    if (rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
+    if (rp_row_parse(row, f->body, f->size, e->columns, &why)) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, why);
         return true;
     }
+    if (!wanted) return false;
     s->row.result = e->result;
     s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
-    if (!e->query || e->complaint) return false;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
 }
@@ -189,7 +192,7 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
         *ev = illegal(s, f->type, lowest(e));
         return true;
     }
-    if (f->size != 1 || !strchr("ITE", f->body[0]) || !f->body[0]) {
+    if (f->size != 1 || (f->body[0] != 'I' && f->body[0] != 'T' && f->body[0] != 'E')) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, "a ReadyForQuery without a transaction status");
         return true;
     }

@@ -3,6 +3,7 @@
  * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes follow
  * the order of the wire, and an entry that is dropped before has changed nothing. */
 #include "session/session.h"
+#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include "wire/check.h"
 #include "wire/error.h"
@@ -38,13 +39,6 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
-struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
-{
-    return &s->entry[sequence & (s->config->entries - 1)];
-}
-bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
-uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
-uint32_t rp_session_current(const struct rp_session *s) { return s->due; }
 
 /* Dropped entries leave the FIFO as soon as nothing older is due. */
 static void settle(struct rp_session *s)
@@ -204,6 +198,7 @@ static void output_saying(struct rp_session *s, struct rp_writer *w)
     s->written += w->used - before;
     if (s->written < s->say_size) return;
     if (s->say == RP_SAY_STARTUP) s->phase = RP_PHASE_AUTH;
+    if (s->say == RP_SAY_PASSWORD) OPENSSL_cleanse(s->say_text, sizeof s->say_text);
     s->say = RP_SAY_NOTHING;
     s->written = s->say_size = 0;
 }

@@ -166,8 +166,8 @@ bool rp_session_has_output(const struct rp_session *s);
 size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
 
 /* Room for `n` more entries? */
-bool rp_session_room(const struct rp_session *s, uint32_t n);
-uint32_t rp_session_in_flight(const struct rp_session *s);
+static inline bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
+static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
 /* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its Bind (0 for a
  * simple query). `error` may be NULL. */
 int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size, struct pg_error *error);
@@ -179,10 +179,13 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t
 enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence);
 bool rp_session_written(const struct rp_session *s, uint32_t sequence); /* at least its first byte */
-struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence);
+static inline struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
+{
+    return &s->entry[sequence & (s->config->entries - 1)];
+}
 /* The caller of the current rows wants no more, or a getter complained. */
 void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint);
-uint32_t rp_session_current(const struct rp_session *s); /* the sequence number of the entry that RP_EVENT_ROW is about */
+static inline uint32_t rp_session_current(const struct rp_session *s) { return s->due; } /* the sequence number of the entry that RP_EVENT_ROW is about */
 /* A description's memory is about to be reused: entries that were answered no longer point at it. */
 void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns);
 /* For a connection that is lost: takes the oldest entry out of the FIFO; NULL query: nobody's. False: it is empty. */

@@ -6,6 +6,16 @@
 
 enum { PROTOCOL_3_0 = 196608 };
 
+void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
+{
+    size_t dropped = n < w->skip ? n : w->skip, room = w->capacity - w->used;
+    w->skip -= dropped;
+    n -= dropped;
+    if (n > room) n = room;
+    if (n) memcpy(w->to + w->used, from + dropped, n);
+    w->used += n;
+}
+
 /* ---- names of prepared statements: "s" and the id in hexadecimal ---- */
 
 static size_t statement_name(uint32_t id, char out[12])
@@ -59,15 +69,8 @@ int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_
     return 0;
 }
 
-static bool is_text(const struct rp_bind *b, uint32_t i)
-{
-    size_t size;
-    bool text = false;
-    const char *why;
-    int rc = rp_param_check(&b->params[i], declared(b, i), &size, &text, &why);
-    RP_ASSERT(rc == 0); /* measured before; the caller may not change it in between */
-    return text;
-}
+/* Once for each window of a long message: so it may not look at the values. */
+static bool is_text(const struct rp_bind *b, uint32_t i) { return rp_param_is_text(&b->params[i], declared(b, i)); }
 
 static void write_formats(struct rp_writer *w, const struct rp_bind *b)
 {
@@ -86,17 +89,20 @@ static void write_formats(struct rp_writer *w, const struct rp_bind *b)
 
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    char name[12];
-    size_t n = statement_name(b->statement, name);
-    rp_write_u8(w, 'B');
-    rp_write_u32(w, (uint32_t)(size - 1));
-    rp_write_u8(w, 0);
-    rp_write_bytes(w, name, n);
-    write_formats(w, b);
-    rp_write_u16(w, (uint16_t)b->nparams);
-    for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
-    rp_write_u16(w, b->text_results ? 0 : 1);
-    if (!b->text_results) rp_write_u16(w, 1);
+    char head[6 + 12 + 4] = "B"; /* in one piece: this is the hot path */
+    uint32_t length = __builtin_bswap32((uint32_t)(size - 1));
+    memcpy(head + 1, &length, sizeof length);
+    size_t n = 6 + statement_name(b->statement, head + 6);
+    if (b->nparams == 0) {
+        memset(head + n, 0, 4); /* no formats, no values */
+        rp_write_bytes(w, head, n + 4);
+    } else {
+        rp_write_bytes(w, head, n);
+        write_formats(w, b);
+        rp_write_u16(w, (uint16_t)b->nparams);
+        for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
+    }
+    rp_write_bytes(w, b->text_results ? "\0\0" : "\0\1\0\1", b->text_results ? 2 : 4);
 }
 
 /* ---- Parse and Close ---- */

@@ -59,13 +59,14 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size)
 
 void rp_tag_parse(const char *text, char tag[16], uint64_t *rows)
 {
-    size_t n = strcspn(text, "0123456789"), words = n;
-    while (words && text[words - 1] == ' ') words--;
-    if (words > 15) words = 15;
+    size_t words = 0;
+    uint64_t number = 0;
     memset(tag, 0, 16);
-    memcpy(tag, text, words);
-    *rows = 0;
-    const char *number = strrchr(text, ' ');
-    if (!text[n] || !number) return;
-    for (number++; *number >= '0' && *number <= '9'; number++) *rows = *rows * 10 + (uint64_t)(*number - '0');
+    while (*text && (*text < '0' || *text > '9')) {
+        if (words < 15) tag[words++] = *text;
+        text++;
+    }
+    while (words && tag[words - 1] == ' ') tag[--words] = 0;
+    for (; *text; text++) number = *text == ' ' ? 0 : *text >= '0' && *text <= '9' ? number * 10 + (uint64_t)(*text - '0') : number;
+    *rows = number; /* the last one: INSERT has an OID before it */
 }

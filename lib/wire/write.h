@@ -16,18 +16,16 @@ struct rp_writer {
     size_t skip;     /* bytes still to be dropped before the window  */
 };
 
+/* The window's edges, off the straight way: encode.c. */
+void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n);
+
 static inline void rp_write_bytes(struct rp_writer *w, const void *at, size_t n)
 {
-    const uint8_t *from = at;
-    if (w->skip) {
-        size_t dropped = n < w->skip ? n : w->skip;
-        w->skip -= dropped;
-        from += dropped;
-        n -= dropped;
+    if (__builtin_expect(w->skip || n > w->capacity - w->used, 0)) {
+        rp_write_at_edge(w, at, n);
+        return;
     }
-    size_t room = w->capacity - w->used;
-    if (n > room) n = room;
-    if (n) memcpy(w->to + w->used, from, n);
+    if (n) memcpy(w->to + w->used, at, n); /* `at` may be NULL for nothing */
     w->used += n;
 }
 static inline void rp_write_u8(struct rp_writer *w, uint8_t v) { rp_write_bytes(w, &v, 1); }

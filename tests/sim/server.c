@@ -70,7 +70,7 @@ void server_answer(void *arg, struct model_query *q)
     if (!model_describing(q) && misfortune(r, q, sql)) return;
     if (starts(sql, "ROWS ")) rows(q, sql + 5);
     else if (starts(sql, "BIG ")) big(q, sql + 4);
-    else if (starts(sql, "STRAY")) model_begin(q);
+    else if (starts(sql, "STRAY")) model_opens_block(q);
     else if (starts(sql, "INSERT ") && !model_param_count(q) && !model_describing(q)) {
         model_insert(q, strtoll(sql + 7, NULL, 10));
         model_complete(q, "INSERT 0 1");

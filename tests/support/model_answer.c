@@ -1,5 +1,6 @@
-/* support/model_answer.c - what an answer may say, and the answer that the model gives by itself. An answer only records; the
- * execution plays it back, at once or after its delay. */
+/* support/model_answer.c - what an answer may say, and the answer that the model gives by itself. An answer only
+ * records; the execution plays it back, at once or after its delay. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,14 +170,14 @@ void model_insert(struct model_query *q, int64_t key)
     q->key = key;
 }
 
+void model_opens_block(struct model_query *q)
+{
+    q->effect = EFFECT_BEGIN;
+}
+
 void model_forget(struct model_query *q)
 {
     q->forget = true;
-}
-
-void model_begin(struct model_query *q)
-{
-    q->effect = EFFECT_BEGIN;
 }
 
 /* ---- the default ---- */
@@ -187,7 +188,7 @@ static void echo(struct model_query *q)
     bool int8 = p.type == TYPE_INT8;
     model_columns(q, 1, &(struct model_column){ "echo", int8 ? TYPE_INT8 : TYPE_TEXT });
     if (!q->count) {
-        const char *rest = strpbrk(q->sql, "oO") + 1;
+        const char *rest = strcasestr(q->sql, "ECHO") + strlen("ECHO");
         model_row_text(q, rest + strspn(rest, " "));
     } else if (int8 && p.size >= 0) {
         model_row_int8(q, model_param_int8(q, 0));
@@ -199,7 +200,7 @@ static void echo(struct model_query *q)
 
 static void begin(struct model_query *q)
 {
-    q->effect = EFFECT_BEGIN;
+    model_opens_block(q);
     model_complete(q, model_keyword(q->sql, "BEGIN") ? "BEGIN" : "START TRANSACTION");
 }
 

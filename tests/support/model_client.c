@@ -79,7 +79,8 @@ void client_parse(struct model_client *c, const char *name, const char *sql, uns
     model_put_end(&c->out, begun);
 }
 
-void client_bind(struct model_client *c, const char *portal, const char *statement, unsigned n, const char *const *values)
+void client_bind(struct model_client *c, const char *portal, const char *statement, unsigned n,
+                 const char *const *values)
 {
     size_t begun = model_put_begin(&c->out, 'B');
     model_put_string(&c->out, portal);

@@ -1,5 +1,5 @@
-/* support/model_client.h - a client written by hand: protocol messages put together byte by byte, sent over a raw simulated
- * socket, and what came back as a line of text to compare.
+/* support/model_client.h - a client written by hand: protocol messages put together byte by byte, sent over a raw
+ * simulated socket, and what came back as a line of text to compare.
  *
  *      R0 K Z:I        message types; R with its code, Z with its status
  *      T[echo:20:1]    name, type, format of each column        D[4:abcd|-]   size and bytes of each value, - for NULL
@@ -31,7 +31,8 @@ void client_query(struct model_client *c, const char *sql);
 void client_password(struct model_client *c, const char *password);
 void client_parse(struct model_client *c, const char *name, const char *sql, unsigned n, const uint32_t *types);
 /* All parameters are text; NULL is NULL. */
-void client_bind(struct model_client *c, const char *portal, const char *statement, unsigned n, const char *const *values);
+void client_bind(struct model_client *c, const char *portal, const char *statement, unsigned n,
+                 const char *const *values);
 void client_bind_int8(struct model_client *c, const char *statement, int64_t value); /* binary, and binary results */
 void client_describe(struct model_client *c, char what, const char *name);
 void client_close_named(struct model_client *c, char what, const char *name);

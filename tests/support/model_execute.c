@@ -1,6 +1,7 @@
-/* support/model_execute.c - the model server's execution: running a statement through the answer, transactions, the accounting
- * of inserts, ReadyForQuery. Where PostgreSQL commits, this commits: an extended query's implicit transaction at its Sync
- * (after CommandComplete), a simple one's before the last CommandComplete, a block at COMMIT before its own. */
+/* support/model_execute.c - the model server's execution: running a statement through the answer, transactions, the
+ * accounting of inserts, ReadyForQuery. Where PostgreSQL commits, this commits: an extended query's implicit
+ * transaction at its Sync (after CommandComplete), a simple one's before the last CommandComplete, a block at COMMIT
+ * before its own. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -269,7 +270,7 @@ void model_finish(struct model_conn *conn)
     model_query_free(q);
 }
 
-static void run(struct model_conn *conn, struct model_query *q)
+static void run(struct model_conn *conn, struct model_query *q, struct model_portal *portal)
 {
     if (conn->log_count == conn->log_capacity) {
         conn->log_capacity = conn->log_capacity ? conn->log_capacity * 2 : 8;
@@ -282,18 +283,23 @@ static void run(struct model_conn *conn, struct model_query *q)
     if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
     conn->running = q;
     model_answer(q);
+    if (portal) portal->again = !strncmp(q->tag, "SELECT", 6);
     if (q->delay_ns) model_pause_for(conn, q->delay_ns, model_finish);
     else model_finish(conn);
 }
 
 void model_execute_portal(struct model_conn *conn, struct model_portal *portal)
 {
+    if (portal->done) {
+        put_tag(conn, "SELECT 0");
+        return;
+    }
     portal->done = true;
     if (!*first_word(portal->sql)) {
         model_put_end(&conn->output, model_put_begin(&conn->output, 'I'));
         return;
     }
-    run(conn, query_new(conn, portal->sql, portal));
+    run(conn, query_new(conn, portal->sql, portal), portal);
 }
 
 void model_simple_next(struct model_conn *conn)
@@ -315,12 +321,20 @@ void model_simple_next(struct model_conn *conn)
     } else if (!model_in_failed_block(conn, sql)) {
         struct model_query *q = query_new(conn, sql, NULL);
         q->simple = true;
-        run(conn, q);
+        run(conn, q, NULL);
     }
     free(sql);
 }
 
 /* ---- Describe ---- */
+static void put_types(struct model_conn *conn, const struct model_statement *s)
+{
+    size_t begun = model_put_begin(&conn->output, 't');
+    model_put_u16(&conn->output, s->count);
+    for (unsigned i = 0; i < s->count; i++) model_put_u32(&conn->output, s->types[i]);
+    model_put_end(&conn->output, begun);
+}
+
 void model_describe(struct model_conn *conn, const char *sql, const struct model_portal *portal,
                     const struct model_statement *statement)
 {
@@ -336,8 +350,11 @@ void model_describe(struct model_conn *conn, const char *sql, const struct model
         q->count = statement->count;
     }
     if (*first_word(sql)) model_answer(q);
-    if (!q->column_count) model_put_end(&conn->output, model_put_begin(&conn->output, 'n'));
-    else if (!model_in_failed_block(conn, sql)) put_columns(conn, q);
+    if (!q->column_count || !model_in_failed_block(conn, sql)) {
+        if (statement) put_types(conn, statement);
+        if (q->column_count) put_columns(conn, q);
+        else model_put_end(&conn->output, model_put_begin(&conn->output, 'n'));
+    }
     free(unknown);
     model_query_free(q);
 }
@@ -369,7 +386,8 @@ void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, s
         break;
     default:
         conn->phase = PHASE_READY;
-        model_query_error(conn, "08P01", "unexpected message type during COPY from stdin");
+        put_failure(conn, "08P01", "unexpected message type during COPY from stdin");
+        model_fatal(conn, "08P01", "terminating connection because protocol synchronization was lost");
         break;
     }
 }

@@ -1,11 +1,14 @@
-/* support/model_messages.c - the model server's extended protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync, and the
- * rule that after an error everything up to the Sync is skipped. */
+/* support/model_messages.c - the model server's extended protocol: Parse, Bind, Describe, Execute, Close, Flush,
+ * Sync, and the rule that after an error everything up to the Sync is skipped. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "support/model_private.h"
 
-enum { TYPE_INT8 = 20, TYPE_INT2 = 21, TYPE_INT4 = 23, TYPE_TEXT = 25, TYPE_OID = 26, TYPE_BOOL = 16, TYPE_INFER = 705 };
+enum {
+    TYPE_BOOL = 16, TYPE_INT8 = 20, TYPE_INT2 = 21, TYPE_INT4 = 23, TYPE_TEXT = 25, TYPE_OID = 26, TYPE_FLOAT4 = 700,
+    TYPE_FLOAT8 = 701, TYPE_INFER = 705,
+};
 
 static void *allocated(size_t n)
 {
@@ -134,7 +137,8 @@ static void params_read(struct model_reader *r, struct model_portal *p, const bo
 {
     p->count = model_read_u16(r);
     p->params = allocated(p->count * sizeof *p->params);
-    if (formats > 1 && formats != p->count) model_malformed(r->conn, "Bind", "format codes and parameters differ in number");
+    if (formats > 1 && formats != p->count)
+        model_malformed(r->conn, "Bind", "format codes and parameters differ in number");
     for (unsigned i = 0; i < p->count && r->conn->phase != PHASE_GONE; i++) {
         struct model_param *param = &p->params[i];
         param->size = (int32_t)model_read_u32(r);
@@ -149,8 +153,8 @@ static int32_t binary_size(uint32_t type)
     switch (type) {
     case TYPE_BOOL: return 1;
     case TYPE_INT2: return 2;
-    case TYPE_INT4: case TYPE_OID: case 700: return 4;
-    case TYPE_INT8: case 701: return 8;
+    case TYPE_INT4: case TYPE_OID: case TYPE_FLOAT4: return 4;
+    case TYPE_INT8: case TYPE_FLOAT8: return 8;
     default: return -1;
     }
 }
@@ -207,7 +211,7 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
     bool refused = conn->phase == PHASE_GONE;
     if (!refused && !s) {
         char text[128];
-        snprintf(text, sizeof text, "%s \"%.64s\" does not exist", name[0] ? "prepared statement" : "unnamed prepared statement", name);
+        snprintf(text, sizeof text, "prepared statement \"%.64s\" does not exist", name);
         model_query_error(conn, "26000", text);
         refused = true;
     }
@@ -225,7 +229,6 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
     portal_remove(portal_link(conn, p->name));
     p->next = conn->portals;
     conn->portals = p;
-    if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
     put_empty(conn, '2');
 }
 
@@ -251,12 +254,6 @@ static void on_describe(struct model_conn *conn, struct model_reader *r)
         model_query_error(conn, what == 'S' ? "26000" : "34000", "what is to be described does not exist");
         return;
     }
-    if (s) {
-        size_t begun = model_put_begin(&conn->output, 't');
-        model_put_u16(&conn->output, s->count);
-        for (unsigned i = 0; i < s->count; i++) model_put_u32(&conn->output, s->types[i]);
-        model_put_end(&conn->output, begun);
-    }
     model_describe(conn, s ? s->sql : p->sql, p, s);
 }
 
@@ -273,7 +270,7 @@ static void on_execute(struct model_conn *conn, struct model_reader *r)
     conn->server->stats.executes++;
     struct model_portal *p = *portal_link(conn, name);
     if (!p) model_query_error(conn, "34000", "portal does not exist");
-    else if (p->done) model_query_error(conn, "55000", "portal cannot be run");
+    else if (p->done && !p->again) model_query_error(conn, "55000", "portal cannot be run");
     else if (!model_in_failed_block(conn, p->sql)) model_execute_portal(conn, p);
 }
 

@@ -42,7 +42,7 @@ struct model_portal {
     unsigned count, formats;
     struct model_param *params;
     bool *result_text;
-    bool done;
+    bool done, again; /* again: of a SELECT, which may be executed once more and has no rows left */
 };
 
 enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };
@@ -64,7 +64,9 @@ struct model_query {
     char tag[64], sqlstate[6], text[256], commit_sqlstate[6], commit_text[256];
 };
 
-enum model_phase { PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE };
+enum model_phase {
+    PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE,
+};
 enum model_transaction { TX_NONE, TX_IMPLICIT, TX_BLOCK, TX_FAILED };
 struct model_conn {
     struct model_server *server;

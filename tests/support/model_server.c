@@ -1,4 +1,5 @@
-/* support/model_server.c - the model server as a whole: its listener, the life of its backends, what tests ask of it. */
+/* support/model_server.c - the model server as a whole: its listener, the life of its backends, what tests ask of
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@ enum { LONGEST_MESSAGE = 1 << 30, LONGEST_STARTUP = 10000, UNREAD_POLL_NS = 100 
 /* ---- output and endings ---- */
 void model_flush(struct model_conn *conn)
 {
-    if (conn->peer && conn->output.size) sim_peer_send(conn->peer, conn->output.at + conn->output.head, conn->output.size);
+    const struct sim_bytes *out = &conn->output;
+    if (conn->peer && out->size) sim_peer_send(conn->peer, out->at + out->head, out->size);
     sim_bytes_take(&conn->output, NULL, conn->output.size);
 }
 
@@ -147,7 +149,7 @@ void model_pump(struct model_conn *conn)
         }
         if (conn->output.size >= OUTPUT_BYTES) model_flush(conn);
     }
-    if (conn->peer && conn->phase != PHASE_GONE) sim_peer_pause(conn->peer, conn->busy && conn->server->config.unread_limit);
+    if (conn->phase != PHASE_GONE) sim_peer_pause(conn->peer, conn->busy && conn->server->config.unread_limit);
     if (conn->eof && !conn->busy && conn->phase != PHASE_GONE) {
         conn->server->stats.eofs++;
         model_exit(conn);

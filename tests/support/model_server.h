@@ -1,14 +1,14 @@
-/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocol 3.0, startup
- * and authentication, simple and extended queries, transactions, COPY FROM STDIN. It plans nothing: what a statement
- * answers is a callback.
+/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocol 3.0,
+ * startup and authentication, simple and extended queries, transactions, COPY FROM STDIN. It plans nothing: what a
+ * statement answers is a callback.
  *
- * It reads strictly. A client's message that is malformed ends the test. What is a client's error to the real server (an
- * unknown statement, too few parameters) is an ErrorResponse with the same SQLSTATE here.
+ * It reads strictly. A client's message that is malformed ends the test. What is a client's error to the real server
+ * (an unknown statement, too few parameters) is an ErrorResponse with the same SQLSTATE here.
  *
  * The default answer, also used where the callback did nothing (keywords in any case):
- *   ECHO ...          one row: the first parameter's bytes; int8 if that parameter is, else text; without one the SQL's rest
+ *   ECHO ...          one row: the first parameter's bytes; int8 if it is, else text; without one the SQL's rest
  *   BEGIN, COMMIT, END, ROLLBACK, ABORT, START TRANSACTION
- *   INSERT ...        INSERT 0 1, and is accounted when its transaction ends; DEFERRED ...: so, but fails at commit (23503)
+ *   INSERT ...        INSERT 0 1, and is accounted when its transaction ends;   DEFERRED ...: fails at commit (23503)
  *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
  *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
  *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET
@@ -66,7 +66,8 @@ const struct model_stats *model_stats(const struct model_server *server);
 
 /* What the listener does with new sockets. */
 void model_server_connects(struct model_server *server, enum sim_connect outcome);
-/* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they are served. */
+/* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they
+ * are served. */
 void model_server_refuse(struct model_server *server, const char *sqlstate);
 enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF };
 /* All backends end, with 57P01 and FIN, with RST or with FIN alone; connects are refused for the time given, and for as
@@ -78,8 +79,10 @@ size_t model_conn_count(const struct model_server *server);
 struct model_conn *model_conn_at(const struct model_server *server, size_t index);
 bool model_conn_alive(const struct model_conn *conn);
 uint32_t model_conn_pid(const struct model_conn *conn);
-char model_conn_status(const struct model_conn *conn); /* I, T, E as the next ReadyForQuery will say; 0 before the first */
-const char *model_conn_parameter(const struct model_conn *conn, const char *name); /* of the startup message; NULL: absent */
+/* I, T, E as the next ReadyForQuery will say; 0 before the first */
+char model_conn_status(const struct model_conn *conn);
+/* Of the startup message; NULL: absent */
+const char *model_conn_parameter(const struct model_conn *conn, const char *name);
 size_t model_conn_sql_count(const struct model_conn *conn);                        /* the log of what was executed */
 const char *model_conn_sql(const struct model_conn *conn, size_t index);
 size_t model_conn_statements(const struct model_conn *conn);                       /* named ones that are prepared */
@@ -108,12 +111,15 @@ bool model_result_text(const struct model_query *q, unsigned column);  /* the fo
 bool model_describing(const struct model_query *q);
 
 void model_columns(struct model_query *q, unsigned n, const struct model_column *columns);
-void model_row(struct model_query *q, unsigned n, const struct model_cell *cells); /* bytes as they stand, in either format */
+/* Bytes as they stand, in either format */
+void model_row(struct model_query *q, unsigned n, const struct model_cell *cells);
 void model_row_text(struct model_query *q, const char *text);                      /* one column; NULL is NULL */
-void model_row_int8(struct model_query *q, int64_t value);                         /* one column in the format asked for */
+/* One column in the format asked for */
+void model_row_int8(struct model_query *q, int64_t value);
 void model_complete(struct model_query *q, const char *tag);
 void model_error(struct model_query *q, const char *sqlstate, const char *message);
-void model_error_at_commit(struct model_query *q, const char *sqlstate, const char *message); /* and the statement itself succeeds */
+/* And the statement itself succeeds */
+void model_error_at_commit(struct model_query *q, const char *sqlstate, const char *message);
 void model_delay(struct model_query *q, uint64_t ns); /* this answer and all behind it on the connection */
 void model_notice(struct model_query *q, const char *sqlstate, const char *message);
 void model_parameter_status(struct model_query *q, const char *name, const char *value);
@@ -123,7 +129,8 @@ void model_hangup(struct model_query *q);                        /* the same wit
 void model_copy_in(struct model_query *q);                       /* CopyInResponse; ends with COPY n         */
 void model_insert(struct model_query *q, int64_t key);           /* accounted when the transaction ends      */
 void model_forget(struct model_query *q);                        /* all prepared statements of the connection */
-void model_begin(struct model_query *q);                         /* opens a transaction block, whatever the SQL says */
+/* The statement opens a transaction block, whatever its text says. */
+void model_opens_block(struct model_query *q);
 void model_default_answer(struct model_query *q);
 
 #endif

@@ -1,6 +1,6 @@
-/* support/model_startup.c - the model server up to the first ReadyForQuery: startup packets of every kind, the four ways of
- * authentication. The server's half of SCRAM-SHA-256 (RFC 5802, RFC 7677) is computed with OpenSSL and shares nothing with
- * the code under test. */
+/* support/model_startup.c - the model server up to the first ReadyForQuery: startup packets of every kind, the four
+ * ways of authentication. The server's half of SCRAM-SHA-256 (RFC 5802, RFC 7677) is computed with OpenSSL and shares
+ * nothing with the code under test. */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -62,7 +62,8 @@ static void wrong_password(struct model_conn *conn)
 {
     char text[160];
     conn->server->stats.auth_failures++;
-    snprintf(text, sizeof text, "password authentication failed for user \"%.64s\"", model_conn_parameter(conn, "user"));
+    snprintf(text, sizeof text, "password authentication failed for user \"%.64s\"",
+             model_conn_parameter(conn, "user"));
     model_fatal(conn, "28P01", text);
 }
 
@@ -116,7 +117,7 @@ static bool refused_early(struct model_conn *conn)
 static void negotiate(struct model_conn *conn, size_t options)
 {
     size_t begun = model_put_begin(&conn->output, 'v');
-    model_put_u32(&conn->output, 0); /* the newest minor version */
+    model_put_u32(&conn->output, 3 << 16); /* the newest version that it speaks */
     model_put_u32(&conn->output, (uint32_t)options);
     const char *at = (const char *)conn->startup.at, *end = at + conn->startup.size;
     while (at < end) {
@@ -225,8 +226,8 @@ static const uint8_t *salted_password(struct model_server *server, uint32_t iter
     if (server->salted_iterations != iterations || strcmp(server->salted_password, password)) {
         snprintf(server->salted_password, sizeof server->salted_password, "%s", password);
         server->salted_iterations = iterations;
-        if (!PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram_salt, sizeof scram_salt, (int)iterations, EVP_sha256(),
-                               KEY, server->salted))
+        if (!PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram_salt, sizeof scram_salt, (int)iterations,
+                               EVP_sha256(), KEY, server->salted))
             sim_fail("PBKDF2 is not to be had");
     }
     return server->salted;
@@ -243,7 +244,8 @@ static void server_first(struct model_conn *conn, const char *client_nonce)
     enum model_fault fault = conn->server->config.fault;
     char salt[32];
     EVP_EncodeBlock((unsigned char *)salt, scram_salt, sizeof scram_salt);
-    snprintf(scram->nonce, sizeof scram->nonce, "%.160s%016llx", fault == MODEL_SCRAM_FOREIGN_NONCE ? "foreign" : client_nonce,
+    if (fault == MODEL_SCRAM_FOREIGN_NONCE) client_nonce = "foreign";
+    snprintf(scram->nonce, sizeof scram->nonce, "%.160s%016llx", client_nonce,
              (unsigned long long)sim_random(conn->server->config.sim, UINT64_MAX));
     snprintf(scram->server_first, sizeof scram->server_first, "r=%s,s=%s,i=%u", scram->nonce, salt,
              fault == MODEL_SCRAM_HUGE_COUNT ? 999999999 : iterations_of(conn->server));

@@ -46,7 +46,7 @@ packages_installed()
 
 packages_available()
 {
-    apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+    [[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [^\(] ]]
 }
 
 # Lines of the list, `$1` being the kinds that count, of which no alternative is installed.

@@ -1,9 +1,9 @@
-/* support/sim.c - the kernel's half of the simulated host: descriptors, operations, completions. The network between the
- * two ends is in sim_net.c, the loop around a reactor in sim_run.c.
+/* support/sim.c - the kernel's half of the simulated host: descriptors, operations, completions. The network between
+ * the two ends is in sim_net.c, the loop around a reactor in sim_run.c.
  *
- * An operation goes NONE -> DUE (it will look at the connection in an event) -> WAITING (nothing to be had yet) -> DUE ->
- * DECIDED (its result is fixed, bytes have moved) -> NONE, and only the last step calls back. What the contract of
- * ringpg/host.h forbids a library is checked at each entry and ends the program. */
+ * An operation goes NONE -> DUE (it will look at the connection in an event) -> WAITING (nothing to be had yet) ->
+ * DUE -> DECIDED (its result is fixed, bytes have moved) -> NONE, and only the last step calls back. What the
+ * contract of ringpg/host.h forbids a library is checked at each entry and ends the program. */
 #include <stdlib.h>
 #include <string.h>
 #include "support/sim_private.h"
@@ -21,7 +21,8 @@ static struct sim *sim_under(struct pg_host *host)
 static struct sim_conn *conn_of(struct pg_host *host, const struct pg_socket *s, const char *call)
 {
     struct sim *sim = sim_under(host);
-    if (s->fd < 0 || (size_t)s->fd >= sim->fd_capacity || !sim->fds[s->fd]) sim_fail("%s: descriptor %d is not open", call, s->fd);
+    if (s->fd < 0 || (size_t)s->fd >= sim->fd_capacity || !sim->fds[s->fd])
+        sim_fail("%s: descriptor %d is not open", call, s->fd);
     struct sim_conn *conn = sim->fds[s->fd];
     if (conn->owner != s) sim_fail("%s: descriptor %d belongs to another socket by now", call, s->fd);
     if (conn->host != host) sim_fail("%s: descriptor %d belongs to another host", call, s->fd);
@@ -199,7 +200,8 @@ void sim_op_drop(struct sim *sim, struct sim_op *op)
     sim->counters.in_flight--;
 }
 
-static int submit(struct pg_host *host, struct pg_socket *s, void *at, size_t bytes, struct pg_completion *c, enum sim_way way)
+static int submit(struct pg_host *host, struct pg_socket *s, void *at, size_t bytes, struct pg_completion *c,
+                  enum sim_way way)
 {
     static const char *const calls[] = { "submit_send", "submit_recv" };
     struct sim *sim = sim_under(host);
@@ -274,13 +276,21 @@ static int lowest_free(struct sim *sim)
     return (int)fd;
 }
 
+static enum sim_connect outcome_of(struct sim *sim, struct sim_conn *conn, const struct sockaddr *address)
+{
+    if (sim_chance(sim, sim->config.backlog_full)) return SIM_BACKLOG_FULL;
+    if (sim_chance(sim, sim->config.refuse) || !sim->accept) return SIM_REFUSE;
+    if (sim_chance(sim, sim->config.hang)) return SIM_HANG;
+    return sim->accept(sim->accept_arg, &conn->peer, address);
+}
+
 static int host_open(struct pg_host *host, struct pg_socket *s, const struct sockaddr *address, socklen_t size)
 {
     struct sim *sim = sim_under(host);
     if (!address || size < (socklen_t)sizeof address->sa_family) sim_fail("open: no address");
     if (call_fails(sim)) return -EMFILE;
     struct sim_conn *conn = sim_conn_new(sim);
-    enum sim_connect outcome = sim->accept ? sim->accept(sim->accept_arg, &conn->peer, address) : SIM_REFUSE;
+    enum sim_connect outcome = outcome_of(sim, conn, address);
     bool at_once = outcome == SIM_BACKLOG_FULL || (outcome == SIM_REFUSE && address->sa_family == AF_UNIX);
     if (at_once) {
         conn->peer_exists = false;

@@ -1,10 +1,11 @@
 /* support/sim.h - the simulated host: a kernel, a network and a clock in one process, decided by one seed.
  *
- * It implements every operation of struct pg_host_ops. Time is virtual and jumps from event to event; a run is a function
- * of its seed, so a failure is repeated by its number. What a kernel may do at its worst it does here on demand: read
- * send buffers late, write receive buffers late, move fewer bytes than asked, be out of room, interrupt, reset, complete
- * in bursts and in any order across descriptors. What a library must not do ends the program: two operations in one
- * direction, an unbind with something in flight, a buffer changed while the kernel has it, a descriptor used after close.
+ * It implements every operation of struct pg_host_ops. Time is virtual and jumps from event to event; a run is a
+ * function of its seed, so a failure is repeated by its number. What a kernel may do at its worst it does here on
+ * demand: read send buffers late, write receive buffers late, move fewer bytes than asked, be out of room, interrupt,
+ * reset, complete in bursts and in any order across descriptors. What a library must not do ends the program: two
+ * operations in one direction, an unbind with something in flight, a buffer changed while the kernel has it, a
+ * descriptor used after close.
  *
  * The other end of each connection is a struct sim_peer with callbacks: the server of a test. */
 #ifndef SUPPORT_SIM_H
@@ -17,7 +18,8 @@
 
 struct sim;
 
-/* Probabilities are per mille and zero by default, so that struct sim_config c = { .seed = 1 } is a host without faults. */
+/* Probabilities are per mille and zero by default, so that struct sim_config c = { .seed = 1 } is a host without
+ * faults. */
 struct sim_config {
     uint64_t seed;
     uint32_t short_send;       /* a send moves fewer bytes than there was room for, 0 included                       */
@@ -27,6 +29,9 @@ struct sim_config {
     uint32_t reset;            /* an operation finds its connection reset; what was unread is lost                   */
     uint32_t cancel_late;      /* a cancel has no effect on an operation that has not ended                          */
     uint32_t burst;            /* a completion waits for the next multiple of burst_ns, together with others         */
+    uint32_t refuse;           /* of a connect, before the listener is asked: SIM_REFUSE                             */
+    uint32_t hang;             /* the same: SIM_HANG                                                                 */
+    uint32_t backlog_full;     /* the same: SIM_BACKLOG_FULL                                                         */
     uint64_t burst_ns;         /* 1 ms if 0                                                                          */
     uint64_t latency_min_ns;   /* of each segment, one way                                                           */
     uint64_t latency_max_ns;
@@ -37,8 +42,13 @@ struct sim_config {
     int first_fd;              /* the lowest descriptor                                                              */
 };
 
+/* Every fault of a kernel and of a slow network, each with a probability drawn from the seed and often with none.
+ * Those that end connections (reset, refuse, hang) are the caller's to add, and so is fail_call. */
+struct sim_config sim_faults(uint64_t seed);
+
 struct sim *sim_open(const struct sim_config *config);
-/* Aborts if a host still has an open descriptor or an operation in flight: call sim_close_all before, if that is meant. */
+/* Aborts if a host still has an open descriptor or an operation in flight: call sim_close_all before, if that is
+ * meant. */
 void sim_close(struct sim *sim);
 struct sim_config *sim_settings(struct sim *sim); /* may be changed at any time (seed, first_fd excepted) */
 
@@ -65,7 +75,8 @@ const struct sim_counters *sim_counters(const struct sim *sim);
 /* ---- driving ---- */
 /* Jumps to the next event and delivers all that is due then. False: there is none. */
 bool sim_step(struct sim *sim);
-/* The same, but time does not pass `until_ns`. True: events were delivered; false: none was due by then, and it is then. */
+/* The same, but time does not pass `until_ns`. True: events were delivered; false: none was due by then, and it is
+ * then. */
 bool sim_step_until(struct sim *sim, uint64_t until_ns);
 bool sim_next_event(const struct sim *sim, uint64_t *at_ns);
 
@@ -77,10 +88,11 @@ enum sim_end {
 };
 /* Turns and events until nothing is left to do or `ns` virtual ns have passed. */
 enum sim_end sim_run(struct sim *sim, struct pg_reactor *reactor, uint64_t ns);
-enum sim_end sim_run_until(struct sim *sim, struct pg_reactor *reactor, bool (*done)(void *), void *arg, uint64_t max_ns);
+enum sim_end sim_run_until(struct sim *sim, struct pg_reactor *reactor, bool (*done)(void *), void *arg,
+                           uint64_t max_ns);
 /* Several reactors of one world, turned in a random order. SIM_CLOSED: all of them are. */
-enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *), void *arg,
-                         uint64_t max_ns);
+enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *),
+                         void *arg, uint64_t max_ns);
 
 /* ---- the other end ---- */
 enum sim_connect {
@@ -106,12 +118,18 @@ typedef enum sim_connect sim_accept_fn(void *arg, struct sim_peer *peer, const s
 void sim_listen(struct sim *sim, sim_accept_fn *accept, void *arg);
 
 struct sim *sim_of(const struct sim_peer *peer);
-void sim_peer_send(struct sim_peer *peer, const void *at, size_t n); /* copied; no-op after close or reset                */
-void sim_peer_close(struct sim_peer *peer);                          /* FIN behind the data; bytes that come now: RST     */
-void sim_peer_reset(struct sim_peer *peer);                          /* RST behind the data                               */
-void sim_peer_pause(struct sim_peer *peer, bool paused);             /* no on_bytes, no on_eof; the send buffer fills up  */
-size_t sim_peer_unread(const struct sim_peer *peer);                 /* bytes sent that the other side has not received   */
-bool sim_peer_open(const struct sim_peer *peer);                     /* neither closed nor reset from this side           */
+/* copied; no-op after close or reset */
+void sim_peer_send(struct sim_peer *peer, const void *at, size_t n);
+/* FIN behind the data; bytes that come now: RST */
+void sim_peer_close(struct sim_peer *peer);
+/* RST behind the data */
+void sim_peer_reset(struct sim_peer *peer);
+/* No on_bytes, no on_eof; the send buffer fills up */
+void sim_peer_pause(struct sim_peer *peer, bool paused);
+/* Bytes sent that the other side has not received */
+size_t sim_peer_unread(const struct sim_peer *peer);
+/* Neither closed nor reset from this side */
+bool sim_peer_open(const struct sim_peer *peer);
 /* Calls fn(arg) after ns; several at once are fine. A timer of a peer that closed in between is dropped. */
 void sim_peer_after(struct sim_peer *peer, uint64_t ns, void (*fn)(struct sim_peer *, void *arg), void *arg);
 /* The same without a peer. */

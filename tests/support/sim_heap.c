@@ -1,4 +1,5 @@
-/* support/sim_heap.c - the simulator's small tools: the event heap, chance, growing bytes, pipes. They know nothing of hosts. */
+/* support/sim_heap.c - the simulator's small tools: the event heap, chance, growing bytes, pipes. They know nothing
+ * of hosts. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,8 @@ static void put_at(struct sim_heap *heap, size_t place, struct sim_event *event)
 
 static void sift(struct sim_heap *heap, size_t place, struct sim_event *event)
 {
-    for (; place > 1 && before(event, heap->at[place / 2 - 1]); place /= 2) put_at(heap, place, heap->at[place / 2 - 1]);
+    for (; place > 1 && before(event, heap->at[place / 2 - 1]); place /= 2)
+        put_at(heap, place, heap->at[place / 2 - 1]);
     for (;;) {
         size_t child = place * 2;
         if (child > heap->count) break;

@@ -1,6 +1,6 @@
-/* support/sim_net.c - the network's half of the simulated host: connections, segments on their way, the peers, timers, and
- * the world that holds them. What a connection owes to TCP is here: data before FIN, data kept over a RST that came
- * behind it, a RST for whoever sends to a closed end. */
+/* support/sim_net.c - the network's half of the simulated host: connections, segments on their way, the peers,
+ * timers, and the world that holds them. What a connection owes to TCP is here: data before FIN, data kept over a RST
+ * that came behind it, a RST for whoever sends to a closed end. */
 #include <stdlib.h>
 #include <string.h>
 #include "support/sim_private.h"
@@ -21,6 +21,8 @@ struct sim_conn *sim_conn_new(struct sim *sim)
     conn->to_peer.arrival.run = to_peer_arrived;
     conn->to_host.arrival.run = to_host_arrived;
     conn->op[SIM_RECV].way = SIM_RECV;
+    /* The time at which it will stand, before the listener is asked: what that sends comes later. */
+    conn->to_peer.last_due_ns = conn->to_host.last_due_ns = sim->now_ns + sim_latency(sim);
     conn->next = sim->conns;
     conn->link = &sim->conns;
     if (conn->next) conn->next->link = &conn->next;
@@ -114,11 +116,8 @@ void sim_conn_start(struct sim_conn *conn, enum sim_connect outcome)
     conn->peer_exists = outcome == SIM_ACCEPT;
     conn->state = outcome == SIM_HANG ? SIM_HANGING : SIM_CONNECTING;
     if (outcome == SIM_HANG) return;
-    uint64_t at = sim->now_ns + sim_latency(sim);
     conn->connected.run = outcome == SIM_REFUSE ? refused : outcome == SIM_UNREACHABLE ? unreachable : connected;
-    sim_event_set(sim, &conn->connected, at);
-    if (conn->to_peer.last_due_ns < at) conn->to_peer.last_due_ns = at;
-    if (conn->to_host.last_due_ns < at) conn->to_host.last_due_ns = at;
+    sim_event_set(sim, &conn->connected, conn->to_peer.last_due_ns);
 }
 
 /* ---- arrivals ---- */
@@ -296,6 +295,32 @@ static void seed(uint64_t state[4], uint64_t from) /* splitmix64 */
         z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
         state[i] = z ^ (z >> 31);
     }
+}
+
+static uint32_t drawn(uint64_t state[4], uint32_t most)
+{
+    uint64_t r = sim_next(state);
+    return r & 1 ? 0 : (uint32_t)((r >> 1) % most + 1);
+}
+
+struct sim_config sim_faults(uint64_t from)
+{
+    uint64_t state[4];
+    seed(state, from ^ UINT64_C(0x5eed));
+    return (struct sim_config){
+        .seed = from,
+        .short_send = drawn(state, 500),
+        .short_recv = drawn(state, 500),
+        .submit_again = drawn(state, 300),
+        .retryable = drawn(state, 200),
+        .cancel_late = drawn(state, 500),
+        .burst = drawn(state, 500),
+        .burst_ns = 10 * 1000 + drawn(state, 2 * 1000 * 1000),
+        .latency_max_ns = drawn(state, 5 * 1000 * 1000),
+        .completion_ns = drawn(state, 500 * 1000),
+        .send_buffer_bytes = 512 + drawn(state, 64 * 1024),
+        .backlog_full = drawn(state, 100),
+    };
 }
 
 struct sim *sim_open(const struct sim_config *config)

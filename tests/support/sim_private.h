@@ -1,5 +1,5 @@
-/* support/sim_private.h - the insides of the simulated host, shared by its files alone: the event heap, the two directions
- * of a connection, the operations. */
+/* support/sim_private.h - the insides of the simulated host, shared by its files alone: the event heap, the two
+ * directions of a connection, the operations. */
 #ifndef SUPPORT_SIM_PRIVATE_H
 #define SUPPORT_SIM_PRIVATE_H
 #include <errno.h>

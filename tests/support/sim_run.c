@@ -1,5 +1,5 @@
-/* support/sim_run.c - the loop around reactors in virtual time. In a file of its own, so that tests of the host alone need no
- * reactor. */
+/* support/sim_run.c - the loop around reactors in virtual time. In a file of its own, so that tests of the host alone
+ * need no reactor. */
 #include "support/sim_private.h"
 
 struct round {
@@ -41,8 +41,8 @@ static uint64_t sum(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *), void *arg,
-                         uint64_t max_ns)
+enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *),
+                         void *arg, uint64_t max_ns)
 {
     bool closed[SIM_HOSTS] = { false };
     uint64_t end_ns = sum(sim->now_ns, max_ns), turn_ns = sim->config.turn_ns ? sim->config.turn_ns : 1000, at;
@@ -66,7 +66,8 @@ enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, un
     }
 }
 
-enum sim_end sim_run_until(struct sim *sim, struct pg_reactor *reactor, bool (*done)(void *), void *arg, uint64_t max_ns)
+enum sim_end sim_run_until(struct sim *sim, struct pg_reactor *reactor, bool (*done)(void *), void *arg,
+                           uint64_t max_ns)
 {
     return sim_run_all(sim, &reactor, 1, done, arg, max_ns);
 }

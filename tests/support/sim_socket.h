@@ -1,5 +1,5 @@
-/* support/sim_socket.h - one socket on the raw simulated host, for tests that need no library: it sends what it is told, receives
- * all that comes, and remembers every completion. */
+/* support/sim_socket.h - one socket on the raw simulated host, for tests that need no library: it sends what it is
+ * told, receives all that comes, and remembers every completion. */
 #ifndef SUPPORT_SIM_SOCKET_H
 #define SUPPORT_SIM_SOCKET_H
 #include "support/sim.h"
@@ -29,7 +29,8 @@ struct sim_socket {
 /* Opens and binds; the result of open. Nothing is submitted. */
 int sim_socket_open(struct sim_socket *s, struct sim *sim, int family);
 int sim_socket_receive(struct sim_socket *s);                         /* submits one receive: its result */
-void sim_socket_send(struct sim_socket *s, const void *at, size_t n); /* `at` stays until it is sent; short sends go on */
+/* `at` stays until it is sent; short sends go on */
+void sim_socket_send(struct sim_socket *s, const void *at, size_t n);
 void sim_socket_shutdown(struct sim_socket *s, int how);
 void sim_socket_cancel(struct sim_socket *s, struct pg_completion *c);
 /* Ends what is in flight, unbinds and closes; frees what was received. */
