@@ -67,10 +67,20 @@ static bool anything_due(struct rp_session *s)
 static enum rp_step lowest(const struct rp_entry *e) { return (enum rp_step)__builtin_ctz(e->steps); }
 static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
 
-static void forget_parse(struct rp_session *s, const struct rp_entry *e)
+static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
 {
-    if (e->statement && e->steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_NONE;
-    if (e->statement && e->steps & BIT(RP_STEP_CLOSE)) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+    uint32_t id = rp_session_entry(s, sequence)->statement, end = s->unsent + (s->written > 0);
+    while (++sequence != end)
+        if (rp_session_entry(s, sequence)->statement == id && rp_session_entry(s, sequence)->sent_steps & BIT(RP_STEP_PARSE)) return true;
+    return false;
+}
+
+static void forget_parse(struct rp_session *s, uint32_t sequence)
+{
+    const struct rp_entry *e = rp_session_entry(s, sequence);
+    if (!e->statement || !(e->steps & BIT(RP_STEP_PARSE))) return;
+    bool unsure = e->steps & BIT(RP_STEP_CLOSE) || parsed_again_behind(s, sequence);
+    s->prepared[e->statement] = unsure ? RP_PREPARED_UNSURE : RP_PREPARED_NONE;
 }
 
 /* The server now discards everything up to the group's Sync. What of it was not written yet is not written at all. */
@@ -80,7 +90,7 @@ static void fail_group(struct rp_session *s)
     s->culprit = s->due;
     for (uint32_t sequence = s->due;; sequence++) {
         struct rp_entry *e = rp_session_entry(s, sequence);
-        forget_parse(s, e);
+        forget_parse(s, sequence);
         if (!rp_session_written(s, sequence)) e->flags |= RP_ENTRY_SKIPPED;
         e->steps &= BIT(RP_STEP_SYNC);
         if (e->flags & RP_ENTRY_SYNC) return;

@@ -107,6 +107,20 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
 
 /* ---- entries become bytes ---- */
 
+/* Whether to rely on a Parse that is still on its way. It may fail, or be skipped when something before it in its group fails. Who
+ * can be healed then relies on it; a member of a batch, a lease's request and a second attempt bring their own Parse, unless their
+ * group has it. */
+static bool may_rely_on_parse(struct rp_session *s, const struct rp_entry *e)
+{
+    if (!(e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED)) && !s->exclusive) return true;
+    for (uint32_t at = s->unsent; at != s->head; at--) {
+        const struct rp_entry *before = rp_session_entry(s, at - 1);
+        if (before->flags & (RP_ENTRY_SYNC | RP_ENTRY_DROPPED)) return false;
+        if (before->statement == e->statement && before->sent_steps & BIT(RP_STEP_PARSE)) return true;
+    }
+    return false;
+}
+
 /* The steps of an entry, from what is prepared now. */
 static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
 {
@@ -120,8 +134,8 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     switch (e->generation) {
     case RP_PREPARED_NONE: steps |= first; break;
     case RP_PREPARED_UNSURE: steps |= BIT(RP_STEP_CLOSE) | first; break;
-    case RP_PREPARED_BLIND:
-    case RP_PREPARED_PARSING: steps |= BIT(RP_STEP_DESCRIBE); break;
+    case RP_PREPARED_BLIND: steps |= BIT(RP_STEP_DESCRIBE); break;
+    case RP_PREPARED_PARSING: steps |= may_rely_on_parse(s, e) ? BIT(RP_STEP_DESCRIBE) : BIT(RP_STEP_CLOSE) | first; break;
     default: break;
     }
     if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;

@@ -146,7 +146,7 @@ static void inserted(struct run *r, struct ask *a)
         char status = h ? pg_lease_transaction(&h->lease) : 'I';
         REQUIRE(status == 'I' || status == 'T', "an insert succeeded and its lease is in '%c'", status ? status : '0');
         if (status == 'I') fate_of_keys(r, a, a->rolled_back ? FATE_NEVER : FATE_MUST);
-        for (int i = 0; i < 2 && status == 'T'; i++) {
+        for (int i = 0; i < 2 && status == 'T' && !h->doubtful; i++) {
             if (!a->key[i]) continue;
             REQUIRE(h->npending < HOLDER_PENDING, "a script is too long");
             h->pending[h->npending++] = a->key[i];
@@ -159,7 +159,7 @@ static void committed(struct ask *a)
     int s = a->query.status;
     if (!a->holder || a->query.sent == PG_SENT_NO) return;
     if (a->kind == ASK_COMMIT) holder_settle(a->holder, s == PG_OK ? FATE_MUST : server_said_no(a) ? FATE_NEVER : FATE_OPEN);
-    else if (a->kind == ASK_ROLLBACK && s == PG_OK) holder_settle(a->holder, FATE_NEVER);
+    else if (a->kind == ASK_ROLLBACK && !server_said_no(a)) holder_settle(a->holder, s == PG_OK ? FATE_NEVER : FATE_OPEN);
 }
 
 static void check_outcome(struct run *r, struct ask *a)
@@ -177,6 +177,7 @@ static void check_outcome(struct run *r, struct ask *a)
             (unsigned long long)a->rows, (unsigned long long)a->due_rows);
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
     REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE", name);
+    REQUIRE(r->set.forget || strcmp(q->sqlstate, "26000"), "%s: 26000, and the server has forgotten nothing", name);
     REQUIRE(ok || (a->error.code == q->status && a->error.sent == q->sent), "%s: error says %s, sent %d; the query %s, sent %d", name,
             pg_error_name(a->error.code), a->error.sent, pg_error_name(q->status), q->sent);
     REQUIRE(ok || pg_error_field(&a->error, 'M')[0], "%s: %s without a text", name, pg_error_name(q->status));
@@ -214,8 +215,8 @@ static void on_done(struct pg_query *q)
         r->last_served = a->serial;
     }
     if (kinds[a->kind].habits & INSERTS) inserted(r, a);
+    if (h && --h->in_flight == 0) h->doubtful = false;
     committed(a);
-    if (h) h->in_flight--;
     if (pick(r, 4) == 0) CALL(r, pg_query_abandon(q)); /* not in flight: nothing happens */
     bury(r, a);
     act_in_callback(r);
@@ -364,7 +365,7 @@ void ask_leased(struct holder *h)
 void ask_forget(struct ask *a)
 {
     trace("ask %u %s is abandoned", a->live.id, kinds[a->kind].name);
-    if (a->kind == ASK_COMMIT && a->holder) holder_settle(a->holder, FATE_OPEN);
+    if ((a->kind == ASK_COMMIT || a->kind == ASK_ROLLBACK) && a->holder) holder_settle(a->holder, FATE_OPEN);
     bury(the_run, a);
 }
 

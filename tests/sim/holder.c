@@ -17,6 +17,7 @@ void holder_settle(struct holder *h, enum fate fate)
         else ledger_fate(&r->ledger, h->pending[i], fate);
     }
     h->npending = 0;
+    h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
 }
 
 /* ---- the script ---- */

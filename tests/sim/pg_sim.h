@@ -106,6 +106,7 @@ struct holder {
     struct pg_lease lease;
     struct pg_error error;
     bool held, waiting, resting, pipelined;
+    bool doubtful; /* the end of a transaction was given up while what stands before it is still due */
     uint32_t steps, in_flight;
     uint64_t serial, started_ns;
     int64_t pending[HOLDER_PENDING]; /* inserted into the open transaction */

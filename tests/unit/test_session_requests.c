@@ -423,7 +423,7 @@ static void test_sequence_numbers_wrap(void **state)
     assert_true(rp_session_written(&t->s, t->sequence[4]));
     transcript_server(t, FIRST ONE "1 2 n E(ERROR,23505,dup)");
     transcript_queue(t, "");
-    transcript_server(t, "Z(I) 2 T(x:25) " ONE "2 C(DELETE 1) Z(I)");
+    transcript_server(t, "Z(I) 3 1 2 T(x:25) " ONE "2 C(DELETE 1) Z(I)");
     transcript_expect(t, "T(0#1) D(0:one) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup) done(2:E_BATCH 23505 dup) "
                          "T(4#1) D(4:one) done(4:SELECT 1) done(5:DELETE 1)");
     transcript_free(t);
