@@ -9,6 +9,12 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
+static void count_parked(struct pg_pool *pool)
+{
+    pool->nwaiting++;
+    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+}
+
 static void arm_deadline(struct rp_waiter *w)
 {
     struct pg_pool *pool = w->pool;
@@ -22,8 +28,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
     w->place = RP_PLACE_PARKED;
     w->flags |= RP_QUERY_WAITED;
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
-    pool->nwaiting++;
-    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+    count_parked(pool);
     arm_deadline(w);
     rp_pool_kick(pool);
 }
@@ -35,7 +40,7 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
-        pool->nwaiting++;
+        count_parked(pool);
         arm_deadline(w);
     }
 }
