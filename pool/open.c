@@ -239,7 +239,10 @@ void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_clos
 void rp_pool_return_lease(struct pg_pool *pool)
 {
     pool->nleases_out--;
-    if (pool->finished && pool->nleases_out == 0) rp_free(pool->reactor, pool, sizeof *pool);
+    if (!pool->finished || pool->nleases_out) return;
+    rp_unqueue(pool->reactor, &pool->dispatch); /* a query on a lost lease may have queued them again */
+    rp_unqueue(pool->reactor, &pool->tell);
+    rp_free(pool->reactor, pool, sizeof *pool);
 }
 
 /* From a turn's queue only: it may free the pool. */

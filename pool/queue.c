@@ -71,6 +71,7 @@ void rp_end_lease(struct pg_lease *lease, int status)
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why)
 {
     struct rp_query *rq = rp_query(q);
+    if (sent == PG_SENT_NO && rq->waiter.flags & RP_QUERY_REPEATED) sent = PG_SENT_MAYBE; /* its first attempt was sent */
     q->status = status;
     q->sent = sent;
     q->rows = 0;
@@ -159,10 +160,11 @@ void rp_pool_tell(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, tell);
     struct rp_waiter *w;
+    pool->nleases_out++; /* of a closed pool a callback may return the last lease */
     while ((w = TAILQ_FIRST(&pool->ended))) {
         if (!rp_budget_take(pool->reactor)) {
             rp_ready(pool->reactor, node);
-            return;
+            break;
         }
         TAILQ_REMOVE(&pool->ended, w, link);
         if (w->lane == RP_LANE_LEASE) {
@@ -174,6 +176,7 @@ void rp_pool_tell(struct rp_node *node)
         rp_tell_query(rp_query_of(w));
     }
     rp_pool_close_if_done(pool);
+    rp_pool_return_lease(pool);
 }
 
 void rp_forget_query(struct pg_query *q)

@@ -161,23 +161,26 @@ static bool can_repeat(const struct pg_query *q, bool written)
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
+    struct rp_session *s = &slot->conn.session;
     struct rp_waiters again = TAILQ_HEAD_INITIALIZER(again);
     struct pg_query *q;
-    bool written, repeat = false, head_written = false;
+    bool written, inside = false, repeat = false, group_written = false;
     if (slot->lease) rp_lease(slot->lease)->slot = NULL; /* held, and lost: it refuses until it is released */
     slot->lease = NULL;
-    while (rp_session_orphan(&slot->conn.session, &q, &written)) {
+    while (rp_session_orphan(s, &q, &written)) {
+        bool first = !inside; /* or the first that is left: then the whole was written, and decided */
+        inside = !(rp_session_entry(s, s->head - 1)->flags & RP_ENTRY_SYNC);
+        if (first) group_written = written, repeat = false;
         if (!q || q == &slot->rollback) continue;
         struct rp_query *rq = rp_query(q);
         rq->slot = NULL;
-        if (rq->head == q) {
-            head_written = written;
+        if (first && rq->head == q) {
             repeat = can_repeat(q, written);
             if (repeat) TAILQ_INSERT_TAIL(&again, &rq->waiter, link);
             if (repeat && written) rq->waiter.flags |= RP_QUERY_REPEATED;
         }
         if (repeat) rq->waiter.place = RP_PLACE_PARKED;
-        else rp_end_query(q, status, head_written ? sent : PG_SENT_NO, why);
+        else rp_end_query(q, status, group_written ? sent : PG_SENT_NO, why);
     }
     rp_slot_move(slot, RP_SLOT_CLOSING);
     rp_park_first(pool, &again);

@@ -58,7 +58,7 @@ struct pg_pool {
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
 
     struct rp_waiters waiting, ended;
-    uint32_t nwaiting, nleases_out;
+    uint32_t nwaiting, nleases_out;      /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 

@@ -8,7 +8,7 @@ extern "C" {
 #endif
 struct pg_fiber { uint32_t slot, generation; };      /* by value: a handle to a fiber that ended is harmless; zeros: none */
 
-/* `run(arg)` starts in the next turn, never inside the call; the fiber ends when it returns. `out` may be NULL.
+/* `run(arg)` starts in a turn, never inside the call; the fiber ends when it returns. `out` may be NULL.
  * PG_E_FULL: pg_reactor_config.fibers are alive; -ENOMEM: no stack. */
 int pg_fiber_spawn(struct pg_reactor *reactor, void (*run)(void *), void *arg, struct pg_fiber *out) PG_WARN_UNUSED;
 struct pg_fiber pg_fiber_self(void);
@@ -24,10 +24,12 @@ int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSE
 /* Of a query that was started with on_done NULL: its status. Returns at once if it ended before. */
 int pg_await(struct pg_query *query) PG_WARN_UNUSED;
 /* Pull, on a lease, of a query with .on_row = pg_row_pull and on_done NULL: 1 a row, valid until the next call and also across
- * other awaits; 0 end; < 0 the query's status. The query is over unless it returned 1. */
+ * other awaits (but when the query ends meanwhile, by its deadline or a lost connection, the row has no columns any more); 0 end;
+ * < 0 the query's status. The query is over unless it returned 1. Who wants no more rows abandons query or lease, or awaits the
+ * outcome with pg_await. */
 int pg_await_row(struct pg_query *query, struct pg_row **row) PG_WARN_UNUSED;
 enum pg_flow pg_row_pull(struct pg_query *query, struct pg_row *row);
-int pg_await_sleep(uint64_t until_ns) PG_WARN_UNUSED; /* 0, PG_E_CANCELLED */
+int pg_await_sleep(uint64_t until_ns) PG_WARN_UNUSED; /* 0, PG_E_CANCELLED; PG_NEVER: until it is cancelled */
 /* Acquire, BEGIN (`begin`, NULL: pg_begin), body, COMMIT, release. When body returns not 0: ROLLBACK, and that value is returned.
  * All of it again, up to `attempts` times, when a statement failed with 40001 or 40P01. `deadline_ns` covers the acquire and
  * BEGIN, COMMIT; body sets its own. */

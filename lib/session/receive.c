@@ -34,13 +34,14 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
 };
-static const bool is_empty[] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [IDLE_ERROR] = false };
+static const bool is_empty[IDLE_ERROR + 1] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true };
 static const char *const step_name[RP_STEPS] = {
     "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
 {
+    if (s->phase != RP_PHASE_READY) rp_session_wipe(s);
     s->phase = RP_PHASE_BROKEN;
     if (text) rp_error_set(&s->error, code, "%s", text);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };
@@ -66,10 +67,20 @@ static bool anything_due(struct rp_session *s)
 static enum rp_step lowest(const struct rp_entry *e) { return (enum rp_step)__builtin_ctz(e->steps); }
 static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
 
-static void forget_parse(struct rp_session *s, const struct rp_entry *e)
+static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
 {
-    if (e->statement && e->steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_NONE;
-    if (e->statement && e->steps & BIT(RP_STEP_CLOSE)) s->prepared[e->statement] = RP_PREPARED_UNSURE;
+    uint32_t id = rp_session_entry(s, sequence)->statement, end = s->unsent + (s->written > 0);
+    while (++sequence != end)
+        if (rp_session_entry(s, sequence)->statement == id && rp_session_entry(s, sequence)->sent_steps & BIT(RP_STEP_PARSE)) return true;
+    return false;
+}
+
+static void forget_parse(struct rp_session *s, uint32_t sequence)
+{
+    const struct rp_entry *e = rp_session_entry(s, sequence);
+    if (!e->statement || !(e->steps & BIT(RP_STEP_PARSE))) return;
+    bool unsure = e->steps & BIT(RP_STEP_CLOSE) || parsed_again_behind(s, sequence);
+    s->prepared[e->statement] = unsure ? RP_PREPARED_UNSURE : RP_PREPARED_NONE;
 }
 
 /* The server now discards everything up to the group's Sync. What of it was not written yet is not written at all. */
@@ -79,7 +90,7 @@ static void fail_group(struct rp_session *s)
     s->culprit = s->due;
     for (uint32_t sequence = s->due;; sequence++) {
         struct rp_entry *e = rp_session_entry(s, sequence);
-        forget_parse(s, e);
+        forget_parse(s, sequence);
         if (!rp_session_written(s, sequence)) e->flags |= RP_ENTRY_SKIPPED;
         e->steps &= BIT(RP_STEP_SYNC);
         if (e->flags & RP_ENTRY_SYNC) return;
@@ -129,14 +140,16 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
 static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
 {
     const char *why = NULL;
+    bool wanted = e->query && !e->complaint;
+    struct pg_row dropped, *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
     if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
-    if (rp_row_parse(&s->row, f->body, f->size, e->columns, &why)) {
+    if (rp_row_parse(row, f->body, f->size, e->columns, &why)) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, why);
         return true;
     }
+    if (!wanted) return false;
     s->row.result = e->result;
     s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
-    if (!e->query || e->complaint) return false;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
 }

@@ -3,6 +3,7 @@
  * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes follow
  * the order of the wire, and an entry that is dropped before has changed nothing. */
 #include "session/session.h"
+#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include "wire/check.h"
 #include "wire/error.h"
@@ -106,6 +107,20 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
 
 /* ---- entries become bytes ---- */
 
+/* Whether to rely on a Parse that is still on its way. It may fail, or be skipped when something before it in its group fails. Who
+ * can be healed then relies on it; a member of a batch, a lease's request and a second attempt bring their own Parse, unless their
+ * group has it. */
+static bool may_rely_on_parse(struct rp_session *s, const struct rp_entry *e)
+{
+    if (!(e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED)) && !s->exclusive) return true;
+    for (uint32_t at = s->unsent; at != s->head; at--) {
+        const struct rp_entry *before = rp_session_entry(s, at - 1);
+        if (before->flags & (RP_ENTRY_SYNC | RP_ENTRY_DROPPED)) return false;
+        if (before->statement == e->statement && before->sent_steps & BIT(RP_STEP_PARSE)) return true;
+    }
+    return false;
+}
+
 /* The steps of an entry, from what is prepared now. */
 static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
 {
@@ -119,8 +134,8 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     switch (e->generation) {
     case RP_PREPARED_NONE: steps |= first; break;
     case RP_PREPARED_UNSURE: steps |= BIT(RP_STEP_CLOSE) | first; break;
-    case RP_PREPARED_BLIND:
-    case RP_PREPARED_PARSING: steps |= BIT(RP_STEP_DESCRIBE); break;
+    case RP_PREPARED_BLIND: steps |= BIT(RP_STEP_DESCRIBE); break;
+    case RP_PREPARED_PARSING: steps |= may_rely_on_parse(s, e) ? BIT(RP_STEP_DESCRIBE) : BIT(RP_STEP_CLOSE) | first; break;
     default: break;
     }
     if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;
@@ -183,6 +198,7 @@ static void output_saying(struct rp_session *s, struct rp_writer *w)
     s->written += w->used - before;
     if (s->written < s->say_size) return;
     if (s->say == RP_SAY_STARTUP) s->phase = RP_PHASE_AUTH;
+    if (s->say == RP_SAY_PASSWORD) OPENSSL_cleanse(s->say_text, sizeof s->say_text);
     s->say = RP_SAY_NOTHING;
     s->written = s->say_size = 0;
 }

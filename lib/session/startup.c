@@ -48,6 +48,12 @@ static void say(struct rp_session *s, int what)
                                               : rp_write_sasl(NULL, NULL, s->say_text, strlen(s->say_text));
 }
 
+void rp_session_wipe(struct rp_session *s)
+{
+    OPENSSL_cleanse(s->say_text, sizeof s->say_text);
+    rp_scram_wipe(&s->scram);
+}
+
 static bool refuse(struct rp_session *s, int code, const char *text, struct rp_event *ev)
 {
     *ev = rp_session_break(s, code, text);
@@ -77,7 +83,8 @@ static bool plain_password(struct rp_session *s, const uint8_t *salt, struct rp_
 static bool sasl(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
 {
     bool offered = false;
-    while (c->left > 1 && !c->bad) offered |= !strcmp(rp_read_cstr(c), "SCRAM-SHA-256");
+    while (c->left > 1) offered |= !strcmp(rp_read_cstr(c), "SCRAM-SHA-256");
+    if (c->left != 1 || *c->at) return refuse(s, PG_E_PROTOCOL, "a malformed list of SASL mechanisms", ev);
     if (!offered) return refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
     if (!need_password(s, ev)) return true;
     s->auth = RP_AUTH_SASL_FIRST; /* client-first stands in say_text since the start */
@@ -114,13 +121,12 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
     case AUTH_OK:
         if (s->auth == RP_AUTH_SASL_FIRST || s->auth == RP_AUTH_SASL_FINAL)
             return refuse(s, PG_E_PROTOCOL, "the server ended the authentication without proving that it knows the password", ev);
-        if (s->say) break;
+        if (s->say || c->left) break;
         s->phase = RP_PHASE_SETUP;
-        OPENSSL_cleanse(s->say_text, sizeof s->say_text);
-        rp_scram_wipe(&s->scram);
+        rp_session_wipe(s);
         return false;
     case AUTH_CLEARTEXT:
-        if (fresh) return plain_password(s, NULL, ev);
+        if (fresh && !c->left) return plain_password(s, NULL, ev);
         break;
     case AUTH_MD5:
         if (fresh && c->left == 4) return plain_password(s, c->at, ev);
@@ -133,14 +139,15 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
         break;
     case AUTH_SASL_FINAL:
         if (s->auth != RP_AUTH_SASL_FINAL || s->say) break;
-        if (rp_scram_server_final(&s->scram, (const char *)c->at, c->left, &why)) return refuse(s, PG_E_PROTOCOL, why, ev);
+        if (rp_scram_server_final(&s->scram, (const char *)c->at, c->left, &why))
+            return refuse(s, PG_E_PROTOCOL, why, ev);
         s->auth = RP_AUTH_SASL_DONE;
         return false;
     default:
         rp_error_set(&s->error, PG_E_CONFIG, "the server asks for authentication method %u, which is not supported", method);
         return refuse(s, PG_E_CONFIG, NULL, ev);
     }
-    return refuse(s, PG_E_PROTOCOL, "an authentication message where none was due", ev);
+    return refuse(s, PG_E_PROTOCOL, "an authentication message that was not due, or is malformed", ev);
 }
 
 bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)

@@ -1,10 +1,10 @@
 /* wire/classify.c - what the first words of an SQL text say about the session. */
-#include <strings.h>
 #include "wire/check.h"
 #include "wire/message.h"
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-static bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; } /* in every locale */
+static bool is_word(char c) { return (upper(c) >= 'A' && upper(c) <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c & 0x80; }
 
 /* Block comments nest in PostgreSQL. */
 static const char *skip_blank(const char *s)
@@ -12,7 +12,7 @@ static const char *skip_blank(const char *s)
     for (;;) {
         while (is_space(*s) || *s == ';') s++;
         if (s[0] == '-' && s[1] == '-') {
-            s += strcspn(s, "\n");
+            s += strcspn(s, "\r\n");
         } else if (s[0] == '/' && s[1] == '*') {
             int depth = 1;
             for (s += 2; *s && depth; s++) {
@@ -27,8 +27,9 @@ static const char *skip_blank(const char *s)
 
 static bool next_is(const char **s, const char *word)
 {
-    size_t n = strlen(word);
-    if (strncasecmp(*s, word, n) != 0 || is_word((*s)[n])) return false;
+    size_t n = 0;
+    while (word[n] && upper((*s)[n]) == word[n]) n++;
+    if (word[n] || is_word((*s)[n])) return false;
     *s = skip_blank(*s + n);
     return true;
 }
@@ -52,6 +53,8 @@ enum rp_sql_class rp_sql_classify(const char *sql)
     }
     for (size_t i = 0; i < RP_COUNT(table); i++) {
         if (!next_is(&s, table[i].word)) continue;
+        bool ends = table[i].class == RP_SQL_COMMIT || table[i].class == RP_SQL_ROLLBACK;
+        if (ends && next_is(&s, "PREPARED")) return RP_SQL_PLAIN; /* another transaction's end, in none of ours */
         /* ROLLBACK TO SAVEPOINT stays inside of the transaction; so it is a savepoint's command. */
         if (table[i].class != RP_SQL_ROLLBACK) return table[i].class;
         while (next_is(&s, "WORK") || next_is(&s, "TRANSACTION")) {}

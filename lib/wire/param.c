@@ -58,14 +58,19 @@ static const char *complaint_about(const struct pg_param *p, uint32_t declared)
     return check_binary(p, target_of(p, declared));
 }
 
+bool rp_param_is_text(const struct pg_param *p, uint32_t declared)
+{
+    /* The server looks up the input function of a NULL too, and not every type has a binary one. */
+    return p->type == 0 ? target_of(p, declared)->kind == RP_KIND_OTHER : p->scale == -1;
+}
+
 int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why)
 {
     RP_ASSERT(p && size && text && why);
     const struct rp_type *to = target_of(p, declared);
+    *text = rp_param_is_text(p, declared);
     if (p->type == 0) {
-        /* The server looks up the input function of a NULL too, and not every type has a binary one. */
         *size = 0;
-        *text = to->kind == RP_KIND_OTHER;
         return 0;
     }
     const char *complaint = complaint_about(p, declared);
@@ -73,7 +78,6 @@ int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bo
         *why = complaint;
         return PG_E_PARAMETER;
     }
-    *text = p->scale == -1;
     *size = *text || to->size == 0 ? p->size : to->size;
     return 0;
 }

@@ -11,6 +11,9 @@
  * PG_E_PARAMETER: `*why` says what is wrong in a static string ("is an int8 out of range for int4", "is text with a NUL byte"). */
 int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why);
 
+/* The same format for a parameter that was checked, without looking at its value. */
+bool rp_param_is_text(const struct pg_param *p, uint32_t declared);
+
 /* Writes length word and value. Only after rp_param_check gave 0 for the same arguments. */
 void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared);
 

@@ -160,6 +160,7 @@ static void put_body(struct blob *b, char type, const char *at)
     case 'S': put_strings(b, at); break;
     case 'C': blob_put(b, at, strlen(at) + 1); break;
     case 'K':
+        if (!*at) break;
         put_u32(b, (uint32_t)strtoul(at, NULL, 10));
         put_u32(b, (uint32_t)strtoul(strchr(at, ',') + 1, NULL, 10));
         break;

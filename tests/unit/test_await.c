@@ -555,6 +555,42 @@ static void test_a_getters_complaint(void **state)
     world_close(&w);
 }
 
+/* The query ends while the fiber has a row in hand and awaits something else: the row has no columns any more. */
+static void hold_a_row(struct job *job)
+{
+    struct pg_row *row;
+    job->param = pg_int8(10); /* room is left in the buffer, so that a receive is armed and sees the end */
+    assert_int_equal(pg_await_acquire(job->w->pool, &job->lease), 0);
+    job->query = (struct pg_query){ .statement = &rows, .params = &job->param, .nparams = 1, .on_row = pg_row_pull };
+    if (job->step) job->query.deadline_ns = pg_reactor_now(job->w->reactor) + 20 * WORLD_MS;
+    pg_lease_query(&job->lease, &job->query);
+    assert_int_equal(pg_await_row(&job->query, &row), 1);
+    assert_int_equal(pg_row_columns(row), 1);
+    assert_int_equal(pg_await_sleep(pg_reactor_now(job->w->reactor) + 10 * WORLD_SECOND), 0);
+    assert_int_equal(pg_row_columns(row), 0);
+    assert_true(pg_row_is_null(row, 0));
+    job->rc = pg_await_row(&job->query, &row);
+    pg_lease_release(&job->lease);
+}
+
+static void test_query_ends_with_a_row_in_hand(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct world w;
+        struct job job;
+        open_world(&w, "pool_max_conns=1");
+        start(&w, &job, hold_a_row);
+        job.step = late;
+        world_run(&w, 10 * WORLD_MS);
+        if (!late) model_conn_end(model_conn_at(w.server, 0), MODEL_END_RESET, NULL);
+        world_run(&w, 20 * WORLD_SECOND);
+        assert_true(job.ended);
+        expect_rc(job.rc, late ? PG_E_TIMEOUT : PG_E_LOST);
+        world_close(&w);
+    }
+}
+
 static void test_connection_is_lost_under_the_rows(void **state)
 {
     (void)state;
@@ -831,6 +867,7 @@ int main(void)
         cmocka_unit_test(test_fiber_ends_with_a_row_in_hand),
         cmocka_unit_test(test_await_drops_the_rows),
         cmocka_unit_test(test_a_getters_complaint),
+        cmocka_unit_test(test_query_ends_with_a_row_in_hand),
         cmocka_unit_test(test_connection_is_lost_under_the_rows),
         cmocka_unit_test(test_transaction),
         cmocka_unit_test(test_transaction_is_cancelled),

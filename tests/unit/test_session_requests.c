@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "support/transcript.h"
 #include "wire/check.h"
@@ -171,6 +173,30 @@ static void test_large_parameters_through_windows(void **state)
         blob_free(&pieces);
     }
     blob_free(&whole);
+}
+
+/* A value is looked at when it is checked and when it is written, and not for the windows in front of it: a large text would be
+ * searched over and over. */
+static void test_values_are_looked_at_once(void **state)
+{
+    (void)state;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *text = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(text != MAP_FAILED);
+    memset(text, 'x', page);
+    struct pg_param params[2] = { pg_strn("before", 6), pg_strn(text, page) };
+    struct transcript *t = warm();
+    queue_own(t, &(struct pg_query){ .sql = "SELECT", .params = params, .nparams = 2 });
+    assert_int_equal(mprotect(text, page, PROT_NONE), 0);
+    t->window = 1;
+    transcript_queue(t, "|48 ^"); /* up to the first parameter's value */
+    assert_non_null(memmem(t->sent.at, t->sent.size, "before", 6));
+    assert_int_equal(mprotect(text, page, PROT_READ), 0);
+    t->window = 4096;
+    transcript_pull(t);
+    transcript_expect_sent(t, "P:/2 B:/2 D E S");
+    munmap(text, page);
+    transcript_free(t);
 }
 
 static void test_terminate(void **state)
@@ -397,7 +423,7 @@ static void test_sequence_numbers_wrap(void **state)
     assert_true(rp_session_written(&t->s, t->sequence[4]));
     transcript_server(t, FIRST ONE "1 2 n E(ERROR,23505,dup)");
     transcript_queue(t, "");
-    transcript_server(t, "Z(I) 2 T(x:25) " ONE "2 C(DELETE 1) Z(I)");
+    transcript_server(t, "Z(I) 3 1 2 T(x:25) " ONE "2 C(DELETE 1) Z(I)");
     transcript_expect(t, "T(0#1) D(0:one) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup) done(2:E_BATCH 23505 dup) "
                          "T(4#1) D(4:one) done(4:SELECT 1) done(5:DELETE 1)");
     transcript_free(t);
@@ -431,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_sums_do_not_wrap),
         cmocka_unit_test(test_most_parameters),
         cmocka_unit_test(test_large_parameters_through_windows),
+        cmocka_unit_test(test_values_are_looked_at_once),
         cmocka_unit_test(test_terminate),
         cmocka_unit_test(test_detach_unwritten),
         cmocka_unit_test(test_detach_all_unwritten),

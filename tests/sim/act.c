@@ -1,0 +1,89 @@
+/* sim/act.c - what handlers do next: arrivals out of the blue, as from the program's own sockets, and whatever a handler may do
+ * inside of a callback of the library. */
+#include "sim/pg_sim.h"
+
+static void arrive(struct run *r)
+{
+    if (r->closed) return;
+    if (!chance(r, r->set.leases)) ask_shared(r);
+    else if (pick(r, 8) == 0) holder_try(r);
+    else holder_acquire(r);
+}
+
+static void on_closed(void *arg)
+{
+    struct run *r = arg;
+    REQUIRE(!r->calling, "on_closed inside of a call");
+    REQUIRE(!r->closed, "on_closed twice");
+    trace("pool closed");
+    r->closed = true;
+    r->pool = NULL;
+    if (chance(r, r->set.reenter)) act_in_callback(r);
+}
+
+/* Once more is allowed, and shortens the time. */
+void act_close(struct run *r)
+{
+    if (r->closed) return;
+    uint64_t now = sim_now(r->sim), drain_ns = pick(r, 2) ? 0 : now + pick(r, 1500) * MS;
+    uint64_t bound_ns = (drain_ns ? drain_ns : now) + 2 * r->set.linger_ns + SECOND;
+    if (!r->closing || bound_ns < r->close_bound_ns) r->close_bound_ns = bound_ns;
+    trace("close, drain until %llu", (unsigned long long)drain_ns);
+    r->closing = true;
+    CALL(r, pg_pool_close(r->pool, drain_ns, on_closed, r));
+}
+
+/* Any callback may start, abandon, release and close anything. */
+void act_in_callback(struct run *r)
+{
+    if (r->over) return;
+    if (chance(r, r->set.closing_callback)) act_close(r);
+    if (!chance(r, r->set.reenter)) return;
+    switch (pick(r, 6)) {
+    case 0: case 1: case 2:
+        if (!r->actors_left) break;
+        r->actors_left--;
+        arrive(r);
+        break;
+    case 3:
+        if (r->set.abandons && r->asks.count) ask_abandon(table_any(&r->asks, pick(r, r->asks.count)));
+        break;
+    case 4:
+        if (r->set.abandons && r->holders.count) holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
+        break;
+    default:
+        if (!r->closed) holder_try(r);
+        break;
+    }
+}
+
+/* A client hangs up, somewhere. */
+static void hang_up(void *arg)
+{
+    struct run *r = arg;
+    if (r->over) return;
+    if (pick(r, 2) && r->asks.count) ask_abandon(table_any(&r->asks, pick(r, r->asks.count)));
+    else if (r->holders.count) holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
+}
+
+static void burst(void *arg)
+{
+    struct run *r = arg;
+    if (r->over) return;
+    r->arrivals_left--;
+    for (uint64_t n = 1 + pick(r, r->set.burst_size); n && r->actors_left; n--) {
+        r->actors_left--;
+        arrive(r);
+        if (chance(r, r->set.abandons)) sim_after(r->sim, pick(r, 50) * pick(r, 20) * 100000, hang_up, r);
+    }
+    if (!r->actors_left) return;
+    r->arrivals_left++;
+    uint64_t bursts = r->set.actors / r->set.burst_size + 1;
+    sim_after(r->sim, pick(r, 2 * r->set.span_ns / bursts + 1), burst, r);
+}
+
+void act_arrivals(struct run *r)
+{
+    r->arrivals_left = 1;
+    sim_after(r->sim, pick(r, 20) * MS, burst, r);
+}

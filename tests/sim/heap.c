@@ -1,0 +1,90 @@
+/* sim/heap.c - memory that tells: the library's allocations are counted, sized and filled with garbage at both ends of their
+ * life; what the library has let go of is poisoned, and whoever touches it afterwards is found. */
+#include <stdlib.h>
+#include <string.h>
+#include "sim/pg_sim.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifndef WATCHED
+#define WATCHED 0
+#endif
+
+struct block {
+    struct block *next;
+    size_t bytes;
+} __attribute__((aligned(16)));
+
+enum { FRESH = 0xa5, FREED = 0xdd, DEAD = 0xaa };
+
+static struct block *new_block(size_t bytes)
+{
+    struct block *b = malloc(sizeof *b + bytes);
+    if (!b) sim_fail("out of memory");
+    b->next = NULL;
+    b->bytes = bytes;
+    return b;
+}
+
+static struct block *block_of(void *at) { return (struct block *)at - 1; }
+
+void *heap_allocate(void *arg, size_t bytes)
+{
+    struct heap *heap = arg;
+    if (++heap->calls == heap->fail_at) return NULL;
+    struct block *b = new_block(bytes);
+    memset(b + 1, FRESH, bytes);
+    heap->blocks++;
+    heap->bytes += bytes;
+    return b + 1;
+}
+
+void heap_deallocate(void *arg, void *at, size_t bytes)
+{
+    struct heap *heap = arg;
+    struct block *b = block_of(at);
+    if (b->bytes != bytes) sim_fail("%zu bytes were allocated and %zu are given back", b->bytes, bytes);
+    if (!heap->blocks) sim_fail("more blocks are given back than were allocated");
+    memset(at, FREED, bytes);
+    heap->blocks--;
+    heap->bytes -= bytes;
+    free(b);
+}
+
+void *heap_actor(size_t bytes)
+{
+    struct block *b = new_block(bytes);
+    memset(b + 1, 0, bytes);
+    return b + 1;
+}
+
+void heap_bury(struct heap *heap, void *at)
+{
+    struct block *b = block_of(at);
+    memset(at, DEAD, b->bytes);
+    if (WATCHED) {
+        free(b);
+        return;
+    }
+    b->next = heap->graves;
+    heap->graves = b;
+}
+
+const char *heap_check(struct heap *heap)
+{
+    const char *found = NULL;
+    while (heap->graves) {
+        struct block *b = heap->graves;
+        const unsigned char *at = (const unsigned char *)(b + 1);
+        heap->graves = b->next;
+        for (size_t i = 0; i < b->bytes; i++)
+            if (at[i] != DEAD) found = "memory was written to after the library had let go of it";
+        free(b);
+    }
+    return found;
+}

@@ -1,0 +1,175 @@
+/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and handlers that
+ * do at random all that the API permits, while host, network and server do at random all that they may.
+ *
+ *      settings.c   what the seed draws               heap.c     memory of the library and of the handlers, counted and poisoned
+ *      server.c     answers, restarts, refusals       ledger.c   what of the INSERTs must, may and must not be committed
+ *      ask.c        one query or batch                holder.c   one lease with its script
+ *      act.c        what a handler does next, out of the blue or inside of any callback
+ *      run.c        a seed from open to close, and what must hold then
+ *
+ * Every decision is drawn from the simulation's generator, so a seed repeats. One world at a time per process. */
+#ifndef SIM_PG_SIM_H
+#define SIM_PG_SIM_H
+#include "ringpg.h"
+#include "support/model_server.h"
+#include "support/sim.h"
+
+#define MS UINT64_C(1000000)
+#define SECOND UINT64_C(1000000000)
+
+/* ---- what a seed draws ---- */
+struct settings {
+    bool calm;        /* no faults, deadlines, abandons: then everything must succeed       */
+    bool strict;      /* nothing that lets a backend outlive its connection's slot          */
+    bool closes_early; /* the pool is closed while handlers are at work                     */
+    bool wrong_password, one_at_a_time;
+    bool ordered;     /* one connection, and nothing that is ever sent a second time         */
+    uint32_t max_conns, pipeline, waiters, resumes;
+    size_t row_limit;
+    uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
+    uint32_t actors, burst_size;
+    uint32_t reenter, abandons, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
+    uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
+    uint64_t delay_ns;
+    uint32_t restarts, refusals, outages;
+    const char *password;
+    char options[400];
+};
+
+/* ---- memory ---- */
+struct block;
+struct heap {
+    size_t blocks, bytes;
+    uint64_t calls, fail_at; /* the fail_at-th allocation gives NULL; 0: none */
+    struct block *graves;
+};
+void *heap_allocate(void *heap, size_t bytes); /* for pg_reactor_config, like the next */
+void heap_deallocate(void *heap, void *at, size_t bytes);
+void *heap_actor(size_t bytes);                /* a handler's block, zeroed */
+/* The library has let go of it: poisoned, and freed where a sanitizer watches; else kept and looked at by heap_check. */
+void heap_bury(struct heap *heap, void *at);
+/* What was written into the dead. NULL: nothing. Frees them. */
+const char *heap_check(struct heap *heap);
+
+/* ---- the ledger of INSERTs ---- */
+enum fate { FATE_OPEN, FATE_MUST, FATE_NEVER };
+struct ledger {
+    struct entry *entry;
+    size_t count, capacity;
+    uint64_t groups;
+};
+int64_t ledger_key(struct ledger *l, bool repeatable);
+uint64_t ledger_group(struct ledger *l);
+void ledger_join(struct ledger *l, int64_t key, uint64_t group); /* all of a group or nothing of it is committed */
+void ledger_fate(struct ledger *l, int64_t key, enum fate fate);
+void ledger_check(struct ledger *l, const struct model_server *server);
+void ledger_free(struct ledger *l);
+
+/* ---- handlers ---- */
+enum ask_kind {
+    ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
+    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_SET, ASK_WRONG, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE,
+    ASK_KINDS
+};
+
+struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
+struct table {
+    struct live **of;             /* by id; NULL: gone */
+    uint32_t *alive;
+    uint32_t ids, count, capacity;
+};
+uint32_t table_add(struct table *t, struct live *l);
+void table_remove(struct table *t, struct live *l);
+void *table_find(const struct table *t, uint32_t id);
+void *table_any(const struct table *t, uint64_t random); /* NULL: none */
+void table_free(struct table *t);
+
+struct holder;
+struct ask {
+    struct live live; /* first */
+    struct pg_query query;
+    struct pg_param param;
+    struct pg_error error;
+    struct holder *holder;    /* NULL: shared lane                                    */
+    enum ask_kind kind;
+    int64_t token, key[2];    /* key 0: none                                          */
+    uint64_t rows, due_rows, serial, started_ns;
+    struct pg_row *paused;
+    bool stopped, rolled_back, grouped;
+    size_t payload;
+    char text[];
+};
+
+enum { HOLDER_STEPS = 12, HOLDER_PENDING = 64 };
+struct holder {
+    struct live live; /* first */
+    struct pg_lease lease;
+    struct pg_error error;
+    bool held, waiting, resting, pipelined;
+    bool doubtful; /* the end of a transaction was given up while what stands before it is still due */
+    uint32_t steps, in_flight;
+    uint64_t serial, started_ns;
+    int64_t pending[HOLDER_PENDING]; /* inserted into the open transaction */
+    uint32_t npending;
+};
+
+struct run {
+    uint64_t seed;
+    bool verbose;
+    struct settings set;
+    struct heap heap;
+    struct sim *sim;
+    struct model_server *server;
+    struct pg_reactor *reactor;
+    struct pg_pool *pool; /* NULL once it is closed */
+    struct ledger ledger;
+    struct table asks, holders;
+    unsigned calling;            /* inside a call of the library: no callback may come */
+    bool closing, closed, healed, over;
+    uint64_t close_bound_ns;     /* when the end must have come                        */
+    uint32_t actors_left, arrivals_left;
+    uint64_t serial, last_granted, last_served;
+    uint64_t outcomes, ok, grants, refused_grants, events;
+    uint64_t note;               /* a hash of what the handlers saw                    */
+};
+extern struct run *the_run;
+
+#define CALL(r, what) ((r)->calling++, (what), (r)->calling--)
+
+/* Says seed and what was violated, and ends the process. */
+_Noreturn void violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+#define REQUIRE(holds, ...) ((holds) ? (void)0 : violation(__VA_ARGS__))
+void noted(struct run *r, uint64_t what);
+static inline bool chance(struct run *r, uint32_t per_mille) { return sim_chance(r->sim, per_mille); }
+static inline uint64_t pick(struct run *r, uint64_t below) { return sim_random(r->sim, below); }
+
+/* settings.c */
+void settings_draw(struct run *r);
+/* server.c */
+void server_answer(void *arg, struct model_query *q);
+void server_trouble(struct run *r); /* schedules all that will happen to it */
+void server_heal(struct run *r);
+/* ask.c */
+void ask_ids(void);                 /* statements get their ids once per process, so that a seed does not depend on earlier ones */
+void ask_shared(struct run *r);
+void ask_leased(struct holder *h);
+void ask_step(struct holder *h, enum ask_kind kind);
+void ask_abandon(struct ask *a);
+void ask_forget(struct ask *a);     /* its lease was abandoned */
+/* holder.c */
+void holder_acquire(struct run *r);
+void holder_try(struct run *r);
+void holder_abandon(struct holder *h);
+void holder_release(struct holder *h);
+void holder_idle(struct holder *h); /* one of its queries has ended */
+void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
+/* act.c */
+void act_in_callback(struct run *r);
+void act_arrivals(struct run *r);
+void act_close(struct run *r);
+/* run.c */
+struct run_result { uint64_t hash, events, outcomes, ok; };
+struct run_result run_seed(uint64_t seed, bool verbose);
+
+#endif

@@ -1,0 +1,133 @@
+/* sim/settings.c - what a seed draws before its world begins. Each fault is off in most worlds, so that each is also seen alone and
+ * that the rest of a world still gets somewhere. */
+#include <stdio.h>
+#include <string.h>
+#include "sim/pg_sim.h"
+
+static uint64_t between(struct run *r, uint64_t least, uint64_t most) { return least + pick(r, most - least + 1); }
+
+/* Zero in most worlds. */
+static uint32_t seldom(struct run *r, uint32_t most)
+{
+    return pick(r, 100) < 70 ? 0 : (uint32_t)between(r, 1, most);
+}
+
+static void draw_host(struct run *r)
+{
+    struct sim_config *c = sim_settings(r->sim);
+    c->latency_min_ns = between(r, 1, 100) * 1000;
+    c->latency_max_ns = c->latency_min_ns + pick(r, 2000) * 1000;
+    c->completion_ns = pick(r, 20000);
+    c->turn_ns = between(r, 1, 20) * 500;
+    if (r->set.calm) return;
+    c->short_send = seldom(r, 500);
+    c->short_recv = seldom(r, 500);
+    c->submit_again = seldom(r, 300);
+    c->retryable = seldom(r, 100);
+    c->reset = seldom(r, 10);
+    c->cancel_late = seldom(r, 1000);
+    c->burst = seldom(r, 500);
+    c->burst_ns = between(r, 1, 20) * 100000;
+    if (pick(r, 4) == 0) c->send_buffer_bytes = (size_t)between(r, 64, 8192);
+}
+
+static void draw_sizes(struct run *r)
+{
+    static const uint32_t resumes[] = { 2, 3, 16, 100, 1024 };
+    struct settings *s = &r->set;
+    s->max_conns = (uint32_t)between(r, 1, 8);
+    if (s->one_at_a_time) s->max_conns = 1;
+    s->pipeline = pick(r, 3) ? (uint32_t)between(r, 1, 64) : (uint32_t)between(r, 1, 4);
+    s->waiters = pick(r, 5) || s->calm ? 10000 : (uint32_t)between(r, 1, 60);
+    s->resumes = resumes[pick(r, 5)];
+    s->row_limit = pick(r, 2) ? 65536 : 2048;
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 200) : (uint32_t)between(r, 200, 500);
+    if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
+    s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
+    s->span_ns = between(r, 1, 2000) * MS;
+    s->heal_ns = 2 * SECOND + pick(r, 3000) * MS;
+    s->acquire_timeout_ns = s->calm ? 600 * SECOND : between(r, 50, 4000) * MS;
+    s->linger_ns = between(r, 50, 1000) * MS;
+    s->connect_timeout_ns = between(r, 2, 3) * SECOND;
+}
+
+/* What handlers do. */
+static void draw_habits(struct run *r)
+{
+    struct settings *s = &r->set;
+    s->reenter = seldom(r, 400);
+    s->leases = pick(r, 3) ? (uint32_t)between(r, 0, 500) : 0;
+    s->batches = seldom(r, 400);
+    s->errors = seldom(r, 200);
+    s->pauses = seldom(r, 300);
+    s->delay = seldom(r, 200);
+    s->delay_ns = between(r, 1, 60) * MS;
+    s->notice = seldom(r, 200);
+    if (s->calm) return;
+    s->abandons = seldom(r, 300);
+    s->deadlines = seldom(r, 600);
+    s->stops = seldom(r, 200);
+    s->strays = seldom(r, 100);
+    s->closing_callback = pick(r, 20) == 0 ? 3 : 0;
+    if (pick(r, 10) == 0) s->delay_ns = between(r, 100, 3000) * MS;
+}
+
+static void draw_server(struct run *r)
+{
+    struct settings *s = &r->set;
+    struct model_config *m = model_settings(r->server);
+    m->exit_delay_ns = pick(r, 2) ? pick(r, 5000) * 1000 : 0;
+    m->startup_delay_ns = pick(r, 2) ? pick(r, 20) * MS : 0;
+    m->auth = (enum model_auth)pick(r, 4);
+    m->scram_iterations = pick(r, 8) ? 1 : 3000;
+    m->password = "confidential";
+    if (pick(r, 3) == 0) m->unread_limit = (size_t)between(r, 100, 20000);
+    if (s->calm) return;
+    s->wrong_password = m->auth != MODEL_TRUST && pick(r, 40) == 0;
+    if (pick(r, 8) == 0) m->max_connections = (uint32_t)between(r, 1, s->max_conns);
+    if (pick(r, 40) == 0) m->fault = MODEL_NO_AUTH_ANSWER;
+    if (pick(r, 10) == 0) m->exit_delay_ns = pick(r, 2000) * MS;
+    s->drop = seldom(r, 30);
+    s->garbage = seldom(r, 20);
+    s->forget = seldom(r, 50);
+    s->server_error = seldom(r, 100);
+    s->kill = seldom(r, 30);
+    s->restarts = seldom(r, 3);
+    s->refusals = seldom(r, 3);
+    s->outages = seldom(r, 3);
+}
+
+/* Whether a backend may outlive its slot: it is counted there until it has ended, if nothing breaks the connection or gives it up. */
+static bool is_strict(const struct run *r)
+{
+    const struct settings *s = &r->set;
+    const struct model_config *m = model_settings(r->server);
+    if (sim_settings(r->sim)->reset || s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays) return false;
+    if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
+    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines;
+}
+
+void settings_draw(struct run *r)
+{
+    struct settings *s = &r->set;
+    s->calm = pick(r, 8) == 0;
+    s->one_at_a_time = pick(r, 8) == 0;
+    s->closes_early = !s->calm && pick(r, 3) == 0;
+    draw_sizes(r);
+    draw_habits(r);
+    draw_server(r);
+    draw_host(r);
+    s->strict = is_strict(r);
+    s->ordered = s->max_conns == 1 && !s->forget && !s->batches && !s->errors; /* a statement that is gone is healed at the end */
+    s->password = s->wrong_password ? "misremembered" : "confidential";
+    int n = snprintf(s->options, sizeof s->options,
+                     "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
+                     "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
+                     "pool_connecting_limit=%u pool_max_row_bytes=%zuB",
+                     pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND), s->max_conns,
+                     pick(r, 3) ? 0 : (unsigned)pick(r, s->max_conns + 1), s->pipeline, s->waiters,
+                     (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
+                     (unsigned)between(r, 1, 8), s->row_limit);
+    if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
+    r->actors_left = s->actors;
+}
