@@ -116,6 +116,7 @@ void rp_end_waiter(struct rp_waiter *w, int status)
         why.code = status;
     }
     rp_unpark(w);
+    rp_pool_kick(w->pool); /* those behind it may be served now */
     if (w->lane == RP_LANE_LEASE) {
         struct pg_lease *lease = rp_lease_of(w);
         rp_end_lease(lease, status);
