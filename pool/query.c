@@ -85,7 +85,7 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
-    } else if (pool->nwaiting >= pool->info.pool_max_waiters) {
+    } else if (rp_queue_full(pool)) {
         pool->stats.refused_count++;
         rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
     } else {

@@ -28,6 +28,12 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
     rp_pool_kick(pool);
 }
 
+/* Those whom the idle connections will serve in the next turn do not wait. */
+bool rp_queue_full(const struct pg_pool *pool)
+{
+    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
+}
+
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 {
     struct rp_waiter *w;

@@ -93,6 +93,7 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why); /* one; results are set, told later */
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why); /* all of its batch */
