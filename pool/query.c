@@ -71,11 +71,12 @@ static uint32_t batch_size(const struct pg_query *q)
 
 void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
-    if (!checked(pool, q, NULL)) return;
     if (pool->closing) {
+        begin(pool, q, NULL);
         rp_end_batch(q, PG_E_CLOSED, PG_SENT_NO, NULL);
         return;
     }
+    if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
     if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, batch_size(q))) {
@@ -100,10 +101,13 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
     struct rp_lease *rl = rp_lease(lease);
     RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE); /* held */
     struct pg_pool *pool = rl->waiter.pool;
-    if (!checked(pool, q, lease)) return;
-    if (!rl->slot) {
+    if (!rl->slot) { /* of a closed pool nothing is left to check with */
+        begin(pool, q, lease);
         rp_end_batch(q, pool->finished ? PG_E_CLOSED : PG_E_LOST, PG_SENT_NO, NULL);
-    } else if (!rp_slot_room(rl->slot, batch_size(q))) {
+        return;
+    }
+    if (!checked(pool, q, lease)) return;
+    if (!rp_slot_room(rl->slot, batch_size(q))) {
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);
