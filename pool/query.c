@@ -150,7 +150,7 @@ void pg_query_abandon(struct pg_query *q)
     case RP_PLACE_ACTIVE:
         switch (rp_conn_detach(&slot->conn, q)) {
         case RP_DETACH_GONE: end_others(q, head); break;
-        case RP_DETACH_KEPT: break;
+        case RP_DETACH_KEPT: rp_slot_stall(slot); break;
         case RP_DETACH_BROKEN: rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL); break;
         }
         rp_slot_settle(slot);
