@@ -215,6 +215,7 @@ void rp_fire_query(struct rp_timer *timer)
     struct pg_query *q = rp_query_of(w);
     struct rp_slot *slot = rp_query(q)->slot;
     struct pg_error why;
+    if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
         rp_end_waiter(&rp_query(rp_query(q)->head)->waiter, PG_E_TIMEOUT);
