@@ -33,6 +33,12 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
     rp_pool_kick(pool);
 }
 
+/* Those whom the idle connections will serve in the next turn do not wait. */
+bool rp_queue_full(const struct pg_pool *pool)
+{
+    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
+}
+
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 {
     struct rp_waiter *w;
@@ -121,6 +127,7 @@ void rp_end_waiter(struct rp_waiter *w, int status)
         why.code = status;
     }
     rp_unpark(w);
+    rp_pool_kick(w->pool); /* those behind it may be served now */
     if (w->lane == RP_LANE_LEASE) {
         struct pg_lease *lease = rp_lease_of(w);
         rp_end_lease(lease, status);
@@ -213,6 +220,7 @@ void rp_fire_query(struct rp_timer *timer)
     struct pg_query *q = rp_query_of(w);
     struct rp_slot *slot = rp_query(q)->slot;
     struct pg_error why;
+    if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
         rp_end_waiter(&rp_query(rp_query(q)->head)->waiter, PG_E_TIMEOUT);
@@ -230,5 +238,5 @@ void rp_fire_query(struct rp_timer *timer)
     w->place = RP_PLACE_NONE;
     rp_end_query(q, PG_E_TIMEOUT, PG_SENT_MAYBE, &why);
     if (detached == RP_DETACH_BROKEN) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
-    else if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED), rp_slot_settle(slot);
+    else rp_slot_stall(slot), rp_slot_settle(slot);
 }

@@ -116,6 +116,11 @@ static void start_stall(struct rp_slot *slot)
         rp_timer_start(slot->pool->reactor, &slot->stall, rp_now(slot->pool->reactor) + slot->pool->info.pool_close_linger_ns);
 }
 
+void rp_slot_stall(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
+}
+
 void rp_slot_settle(struct rp_slot *slot)
 {
     bool quiet = rp_session_in_flight(&slot->conn.session) == 0;

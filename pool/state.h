@@ -8,7 +8,7 @@
  *
  *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against max_conns
  *                             |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
- *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it timed out
+ *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it was given up
  *      all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
  *
  * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows on a
@@ -79,6 +79,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
@@ -93,6 +94,7 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why); /* one; results are set, told later */
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why); /* all of its batch */

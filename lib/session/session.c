@@ -260,6 +260,11 @@ bool rp_session_written(const struct rp_session *s, uint32_t sequence)
     return behind < 0 || (behind == 0 && s->written > 0);
 }
 
+bool rp_session_decided(const struct rp_session *s, uint32_t sequence)
+{
+    return s->finishing && (int32_t)(sequence - s->due) < 0;
+}
+
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
 {
     struct rp_entry *e = rp_session_entry(s, sequence);
