@@ -31,7 +31,7 @@ static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size
         size_t left = c.left, n;
         const char *value = (const char *)c.at;
         n = left ? strnlen(value, left) : 0;
-        rp_read_bytes(&c, n < left ? n + 1 : left);
+        rp_read_bytes(&c, n + 1); /* without its terminator it is the last */
         if (first_pass && field == 'C' && n == 5 && !error->sqlstate[0]) memcpy(error->sqlstate, value, 5);
         if (first_pass && field == 'P' && !error->position)
             for (size_t i = 0; i < n && i < 9 && value[i] >= '0' && value[i] <= '9'; i++)

@@ -77,6 +77,7 @@ static void test_blanks_and_comments(void **state)
         { " \t\r\n\f BEGIN", RP_SQL_BEGIN }, { ";;BEGIN", RP_SQL_BEGIN }, { "-- one\nBEGIN", RP_SQL_BEGIN }, { "-- one\rBEGIN", RP_SQL_BEGIN },
         { "-- a\rSELECT 1\nCOMMIT", RP_SQL_PLAIN }, { "-- BEGIN", RP_SQL_PLAIN }, { "--\n--\n  BEGIN", RP_SQL_BEGIN }, { "- BEGIN", RP_SQL_PLAIN },
         { "/* one */BEGIN", RP_SQL_BEGIN }, { "/*/ BEGIN */ COMMIT", RP_SQL_COMMIT }, { "/* a /* b */ BEGIN */ COMMIT", RP_SQL_COMMIT },
+        { "/* /*/ */ COMMIT", RP_SQL_PLAIN }, { "/* /*/ */ */ COMMIT", RP_SQL_COMMIT },
         { "/* BEGIN", RP_SQL_PLAIN }, { "/* /* BEGIN */", RP_SQL_PLAIN }, { "/* -- */ COMMIT", RP_SQL_COMMIT }, { "-- /*\nCOMMIT", RP_SQL_COMMIT },
         { "/**//**/ -- x\n /* y */COMMIT", RP_SQL_COMMIT }, { "/", RP_SQL_PLAIN }, { "/*", RP_SQL_PLAIN }, { "/* *", RP_SQL_PLAIN },
         { "CREATE /* x */ TEMP -- y\n TABLE t ()", RP_SQL_SESSION }, { "BEGIN/*x*/", RP_SQL_BEGIN }, { "BEGIN--x", RP_SQL_BEGIN },

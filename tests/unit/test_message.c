@@ -111,6 +111,12 @@ static void test_poor_fields(void **state)
     assert_string_equal(pg_error_field(&e, 'F'), "a");
     assert_string_equal(e.sqlstate, "23505");
     assert_int_equal(e.position, 12);
+    char many[1200];
+    int n = 0;
+    for (int i = 0; i < 20; i++) n += snprintf(many + n, sizeof many - (size_t)n, "Ma message of forty characters, over and over%c", 0);
+    n += snprintf(many + n, sizeof many - (size_t)n, "Hhint%c", 0);
+    parse(&e, many, (size_t)n + 1); /* and takes the room of no other */
+    assert_string_equal(pg_error_field(&e, 'H'), "hint");
     PARSE(&e, "C2350\0C235055\0P-1\0P\0M\0");
     assert_string_equal(e.sqlstate, "");
     assert_int_equal(e.position, 0);
@@ -314,7 +320,13 @@ static void test_refused_parameters(void **state)
     assert_int_equal(rp_bind_measure(&b, ROOM, &size, &which, &why), PG_E_PARAMETER);
     assert_int_equal(which, 1);
     assert_string_equal(why, "is text with a NUL byte");
-    params[1].size = 1;
+    params[1] = pg_bytes("", 0), params[2] = pg_null();
+    params[1].size = ROOM - 40;
+    assert_int_equal(rp_bind_measure(&b, ROOM, &size, &which, &why), 0);
+    params[1].size = ROOM - 20; /* the first that makes it too large is named */
+    assert_int_equal(rp_bind_measure(&b, ROOM, &size, &which, &why), PG_E_PARAMETER);
+    assert_int_equal(which, 1);
+    params[1] = pg_strn("a", 1), params[2] = pg_int8(1);
     assert_int_equal(rp_bind_measure(&b, ROOM, &size, &which, &why), 0);
     params[2].scale = 5;
     assert_int_equal(rp_bind_measure(&b, ROOM, &size, &which, &why), PG_E_PARAMETER);
