@@ -84,6 +84,7 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
         pool->stats.acquire_count++;
         pool->stats.acquire_duration_ns += waited_ns;
     }
+    if (!(w->flags & RP_QUERY_WAITED)) return;
     pool->stats.empty_acquire_count++;
     pool->stats.empty_acquire_wait_ns += waited_ns;
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
