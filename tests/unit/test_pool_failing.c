@@ -1,5 +1,6 @@
 /* unit/test_pool_failing.c - the n-th allocation fails, and the n-th call of the host, for every n (failures 57): each request still
  * ends exactly once, nothing leaks, and the pool serves afterwards. */
+#define _GNU_SOURCE
 #include "support/world.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 /* ---- an allocator that fails once, and counts what is out ---- */
 
-struct heap { uint64_t calls, fail_call; size_t blocks, bytes; };
+struct heap { uint64_t calls, fail_call; size_t blocks, bytes; const char *secret; unsigned betrayed; };
 
 static void *heap_allocate(void *arg, size_t bytes)
 {
@@ -22,6 +23,7 @@ static void *heap_allocate(void *arg, size_t bytes)
 static void heap_deallocate(void *arg, void *at, size_t bytes)
 {
     struct heap *h = arg;
+    if (h->secret && memmem(at, bytes, h->secret, strlen(h->secret))) h->betrayed++;
     h->blocks--;
     h->bytes -= bytes;
     free(at);
@@ -154,11 +156,46 @@ static void every_call_of_the_host_may_fail(void **state)
     for (uint64_t n = 1; n <= all; n++) assert_true(run(&heap, 0, n, &allocations, &some));
 }
 
+/* ---- what goes back to the allocator holds no password (failures 15) ---- */
+
+static void freed_memory_holds_no_password(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct sim_config sc = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000 };
+        struct sim *sim = sim_open(&sc);
+        struct model_config mc = { .sim = sim, .auth = MODEL_CLEARTEXT, .user = "app", .password = "s3cret-and-long" };
+        struct model_server *server = model_server_open(&mc);
+        struct heap heap = { .secret = mc.password };
+        struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(sim));
+        rc.allocate = heap_allocate;
+        rc.deallocate = heap_deallocate;
+        rc.arg = &heap;
+        struct pg_reactor *reactor;
+        struct pg_pool *pool;
+        struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app password=s3cret-and-long pool_min_conns=1");
+        assert_int_equal(pg_reactor_open(&reactor, &rc, NULL), 0);
+        assert_int_equal(pg_pool_open(&pool, reactor, &pc, NULL), 0);
+        /* Closed while the password is on its way, and when the connection stands. */
+        if (late) (void)!sim_run(sim, reactor, WORLD_SECOND);
+        else while (sim_counters(sim)->sends < 2) (void)!sim_run(sim, reactor, 1000);
+        pg_reactor_close(reactor, 0);
+        assert_int_equal(sim_run(sim, reactor, 100 * WORLD_SECOND), SIM_CLOSED);
+        pg_reactor_free(reactor);
+        assert_int_equal(heap.blocks, 0);
+        assert_int_equal(heap.betrayed, 0);
+        assert_int_equal(model_stats(server)->auth_failures, 0);
+        model_server_close(server);
+        sim_close(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(every_call_of_the_host_may_fail),
+        cmocka_unit_test(freed_memory_holds_no_password),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
