@@ -19,11 +19,12 @@ static void arm_deadline(struct rp_waiter *w)
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
+    uint32_t idle = pool->count[RP_SLOT_IDLE]; /* these serve the first ones in the next turn: nobody counts that as a wait */
     w->place = RP_PLACE_PARKED;
-    w->flags |= RP_QUERY_WAITED;
+    if (pool->nwaiting >= idle) w->flags |= RP_QUERY_WAITED;
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
     pool->nwaiting++;
-    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+    if (pool->nwaiting > pool->stats.max_pending + idle) pool->stats.max_pending = pool->nwaiting - idle;
     arm_deadline(w);
     rp_pool_kick(pool);
 }
@@ -40,6 +41,7 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
     while ((w = TAILQ_LAST(again, rp_waiters))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
+        w->flags |= RP_QUERY_WAITED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
         pool->nwaiting++;
         arm_deadline(w);
