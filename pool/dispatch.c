@@ -50,11 +50,12 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     pool->connect_error = *why;
     if (why->code != PG_E_SERVER)
         rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where, pg_error_field(why, 'M'));
-    pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
+    bool together = rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
+    if (!together) pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
     if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
     /* Full jitter over the upper half: many pools do not come back as one. */
     uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
-    rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
+    if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
     rp_pool_resolve_again(pool);
     if (permanent(why) && rp_pool_usable(pool) == 0)
         while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);

@@ -47,6 +47,7 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
     while ((w = TAILQ_LAST(again, rp_waiters))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
+        w->flags |= RP_QUERY_WAITED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
         count_parked(pool, w);
         arm_deadline(w);

@@ -212,6 +212,10 @@ void rp_conn_free(struct rp_conn *c)
 {
     if (c->sending || c->receiving) return; /* the host may still write there */
     rp_conn_small_buffers(c);
+    /* A password may have been on its way, a key half derived. */
+    explicit_bzero(&c->session, sizeof c->session);
+    explicit_bzero(&c->pbkdf2, sizeof c->pbkdf2);
+    if (c->out_small) explicit_bzero(c->out_small, RP_CONN_OUT);
     if (c->in_small) rp_free(c->reactor, c->in_small, RP_CONN_IN);
     if (c->out_small) rp_free(c->reactor, c->out_small, RP_CONN_OUT);
     if (c->entries) rp_free(c->reactor, c->entries, c->config->session.entries * sizeof *c->entries);

@@ -48,12 +48,38 @@ static void idle_connections_are_no_queue(void **state)
     world_run(&w, 10 * WORLD_MS);
     for (int i = 0; i < 3; i++) assert_int_equal(h[i].status + (int)h[i].grants, 1);
     assert_int_equal(h[3].grants, 0); /* the one that waits */
+    assert_int_equal(world_stats(&w).acquire_count, 3);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 0);
+    assert_int_equal(world_stats(&w).max_pending, 1);
     assert_int_equal(refused.grants, 1);
     assert_int_equal(refused.status, PG_E_REFUSED);
     for (int i = 0; i < 3; i++) pg_lease_release(&h[i].lease);
     world_run(&w, 10 * WORLD_MS);
     assert_int_equal(h[3].status + (int)h[3].grants, 1);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 1);
     pg_lease_release(&h[3].lease);
+    world_close(&w);
+}
+
+/* ---- connects that fail together ---- */
+
+/* Four fail in one moment: one failure to the backoff, so that service is back as soon as the server is. */
+static void connects_that_fail_together_back_off_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[4];
+    world_open(&w, "pool_max_conns=4");
+    model_server_connects(w.server, SIM_REFUSE);
+    for (int i = 0; i < 4; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
+    world_run(&w, 20 * WORLD_MS);
+    assert_int_equal(world_stats(&w).connect_failed_count, 4);
+    model_server_connects(w.server, SIM_ACCEPT);
+    world_run(&w, 150 * WORLD_MS); /* the first backoff is at most 100 ms */
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(h[i].status + (int)h[i].grants, 1);
+        pg_lease_release(&h[i].lease);
+    }
     world_close(&w);
 }
 
@@ -303,12 +329,12 @@ static void what_is_decided_does_not_time_out(void **state)
     assert_true(answered > 0 && late > 0); /* the deadlines lay on both sides, and so in between */
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lease_that_times_out_ends_its_draining),
         cmocka_unit_test(idle_connections_are_no_queue),
+        cmocka_unit_test(connects_that_fail_together_back_off_once),
         cmocka_unit_test(a_batch_without_its_first_ends_with_its_connection),
         cmocka_unit_test(a_repetition_that_times_out_was_maybe_executed),
         cmocka_unit_test(the_last_lease_of_a_closed_pool),
