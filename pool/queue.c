@@ -9,10 +9,14 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
-static void count_parked(struct pg_pool *pool)
+/* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
+static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
     pool->nwaiting++;
-    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+    if (pool->nwaiting <= pool->count[RP_SLOT_IDLE]) return;
+    w->flags |= RP_QUERY_WAITED;
+    uint32_t parked = pool->nwaiting - pool->count[RP_SLOT_IDLE];
+    if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
 static void arm_deadline(struct rp_waiter *w)
@@ -26,14 +30,12 @@ static void arm_deadline(struct rp_waiter *w)
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
     w->place = RP_PLACE_PARKED;
-    w->flags |= RP_QUERY_WAITED;
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
-    count_parked(pool);
+    count_parked(pool, w);
     arm_deadline(w);
     rp_pool_kick(pool);
 }
 
-/* Those whom the idle connections will serve in the next turn do not wait. */
 bool rp_queue_full(const struct pg_pool *pool)
 {
     return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
@@ -45,8 +47,9 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
     while ((w = TAILQ_LAST(again, rp_waiters))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
+        w->flags |= RP_QUERY_WAITED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
-        count_parked(pool);
+        count_parked(pool, w);
         arm_deadline(w);
     }
 }

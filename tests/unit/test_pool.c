@@ -402,8 +402,18 @@ static void growth_and_refusal_are_bounded(void **state)
     held_init(&direct);
     assert_int_equal(pg_pool_try_acquire(w.pool, &direct.lease), PG_E_REFUSED);
     assert_int_equal(direct.grants, 0);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 4); /* each came before its connection stood */
     for (int i = 0; i < 6; i++) pg_lease_abandon(&h[i].lease);
     world_run(&w, WORLD_SECOND);
+    uint32_t parked = world_stats(&w).max_pending;
+    struct held served;
+    held_init(&served);
+    pg_pool_acquire(w.pool, &served.lease); /* an idle connection is there: served in this turn, and not counted as parked */
+    world_run(&w, WORLD_MS);
+    assert_int_equal(served.status + (int)served.grants, 1);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 4);
+    assert_int_equal(world_stats(&w).max_pending, parked);
+    pg_lease_release(&served.lease);
     assert_int_equal(pg_pool_try_acquire(w.pool, &direct.lease), 0);
     assert_int_equal(direct.grants, 0);
     pg_lease_release(&direct.lease);
