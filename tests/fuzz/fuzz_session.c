@@ -1,11 +1,11 @@
 /* fuzz/fuzz_session.c - any bytes as a server, against requests that the fuzzer chose.
  *
- * The input: a byte of options; requests, a byte each, up to a byte of END; and then what the server says: whole messages, whose
- * framing is done here so that the fuzzer need not guess lengths, and raw bytes in pieces of any size. Between them requests are queued
- * and given up, and output is taken in windows.
+ * The input: a byte of options; requests, a byte each, up to a byte of END; and then what the server says: whole
+ * messages, whose framing is done here so that the fuzzer need not guess lengths, and raw bytes in pieces of any size.
+ * Between them requests are queued and given up, and output is taken in windows.
  *
- * What must hold: nothing is consumed that is not there; each query ends exactly once, by its outcome, by being given up or as an
- * orphan; every row can be read to its end. */
+ * What must hold: nothing is consumed that is not there; each query ends exactly once, by its outcome, by being given
+ * up or as an orphan; every row can be read to its end. */
 #include <stdlib.h>
 #include <string.h>
 #include "session/session.h"
@@ -14,10 +14,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
-enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16, OPTION_PIECES = 32 };
+enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
+       OPTION_PIECES = 32 };
 /* A request's byte: what it is, and where it stands in a group. */
-enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7, REQUEST_GROUPED = 8, REQUEST_COMMIT = 16,
-       REQUEST_DETACH = 32, REQUEST_HOLD = 64, REQUEST_COMPLAIN = 128 };
+enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7 };
+enum { REQUEST_GROUPED = 8, REQUEST_COMMIT = 16, REQUEST_DETACH = 32, REQUEST_HOLD = 64, REQUEST_COMPLAIN = 128 };
 
 struct world {
     struct rp_session s;
@@ -78,7 +79,8 @@ static void add_query(struct world *w, uint8_t byte, bool more)
     if (kind == KIND_TEXT) q->flags = PG_QUERY_TEXT;
     if (kind < STATEMENTS && byte & REQUEST_COMPLAIN) q->flags = PG_QUERY_UNNAMED;
     w->group[i] = w->grouped ? w->group[i - 1] : i;
-    unsigned flags = (more || w->grouped ? RP_ENTRY_GROUP : 0) | (more ? 0 : RP_ENTRY_SYNC) | (byte & REQUEST_COMMIT ? RP_ENTRY_COMMIT : 0);
+    unsigned flags = (more || w->grouped ? RP_ENTRY_GROUP : 0) | (more ? 0 : RP_ENTRY_SYNC) |
+                     (byte & REQUEST_COMMIT ? RP_ENTRY_COMMIT : 0);
     if (!enqueue(w, q, flags)) { /* above the limit; something smaller takes its place */
         *q = (struct pg_query){ .error = &w->error[i], .statement = &statement[0] };
         RP_ASSERT(enqueue(w, q, flags));
@@ -220,16 +222,19 @@ static size_t make_message(struct world *w, uint8_t which, uint8_t out[300])
     static const struct { const char *bytes; size_t size; } ready[] = {
 #define READY(literal) { literal, sizeof(literal) - 1 }
         READY("1\0\0\0\4"), READY("2\0\0\0\4"), READY("3\0\0\0\4"), READY("n\0\0\0\4"), READY("I\0\0\0\4"),
-        READY("Z\0\0\0\5I"), READY("Z\0\0\0\5T"), READY("Z\0\0\0\5E"), READY("C\0\0\0\x0dSELECT 1\0"), READY("C\0\0\0\x0dROLLBACK\0"),
+        READY("Z\0\0\0\5I"), READY("Z\0\0\0\5T"), READY("Z\0\0\0\5E"), READY("C\0\0\0\x0dSELECT 1\0"),
+        READY("C\0\0\0\x0dROLLBACK\0"),
         READY("C\0\0\0\x10""DISCARD ALL\0"), READY("C\0\0\0\x0f""DEALLOCATE\0"),
         READY("T\0\0\0\x1a\0\1x\0\0\0\0\0\0\0\0\0\0\x19\0\0\0\0\0\0\0\0"),
         READY("T\0\0\0\x1a\0\1y\0\0\0\0\0\0\0\0\0\0\x17\0\0\0\0\0\0\0\1"), READY("T\0\0\0\6\0\0"),
         READY("D\0\0\0\x0e\0\1\0\0\0\4abcd"), READY("D\0\0\0\x0a\0\1\xff\xff\xff\xff"), READY("D\0\0\0\6\0\0"),
-        READY("E\0\0\0\x0c""C26000\0\0"), READY("E\0\0\0\x23""C0A000\0RRevalidateCachedQuery\0\0"), READY("E\0\0\0\x0c""C23505\0\0"),
+        READY("E\0\0\0\x0c""C26000\0\0"), READY("E\0\0\0\x23""C0A000\0RRevalidateCachedQuery\0\0"),
+        READY("E\0\0\0\x0c""C23505\0\0"),
         READY("E\0\0\0\x0c""SFATAL\0\0"), READY("N\0\0\0\x0c""C00000\0\0"), READY("S\0\0\0\x11TimeZone\0UTC\0"),
         READY("R\0\0\0\x08\0\0\0\0"), READY("R\0\0\0\x08\0\0\0\3"), READY("R\0\0\0\x0c\0\0\0\5salt"),
         READY("R\0\0\0\x17\0\0\0\12SCRAM-SHA-256\0\0"),
-        READY("R\0\0\0\x33\0\0\0\13r=AAAAAAAAAAAAAAAAAAAAAAAAserver,s=c2FsdA==,i=9"), READY("K\0\0\0\x0c\0\0\0\7\0\0\0\7"),
+        READY("R\0\0\0\x33\0\0\0\13r=AAAAAAAAAAAAAAAAAAAAAAAAserver,s=c2FsdA==,i=9"),
+        READY("K\0\0\0\x0c\0\0\0\7\0\0\0\7"),
 #undef READY
     };
     static const char types[] = "TDCENSAZR";
@@ -290,7 +295,8 @@ static void start(struct world *w, uint8_t options)
     static const uint8_t entropy[18] = { 0 }, hello[] = "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I";
     for (uint32_t i = 0; i < STATEMENTS; i++) RP_ASSERT(rp_statement_id(&statement[i]) == i + 1);
     w->config = (struct rp_session_config){
-        .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL, .scram_iterations_max = 4096,
+        .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
+        .scram_iterations_max = 4096,
         .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14,
         .entries = ENTRIES, .statements = STATEMENTS, .catalog = w->catalog,
     };

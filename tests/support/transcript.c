@@ -1,5 +1,5 @@
-/* support/transcript.c - runs a session on words: see the header. What the layer above does is done here as it does it: descriptions are
- * interned, an unnamed one lives until the next, a healed query is queued again. */
+/* support/transcript.c - runs a session on words: see the header. What the layer above does is done here as it does it:
+ * descriptions are interned, an unnamed one lives until the next, a healed query is queued again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +19,9 @@ struct pg_statement transcript_statement[STATEMENTS] = {
 
 struct transcript *transcript_new(void)
 {
-    static const struct rp_pair startup[] = { { "user", "app" }, { "database", NULL }, { "client_encoding", "UTF8" }, { NULL, NULL } };
+    static const struct rp_pair startup[] = {
+        { "user", "app" }, { "database", NULL }, { "client_encoding", "UTF8" }, { NULL, NULL }
+    };
     struct transcript *t = calloc(1, sizeof *t);
     assert_non_null(t);
     for (uint32_t i = 0; i < STATEMENTS; i++) assert_int_equal(rp_statement_id(&transcript_statement[i]), i + 1);
@@ -253,7 +255,9 @@ static bool deliver(struct transcript *t, const struct rp_event *ev)
         break;
     case RP_EVENT_OUTCOME: log_outcome(t, ev); break;
     case RP_EVENT_HEAL: heal(t, ev->query); break;
-    case RP_EVENT_NOTICE: blob_print(&t->log, " notice(%s %s)", t->s.notice.sqlstate, pg_error_field(&t->s.notice, 'M')); break;
+    case RP_EVENT_NOTICE:
+        blob_print(&t->log, " notice(%s %s)", t->s.notice.sqlstate, pg_error_field(&t->s.notice, 'M'));
+        break;
     case RP_EVENT_BROKEN:
         blob_print(&t->log, " broken(%s", pg_error_name(t->s.error.code) + 3);
         if (t->s.error.sqlstate[0]) blob_print(&t->log, " %s", t->s.error.sqlstate);
@@ -322,7 +326,10 @@ static void expect(struct blob *said, const char *words, const char *file, int l
     forget(said);
 }
 
-void transcript_expect_(struct transcript *t, const char *events, const char *file, int line) { expect(&t->log, events, file, line); }
+void transcript_expect_(struct transcript *t, const char *events, const char *file, int line)
+{
+    expect(&t->log, events, file, line);
+}
 
 void transcript_expect_sent_(struct transcript *t, const char *words, const char *file, int line)
 {
@@ -366,9 +373,11 @@ static void check_run(const struct transcript_case *c, struct slicing how, const
     size_t total;
     struct transcript *t = run(c, how, &total);
     if (t->log.size != whole->log.size || memcmp(t->log.at, whole->log.at, t->log.size) != 0)
-        fail_msg("%s, cut at %zu, pieces of %zu:\n%s\ninstead of\n%s", c->name, how.first, how.piece, blob_text(&t->log), c->events);
+        fail_msg("%s, cut at %zu, pieces of %zu:\n%s\ninstead of\n%s", c->name, how.first, how.piece,
+                 blob_text(&t->log), c->events);
     if (t->sent.size != whole->sent.size || memcmp(t->sent.at, whole->sent.at, t->sent.size) != 0)
-        fail_msg("%s, cut at %zu, pieces of %zu, windows of %zu: other bytes were sent", c->name, how.first, how.piece, how.window);
+        fail_msg("%s, cut at %zu, pieces of %zu, windows of %zu: other bytes were sent", c->name, how.first, how.piece,
+                 how.window);
     transcript_free(t);
 }
 
@@ -380,11 +389,13 @@ void transcript_check(const struct transcript_case *c, int flags)
     const char *events = whole->log.size ? blob_text(&whole->log) + 1 : "";
     if (strcmp(events, c->events) != 0) fail_msg("%s\nexpected: %s\n     got: %s", c->name, c->events, events);
     blob_client(&sent, &whole->sent);
-    if (c->sent && strcmp(blob_text(&sent), c->sent) != 0) fail_msg("%s\nexpected: %s\n    sent: %s", c->name, c->sent, blob_text(&sent));
+    if (c->sent && strcmp(blob_text(&sent), c->sent) != 0)
+        fail_msg("%s\nexpected: %s\n    sent: %s", c->name, c->sent, blob_text(&sent));
     blob_free(&sent);
     for (size_t cut = 1; cut < total; cut++) check_run(c, (struct slicing){ cut, SIZE_MAX, 4096, flags }, whole);
     static const size_t pieces[] = { 1, 2, 3, 7 };
     for (size_t i = 0; i < RP_COUNT(pieces); i++) check_run(c, (struct slicing){ 0, pieces[i], 4096, flags }, whole);
-    for (size_t window = 1; window <= 64; window++) check_run(c, (struct slicing){ SIZE_MAX, SIZE_MAX, window, flags }, whole);
+    for (size_t window = 1; window <= 64; window++)
+        check_run(c, (struct slicing){ SIZE_MAX, SIZE_MAX, window, flags }, whole);
     transcript_free(whole);
 }

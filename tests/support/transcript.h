@@ -2,19 +2,20 @@
  *
  * Server messages: one letter and its contents, separated by blanks, for example
  *      "1 2 T(id:23,name:25t) D(1,~) C(SELECT 1) Z(I)"    NULL is "~", a "t" behind the type is text format
- *      "E(ERROR,23505,duplicate,nkey_pkey)"               severity, SQLSTATE, message, further fields with their letters; N too
+ *      "E(ERROR,23505,duplicate,nkey_pkey)"               severity, SQLSTATE, message, other fields with letters; N too
  *      "S(TimeZone,UTC) A(channel,payload) K(7,42) R(3) R(5,salt) R(10,SCRAM-SHA-256) R(11,r=...,s=...)"
  * any other letter takes its body as it stands.
  *
- * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p` with an int4
- * and a text, `C` a COMMIT, `x` is `a` with text results; `u` is SQL built at run time, `v` one with the parameters of `p`, `n` is `a` unnamed, `s` a simple query,
- * `S` statement `a` as a simple query.
- *      "a+ b"   one group under one Sync         "-1"   query 1 is detached          "=1"   query 1 is complained about (STOP)
+ * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p`
+ * with an int4 and a text, `C` a COMMIT; `x` is `a` with text results, `n` is `a` unnamed, `S` is `a` as a simple
+ * query; `u` is SQL built at run time, `v` the same with the parameters of `p`, `s` as a simple query. "a+ b"   one
+ * group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
  *      "!"      the session is made exclusive
  *
- * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values are text; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
- * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
+ * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values
+ * are text; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its bytes in a block of its own that
+ * dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
 #ifndef TESTS_SUPPORT_TRANSCRIPT_H
 #define TESTS_SUPPORT_TRANSCRIPT_H
 #include "session/session.h"
@@ -83,8 +84,8 @@ struct transcript_case {
     struct { const char *queue, *server; } turn[8]; /* up to the first without `server` */
     const char *events, *sent;                      /* all that must come of it; `sent` may be NULL */
 };
-/* At once; cut at every offset; byte by byte; in pieces of 2, 3, 7; and the output in windows of every size up to 64. Every time the
- * same events and the same bytes, and at most one outcome for each query. */
+/* At once; cut at every offset; byte by byte; in pieces of 2, 3, 7; and the output in windows of every size up to 64.
+ * Every time the same events and the same bytes, and at most one outcome for each query. */
 void transcript_check(const struct transcript_case *c, int flags);
 
 #endif

@@ -1,5 +1,6 @@
-/* support/transcript_words.c - words into the server's messages, and the client's messages into words. Knows the wire format by itself,
- * so that the library's encoder is read by something else than the library. Source: PostgreSQL, "Message Formats". */
+/* support/transcript_words.c - words into the server's messages, and the client's messages into words. Knows the wire
+ * format by itself, so that the library's encoder is read by something else than the library. Source: PostgreSQL,
+ * "Message Formats". */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -194,7 +195,10 @@ void blob_server(struct blob *b, const char *words)
 
 /* ---- client messages into words ---- */
 
-static uint32_t u32_at(const uint8_t *at) { return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]; }
+static uint32_t u32_at(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
 
 /* Bind: every length fits exactly, and the counts agree. */
 static void print_bind(struct blob *words, const uint8_t *at, size_t size)

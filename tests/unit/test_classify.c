@@ -26,14 +26,17 @@ static void test_transactions(void **state)
     static const struct example examples[] = {
         { "BEGIN", RP_SQL_BEGIN }, { "begin work", RP_SQL_BEGIN }, { "Begin;", RP_SQL_BEGIN },
         { "BEGIN ISOLATION LEVEL SERIALIZABLE", RP_SQL_BEGIN }, { "START TRANSACTION READ ONLY", RP_SQL_BEGIN },
-        { "COMMIT", RP_SQL_COMMIT }, { "commit work", RP_SQL_COMMIT }, { "END", RP_SQL_COMMIT }, { "end transaction", RP_SQL_COMMIT },
+        { "COMMIT", RP_SQL_COMMIT }, { "commit work", RP_SQL_COMMIT }, { "END", RP_SQL_COMMIT },
+        { "end transaction", RP_SQL_COMMIT },
         { "COMMIT AND CHAIN", RP_SQL_COMMIT }, { "COMMIT;", RP_SQL_COMMIT },
         { "ROLLBACK", RP_SQL_ROLLBACK }, { "rollback work", RP_SQL_ROLLBACK }, { "ABORT", RP_SQL_ROLLBACK },
         { "ROLLBACK TRANSACTION AND NO CHAIN", RP_SQL_ROLLBACK }, { "ROLLBACK;", RP_SQL_ROLLBACK },
-        { "ROLLBACK TO s", RP_SQL_SESSION }, { "ROLLBACK TO SAVEPOINT s", RP_SQL_SESSION }, { "ROLLBACK WORK TO s", RP_SQL_SESSION },
+        { "ROLLBACK TO s", RP_SQL_SESSION }, { "ROLLBACK TO SAVEPOINT s", RP_SQL_SESSION },
+        { "ROLLBACK WORK TO s", RP_SQL_SESSION },
         { "rollback transaction to savepoint s", RP_SQL_SESSION }, { "ROLLBACK/**/TO/**/s", RP_SQL_SESSION },
         { "SAVEPOINT s", RP_SQL_SESSION }, { "RELEASE s", RP_SQL_SESSION },
-        { "COMMIT PREPARED 'x'", RP_SQL_PLAIN }, { "rollback prepared 'x'", RP_SQL_PLAIN }, { "PREPARE TRANSACTION 'x'", RP_SQL_SESSION },
+        { "COMMIT PREPARED 'x'", RP_SQL_PLAIN }, { "rollback prepared 'x'", RP_SQL_PLAIN },
+        { "PREPARE TRANSACTION 'x'", RP_SQL_SESSION },
     };
     CHECK_ALL(examples);
 }
@@ -42,11 +45,15 @@ static void test_session_state(void **state)
 {
     (void)state;
     static const struct example examples[] = {
-        { "SET search_path = x", RP_SQL_SESSION }, { "set local timezone = 'UTC'", RP_SQL_SESSION }, { "RESET ALL", RP_SQL_SESSION },
+        { "SET search_path = x", RP_SQL_SESSION }, { "set local timezone = 'UTC'", RP_SQL_SESSION },
+        { "RESET ALL", RP_SQL_SESSION },
         { "LISTEN channel", RP_SQL_SESSION }, { "UNLISTEN *", RP_SQL_SESSION }, { "COPY t FROM STDIN", RP_SQL_SESSION },
-        { "PREPARE p AS SELECT 1", RP_SQL_SESSION }, { "EXECUTE p", RP_SQL_SESSION }, { "DEALLOCATE ALL", RP_SQL_SESSION },
-        { "DECLARE c CURSOR FOR SELECT 1", RP_SQL_SESSION }, { "FETCH c", RP_SQL_SESSION }, { "MOVE c", RP_SQL_SESSION },
-        { "CLOSE c", RP_SQL_SESSION }, { "LOCK t", RP_SQL_SESSION }, { "DISCARD ALL", RP_SQL_SESSION }, { "LOAD 'x'", RP_SQL_SESSION },
+        { "PREPARE p AS SELECT 1", RP_SQL_SESSION }, { "EXECUTE p", RP_SQL_SESSION },
+        { "DEALLOCATE ALL", RP_SQL_SESSION },
+        { "DECLARE c CURSOR FOR SELECT 1", RP_SQL_SESSION }, { "FETCH c", RP_SQL_SESSION },
+        { "MOVE c", RP_SQL_SESSION },
+        { "CLOSE c", RP_SQL_SESSION }, { "LOCK t", RP_SQL_SESSION }, { "DISCARD ALL", RP_SQL_SESSION },
+        { "LOAD 'x'", RP_SQL_SESSION },
         { "CREATE TEMP TABLE t ()", RP_SQL_SESSION }, { "create temporary table t ()", RP_SQL_SESSION },
         { "CREATE LOCAL TEMP TABLE t ()", RP_SQL_SESSION }, { "CREATE GLOBAL TEMPORARY TABLE t ()", RP_SQL_SESSION },
         { "CREATE OR REPLACE TEMP VIEW v AS SELECT 1", RP_SQL_SESSION },
@@ -58,13 +65,18 @@ static void test_plain(void **state)
 {
     (void)state;
     static const struct example examples[] = {
-        { "", RP_SQL_PLAIN }, { "  ", RP_SQL_PLAIN }, { ";", RP_SQL_PLAIN }, { "SELECT 1", RP_SQL_PLAIN }, { "INSERT INTO t VALUES (1)", RP_SQL_PLAIN },
-        { "WITH x AS (SELECT 1) SELECT * FROM x", RP_SQL_PLAIN }, { "(SELECT 1)", RP_SQL_PLAIN }, { "NOTIFY c", RP_SQL_PLAIN },
-        { "CREATE TABLE temp (x int)", RP_SQL_PLAIN }, { "CREATE OR REPLACE FUNCTION f() RETURNS int AS $$BEGIN$$", RP_SQL_PLAIN },
+        { "", RP_SQL_PLAIN }, { "  ", RP_SQL_PLAIN }, { ";", RP_SQL_PLAIN }, { "SELECT 1", RP_SQL_PLAIN },
+        { "INSERT INTO t VALUES (1)", RP_SQL_PLAIN },
+        { "WITH x AS (SELECT 1) SELECT * FROM x", RP_SQL_PLAIN }, { "(SELECT 1)", RP_SQL_PLAIN },
+        { "NOTIFY c", RP_SQL_PLAIN },
+        { "CREATE TABLE temp (x int)", RP_SQL_PLAIN },
+        { "CREATE OR REPLACE FUNCTION f() RETURNS int AS $$BEGIN$$", RP_SQL_PLAIN },
         { "CREATE TEMPLATE", RP_SQL_PLAIN }, { "CREATE", RP_SQL_PLAIN },
         /* words that only begin like one */
-        { "BEGINNING", RP_SQL_PLAIN }, { "setup", RP_SQL_PLAIN }, { "END_OF", RP_SQL_PLAIN }, { "COMMIT1", RP_SQL_PLAIN }, { "set$", RP_SQL_PLAIN },
-        { "SET\xc3\xa9", RP_SQL_PLAIN }, { "BEGI", RP_SQL_PLAIN }, { "B", RP_SQL_PLAIN }, { "ROLLBACKTO", RP_SQL_PLAIN },
+        { "BEGINNING", RP_SQL_PLAIN }, { "setup", RP_SQL_PLAIN }, { "END_OF", RP_SQL_PLAIN },
+        { "COMMIT1", RP_SQL_PLAIN }, { "set$", RP_SQL_PLAIN },
+        { "SET\xc3\xa9", RP_SQL_PLAIN }, { "BEGI", RP_SQL_PLAIN }, { "B", RP_SQL_PLAIN },
+        { "ROLLBACKTO", RP_SQL_PLAIN },
         { "\"SET\"", RP_SQL_PLAIN }, { "'BEGIN'", RP_SQL_PLAIN }, { "SELECT 'x'; COMMIT", RP_SQL_PLAIN },
     };
     CHECK_ALL(examples);
@@ -74,13 +86,19 @@ static void test_blanks_and_comments(void **state)
 {
     (void)state;
     static const struct example examples[] = {
-        { " \t\r\n\f BEGIN", RP_SQL_BEGIN }, { ";;BEGIN", RP_SQL_BEGIN }, { "-- one\nBEGIN", RP_SQL_BEGIN }, { "-- one\rBEGIN", RP_SQL_BEGIN },
-        { "-- a\rSELECT 1\nCOMMIT", RP_SQL_PLAIN }, { "-- BEGIN", RP_SQL_PLAIN }, { "--\n--\n  BEGIN", RP_SQL_BEGIN }, { "- BEGIN", RP_SQL_PLAIN },
-        { "/* one */BEGIN", RP_SQL_BEGIN }, { "/*/ BEGIN */ COMMIT", RP_SQL_COMMIT }, { "/* a /* b */ BEGIN */ COMMIT", RP_SQL_COMMIT },
+        { " \t\r\n\f BEGIN", RP_SQL_BEGIN }, { ";;BEGIN", RP_SQL_BEGIN }, { "-- one\nBEGIN", RP_SQL_BEGIN },
+        { "-- one\rBEGIN", RP_SQL_BEGIN },
+        { "-- a\rSELECT 1\nCOMMIT", RP_SQL_PLAIN }, { "-- BEGIN", RP_SQL_PLAIN }, { "--\n--\n  BEGIN", RP_SQL_BEGIN },
+        { "- BEGIN", RP_SQL_PLAIN },
+        { "/* one */BEGIN", RP_SQL_BEGIN }, { "/*/ BEGIN */ COMMIT", RP_SQL_COMMIT },
+        { "/* a /* b */ BEGIN */ COMMIT", RP_SQL_COMMIT },
         { "/* /*/ */ COMMIT", RP_SQL_PLAIN }, { "/* /*/ */ */ COMMIT", RP_SQL_COMMIT },
-        { "/* BEGIN", RP_SQL_PLAIN }, { "/* /* BEGIN */", RP_SQL_PLAIN }, { "/* -- */ COMMIT", RP_SQL_COMMIT }, { "-- /*\nCOMMIT", RP_SQL_COMMIT },
-        { "/**//**/ -- x\n /* y */COMMIT", RP_SQL_COMMIT }, { "/", RP_SQL_PLAIN }, { "/*", RP_SQL_PLAIN }, { "/* *", RP_SQL_PLAIN },
-        { "CREATE /* x */ TEMP -- y\n TABLE t ()", RP_SQL_SESSION }, { "BEGIN/*x*/", RP_SQL_BEGIN }, { "BEGIN--x", RP_SQL_BEGIN },
+        { "/* BEGIN", RP_SQL_PLAIN }, { "/* /* BEGIN */", RP_SQL_PLAIN }, { "/* -- */ COMMIT", RP_SQL_COMMIT },
+        { "-- /*\nCOMMIT", RP_SQL_COMMIT },
+        { "/**//**/ -- x\n /* y */COMMIT", RP_SQL_COMMIT }, { "/", RP_SQL_PLAIN }, { "/*", RP_SQL_PLAIN },
+        { "/* *", RP_SQL_PLAIN },
+        { "CREATE /* x */ TEMP -- y\n TABLE t ()", RP_SQL_SESSION }, { "BEGIN/*x*/", RP_SQL_BEGIN },
+        { "BEGIN--x", RP_SQL_BEGIN },
     };
     CHECK_ALL(examples);
 }
@@ -94,7 +112,8 @@ static void test_ends(void **state)
         char *cut = strndup(text, n);
         assert_non_null(cut);
         bool complete = n >= strlen(text) - strlen(" VIEW");
-        assert_int_equal(rp_sql_classify(cut), complete || !strcmp(cut + n - (n > 4 ? 5 : n), " TEMP") ? RP_SQL_SESSION : RP_SQL_PLAIN);
+        assert_int_equal(rp_sql_classify(cut),
+                         complete || !strcmp(cut + n - (n > 4 ? 5 : n), " TEMP") ? RP_SQL_SESSION : RP_SQL_PLAIN);
         free(cut);
     }
 }

@@ -1,4 +1,4 @@
-/* test_message.c - frames, error fields, command tags, and every message of the frontend, byte by byte as the protocol has it. */
+/* test_message.c - frames, error fields, command tags, and every message of the frontend, byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +39,8 @@ static void test_frame_lengths(void **state)
     (void)state;
     static const struct { uint32_t length; size_t limit; int there; } cases[] = {
         { 0, 1000, -1 }, { 3, 1000, -1 }, { 4, 1000, 1 }, { 5, 1000, 0 }, { 1000, 1000, 0 }, { 1001, 1000, -1 },
-        { 0x7fffffff, 1000, -1 }, { 0x80000000, 1000, -1 }, { UINT32_MAX, 1000, -1 }, { 0x3fffffff, 0x3fffffff, 0 }, { 0x40000000, 0x3fffffff, -1 },
+        { 0x7fffffff, 1000, -1 }, { 0x80000000, 1000, -1 }, { UINT32_MAX, 1000, -1 }, { 0x3fffffff, 0x3fffffff, 0 },
+        { 0x40000000, 0x3fffffff, -1 },
         { UINT32_MAX, SIZE_MAX, 0 },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
@@ -72,14 +73,17 @@ static void test_error_fields(void **state)
 {
     (void)state;
     struct pg_error e;
-    assert_false(PARSE(&e, "SFEHLER\0VERROR\0C23505\0Mdup\0Ddetail\0Hhint\0P17\0tt\0nt_pkey\0Fnbtinsert.c\0L1\0R_bt_check\0"));
+    assert_false(
+        PARSE(&e, "SFEHLER\0VERROR\0C23505\0Mdup\0Ddetail\0Hhint\0P17\0tt\0nt_pkey\0Fnbtinsert.c\0L1\0R_bt_check\0"));
     assert_string_equal(e.sqlstate, "23505");
     assert_int_equal(e.position, 17);
     static const struct { char field; const char *value; } fields[] = {
-        { 'S', "FEHLER" }, { 'V', "ERROR" }, { 'C', "23505" }, { 'M', "dup" }, { 'D', "detail" }, { 'H', "hint" }, { 'P', "17" },
-        { 't', "t" }, { 'n', "t_pkey" }, { 'F', "nbtinsert.c" }, { 'L', "1" }, { 'R', "_bt_check" }, { 'X', "" }, { 0, "" },
+        { 'S', "FEHLER" }, { 'V', "ERROR" },     { 'C', "23505" }, { 'M', "dup" },    { 'D', "detail" },
+        { 'H', "hint" },   { 'P', "17" },        { 't', "t" },     { 'n', "t_pkey" }, { 'F', "nbtinsert.c" },
+        { 'L', "1" },      { 'R', "_bt_check" }, { 'X', "" },      { 0, "" },
     };
-    for (size_t i = 0; i < RP_COUNT(fields); i++) assert_string_equal(pg_error_field(&e, fields[i].field), fields[i].value);
+    for (size_t i = 0; i < RP_COUNT(fields); i++)
+        assert_string_equal(pg_error_field(&e, fields[i].field), fields[i].value);
 }
 
 static void test_fatal(void **state)
@@ -105,7 +109,8 @@ static void test_poor_fields(void **state)
     assert_string_equal(pg_error_field(&e, 'M'), "");
     parse(&e, "Mno end", 7);
     assert_string_equal(pg_error_field(&e, 'M'), "no end");
-    PARSE(&e, "Mfirst\0Msecond\0C23505\0C42601\0P12\0P34\0Done\0Dtwo\0Fa\0Fb\0"); /* of what is repeated, the first counts */
+    /* Of what is repeated, the first counts. */
+    PARSE(&e, "Mfirst\0Msecond\0C23505\0C42601\0P12\0P34\0Done\0Dtwo\0Fa\0Fb\0");
     assert_string_equal(pg_error_field(&e, 'M'), "first");
     assert_string_equal(pg_error_field(&e, 'D'), "one");
     assert_string_equal(pg_error_field(&e, 'F'), "a");
@@ -113,7 +118,8 @@ static void test_poor_fields(void **state)
     assert_int_equal(e.position, 12);
     char many[1200];
     int n = 0;
-    for (int i = 0; i < 20; i++) n += snprintf(many + n, sizeof many - (size_t)n, "Ma message of forty characters, over and over%c", 0);
+    for (int i = 0; i < 20; i++)
+        n += snprintf(many + n, sizeof many - (size_t)n, "Ma message of forty characters, over and over%c", 0);
     n += snprintf(many + n, sizeof many - (size_t)n, "Hhint%c", 0);
     parse(&e, many, (size_t)n + 1); /* and takes the room of no other */
     assert_string_equal(pg_error_field(&e, 'H'), "hint");
@@ -137,7 +143,8 @@ static void test_large_fields(void **state)
     memset(message, 'm', sizeof message);
     memset(file, 'f', sizeof file);
     for (int n = 0; n < 1000; n++) {
-        int size = snprintf(body, sizeof body, "F%.*s%cSERROR%cC23505%cM%.*s%cHhint%c", n, file, 0, 0, 0, n, message, 0, 0);
+        int size =
+            snprintf(body, sizeof body, "F%.*s%cSERROR%cC23505%cM%.*s%cHhint%c", n, file, 0, 0, 0, n, message, 0, 0);
         parse(&e, body, (size_t)size + 1);
         assert_string_equal(pg_error_field(&e, 'C'), "23505");
         assert_string_equal(pg_error_field(&e, 'S'), "ERROR");
@@ -157,11 +164,16 @@ static void test_tags(void **state)
 {
     (void)state;
     static const struct { const char *text, *tag; uint64_t rows; } cases[] = {
-        { "SELECT 5", "SELECT", 5 }, { "INSERT 0 1", "INSERT", 1 }, { "INSERT 16385 1", "INSERT", 1 }, { "UPDATE 0", "UPDATE", 0 },
-        { "DELETE 18446744073709551615", "DELETE", UINT64_MAX }, { "CREATE TABLE", "CREATE TABLE", 0 }, { "BEGIN", "BEGIN", 0 },
-        { "ROLLBACK", "ROLLBACK", 0 }, { "DISCARD ALL", "DISCARD ALL", 0 }, { "COPY 3", "COPY", 3 }, { "", "", 0 }, { "7", "", 0 },
-        { "REFRESH MATERIALIZED VIEW", "REFRESH MATERIA", 0 }, { "ALTER OPERATOR CLASS", "ALTER OPERATOR", 0 }, { "SELECT ", "SELECT", 0 },
-        { "SELECT 5x", "SELECT", 5 }, { " 5", "", 5 }, { "SELECT5", "SELECT", 0 }, { "FETCH 12", "FETCH", 12 }, { "MERGE 4", "MERGE", 4 },
+        { "SELECT 5", "SELECT", 5 }, { "INSERT 0 1", "INSERT", 1 }, { "INSERT 16385 1", "INSERT", 1 },
+        { "UPDATE 0", "UPDATE", 0 },
+        { "DELETE 18446744073709551615", "DELETE", UINT64_MAX }, { "CREATE TABLE", "CREATE TABLE", 0 },
+        { "BEGIN", "BEGIN", 0 },
+        { "ROLLBACK", "ROLLBACK", 0 }, { "DISCARD ALL", "DISCARD ALL", 0 }, { "COPY 3", "COPY", 3 }, { "", "", 0 },
+        { "7", "", 0 },
+        { "REFRESH MATERIALIZED VIEW", "REFRESH MATERIA", 0 }, { "ALTER OPERATOR CLASS", "ALTER OPERATOR", 0 },
+        { "SELECT ", "SELECT", 0 },
+        { "SELECT 5x", "SELECT", 5 }, { " 5", "", 5 }, { "SELECT5", "SELECT", 0 }, { "FETCH 12", "FETCH", 12 },
+        { "MERGE 4", "MERGE", 4 },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
         char tag[16];
@@ -179,7 +191,8 @@ enum { ROOM = 400 };
 struct written { uint8_t at[ROOM]; size_t size; };
 
 /* `write` through windows of every size gives `expected`. */
-static void check_written(void (*write)(struct rp_writer *, const void *), const void *argument, const char *expected, size_t size)
+static void check_written(void (*write)(struct rp_writer *, const void *), const void *argument, const char *expected,
+                          size_t size)
 {
     for (size_t window = 1; window <= size + 1; window++) {
         struct written got = { .size = 0 };
@@ -221,7 +234,9 @@ static void test_fixed_messages(void **state)
 static void test_startup_messages(void **state)
 {
     (void)state;
-    static const struct rp_pair pairs[] = { { "user", "app" }, { "options", NULL }, { "database", "" }, { NULL, NULL } };
+    static const struct rp_pair pairs[] = {
+        { "user", "app" }, { "options", NULL }, { "database", "" }, { NULL, NULL }
+    };
     CHECK_WRITTEN(do_startup, pairs, "\0\0\0\x1c\0\3\0\0user\0app\0database\0\0\0");
     assert_int_equal(rp_write_startup(NULL, pairs), 0x1c);
     CHECK_WRITTEN(do_password, "secret", "p\0\0\0\x0bsecret\0");
@@ -291,10 +306,16 @@ static void test_bind_formats(void **state)
     const struct pg_param all[] = { binary, text, null }, texts[] = { text, text }, binaries[] = { binary, null };
     CHECK_BIND((&(struct rp_bind){ 0 }), "B\0\0\0\x0e\0\0\0\0\0\0\0\1\0\1");
     CHECK_BIND((&(struct rp_bind){ .text_results = true, .statement = 0x1a }), "B\0\0\0\x0f\0s1a\0\0\0\0\0\0\0");
-    CHECK_BIND((&(struct rp_bind){ .params = texts, .nparams = 2 }), "B\0\0\0\x18\0\0\0\0\0\2\0\0\0\1x\0\0\0\1x\0\1\0\1");
-    CHECK_BIND((&(struct rp_bind){ .params = binaries, .nparams = 2, .types = (uint32_t[]){ PG_TYPE_INT4, PG_TYPE_INT4 }, .ntypes = 2 }),
-               "B\0\0\0\x1c\0\0\0\1\0\1\0\2\0\0\0\4\0\0\1\2\xff\xff\xff\xff\0\1\0\1");
-    CHECK_BIND((&(struct rp_bind){ .params = all, .nparams = 3, .types = (uint32_t[]){ PG_TYPE_INT8, PG_TYPE_INT8, PG_TYPE_INT8 }, .ntypes = 3 }),
+    CHECK_BIND((&(struct rp_bind){ .params = texts, .nparams = 2 }),
+               "B\0\0\0\x18\0\0\0\0\0\2\0\0\0\1x\0\0\0\1x\0\1\0\1");
+    CHECK_BIND(
+        (&(struct rp_bind){
+            .params = binaries, .nparams = 2, .types = (uint32_t[]){ PG_TYPE_INT4, PG_TYPE_INT4 }, .ntypes = 2 }),
+        "B\0\0\0\x1c\0\0\0\1\0\1\0\2\0\0\0\4\0\0\1\2\xff\xff\xff\xff\0\1\0\1");
+    CHECK_BIND((&(struct rp_bind){ .params = all,
+                                   .nparams = 3,
+                                   .types = (uint32_t[]){ PG_TYPE_INT8, PG_TYPE_INT8, PG_TYPE_INT8 },
+                                   .ntypes = 3 }),
                "B\0\0\0\x29\0\0\0\3\0\1\0\0\0\1\0\3\0\0\0\x08\0\0\0\0\0\0\1\2\0\0\0\1x\xff\xff\xff\xff\0\1\0\1");
 }
 
@@ -303,10 +324,15 @@ static void test_parse_types(void **state)
     (void)state;
     const struct pg_param params[] = { pg_int4(1), pg_str("x"), pg_null() };
     CHECK_PARSE((&(struct rp_bind){ 0 }), "P\0\0\0\x0e\0SELECT\0\0\0");
-    CHECK_PARSE((&(struct rp_bind){ .statement = 7, .types = (uint32_t[]){ PG_TYPE_INT2, PG_TYPE_INFER }, .ntypes = 2, .params = params, .nparams = 2 }),
+    CHECK_PARSE((&(struct rp_bind){ .statement = 7,
+                                    .types = (uint32_t[]){ PG_TYPE_INT2, PG_TYPE_INFER },
+                                    .ntypes = 2,
+                                    .params = params,
+                                    .nparams = 2 }),
                 "P\0\0\0\x18s7\0SELECT\0\0\2\0\0\0\x15\0\0\0\0");
     /* What is not declared: a parameter's own type, and the server's choice for text and NULL. */
-    CHECK_PARSE((&(struct rp_bind){ .params = params, .nparams = 3 }), "P\0\0\0\x1a\0SELECT\0\0\3\0\0\0\x17\0\0\0\0\0\0\0\0");
+    CHECK_PARSE((&(struct rp_bind){ .params = params, .nparams = 3 }),
+                "P\0\0\0\x1a\0SELECT\0\0\3\0\0\0\x17\0\0\0\0\0\0\0\0");
 }
 
 static void test_refused_parameters(void **state)

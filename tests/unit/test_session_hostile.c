@@ -1,5 +1,5 @@
-/* test_session_hostile.c - servers that break the protocol: whatever is illegal breaks the connection, for good and by an error of its
- * own; nothing is ever ignored, nothing asserts. */
+/* test_session_hostile.c - servers that break the protocol: whatever is illegal breaks the connection, for good and by
+ * an error of its own; nothing is ever ignored, nothing asserts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,8 +20,8 @@ static struct transcript *warm(void)
 
 /* ---- every message in every state (failures 22, 23, 24) ---- */
 
-/* What the protocol allows, from its message flow, said again without the library's table: the state, how to get there, and the
- * letters that are legal. N, S and A are legal everywhere. `fatal`: an ErrorResponse is the end. */
+/* What the protocol allows, from its message flow, said again without the library's table: the state, how to get there,
+ * and the letters that are legal. N, S and A are legal everywhere. With `error_is_the_end`, an ErrorResponse is. */
 static const struct state {
     const char *name, *queue, *server, *legal;
     bool cold, error_is_the_end;
@@ -73,8 +73,16 @@ static struct transcript *in_state(const struct state *s)
 static void put_wellformed(struct blob *b, uint8_t type)
 {
     static const char *const words[128] = {
-        ['R'] = "R(3)", ['K'] = "K(7,42)", ['Z'] = "Z(I)", ['E'] = "E(ERROR,23505,dup)", ['N'] = "N(NOTICE,00000,note)",
-        ['S'] = "S(TimeZone,UTC)", ['A'] = "A(channel,payload)", ['T'] = "T(x:25)", ['D'] = "D(one)", ['C'] = "C(SELECT 1)",
+        ['R'] = "R(3)",
+        ['K'] = "K(7,42)",
+        ['Z'] = "Z(I)",
+        ['E'] = "E(ERROR,23505,dup)",
+        ['N'] = "N(NOTICE,00000,note)",
+        ['S'] = "S(TimeZone,UTC)",
+        ['A'] = "A(channel,payload)",
+        ['T'] = "T(x:25)",
+        ['D'] = "D(one)",
+        ['C'] = "C(SELECT 1)",
     };
     if (type < 128 && words[type]) blob_server(b, words[type]);
     else blob_message(b, (char)type, "", 0);
@@ -112,7 +120,8 @@ static void test_complaint(void **state)
     struct transcript *t = warm();
     transcript_queue(t, "a");
     transcript_server(t, "1 2 2");
-    assert_string_equal(pg_error_field(&t->s.error, 'M'), "the server sent message '2' where a row description was due");
+    assert_string_equal(pg_error_field(&t->s.error, 'M'),
+                        "the server sent message '2' where a row description was due");
     transcript_free(t);
     t = warm();
     transcript_feed(t, "\1\0\0\0\4", 5);
@@ -180,10 +189,12 @@ static void test_lengths(void **state)
         transcript_queue(t, "a");
         transcript_server(t, FIRST);
         t->config.row_limit = TRANSCRIPT_MESSAGE_LIMIT;
-        transcript_feed(t, (uint8_t[]){ 'D', (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n }, 5);
+        transcript_feed(t, (uint8_t[]){ 'D', (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n },
+                        5);
         if (n == 4) assert_int_equal(t->s.phase, RP_PHASE_BROKEN); /* a row of no bytes, that is why */
         else assert_int_equal(t->s.phase == RP_PHASE_BROKEN, cases[i].broken);
-        if (cases[i].broken) assert_string_equal(pg_error_field(&t->s.error, 'M'), "a message with an impossible length");
+        if (cases[i].broken)
+            assert_string_equal(pg_error_field(&t->s.error, 'M'), "a message with an impossible length");
         transcript_free(t);
     }
 }
@@ -203,7 +214,8 @@ static void put_row(struct blob *b, size_t value_size)
 
 static void feed_in_pieces(struct transcript *t, const struct blob *b, size_t piece)
 {
-    for (size_t at = 0; at < b->size; at += piece) transcript_feed(t, b->at + at, b->size - at < piece ? b->size - at : piece);
+    for (size_t at = 0; at < b->size; at += piece)
+        transcript_feed(t, b->at + at, b->size - at < piece ? b->size - at : piece);
 }
 
 static void test_oversized_rows(void **state)
@@ -280,7 +292,8 @@ static void test_oversized_others(void **state)
         blob_message(&b, 'N', body, 201);
         feed_in_pieces(t, &b, piece);
         transcript_expect(t, "notice( large) broken(E_PROTOCOL)");
-        assert_string_equal(pg_error_field(&t->s.error, 'M'), "a message that is no row is larger than pool_max_row_bytes");
+        assert_string_equal(pg_error_field(&t->s.error, 'M'),
+                            "a message that is no row is larger than pool_max_row_bytes");
         blob_free(&b);
         transcript_free(t);
     }
@@ -350,8 +363,14 @@ static void test_poor_errors(void **state)
 {
     (void)state;
     static const struct { const char *body; size_t size; const char *sqlstate; } cases[] = {
-        { "", 0, "" }, { "\0", 1, "" }, { "M", 1, "" }, { "Mtext", 5, "" }, { "C23505", 6, "23505" }, { "C2350\0\0", 7, "" },
-        { "CABCDEF\0\0", 9, "" }, { "SERROR\0C23505\0C42601\0Mone\0Mtwo\0\0", 32, "23505" },
+        { "", 0, "" },
+        { "\0", 1, "" },
+        { "M", 1, "" },
+        { "Mtext", 5, "" },
+        { "C23505", 6, "23505" },
+        { "C2350\0\0", 7, "" },
+        { "CABCDEF\0\0", 9, "" },
+        { "SERROR\0C23505\0C42601\0Mone\0Mtwo\0\0", 32, "23505" },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
         struct transcript *t = warm();
@@ -397,13 +416,19 @@ static void test_endless_notices(void **state)
 
 /* failures 24: also in the same bytes as the answer. */
 static const struct transcript_case extra[] = {
-    { "a second ReadyForQuery", { { "a", FIRST ONE "Z(I) Z(I)" } }, "T(0#1) D(0:one) done(0:SELECT 1) broken(E_PROTOCOL)", NULL },
+    { "a second ReadyForQuery",
+      { { "a", FIRST ONE "Z(I) Z(I)" } },
+      "T(0#1) D(0:one) done(0:SELECT 1) broken(E_PROTOCOL)",
+      NULL },
     { "a row while idle", { { "", "D(one)" } }, "broken(E_PROTOCOL)", NULL },
     { "a second CommandComplete", { { "a", FIRST ONE "C(SELECT 1)" } }, "T(0#1) D(0:one) broken(E_PROTOCOL)", NULL },
     { "COPY as the answer to a statement", { { "a b", "1 2 n G(x)" } }, "T(0#1) broken(E_PROTOCOL)", NULL },
     { "authentication again", { { "", "R(0)" } }, "broken(E_PROTOCOL)", NULL },
     { "an outcome before anything else", { { "a", "Z(I)" } }, "broken(E_PROTOCOL)", NULL },
-    { "asynchronous messages while idle are none of that", { { "", "N(NOTICE,00000,n) S(TimeZone,UTC) A(c,p)" } }, "notice(00000 n)", NULL },
+    { "asynchronous messages while idle are none of that",
+      { { "", "N(NOTICE,00000,n) S(TimeZone,UTC) A(c,p)" } },
+      "notice(00000 n)",
+      NULL },
 };
 
 static void test_extra_messages(void **state)

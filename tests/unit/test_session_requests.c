@@ -1,5 +1,5 @@
-/* test_session_requests.c - the outgoing half: checks and limits, windows, callers that go away in every state, and what is left when
- * the connection is lost. */
+/* test_session_requests.c - the outgoing half: checks and limits, windows, callers that go away in every state, and
+ * what is left when the connection is lost. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,20 +42,22 @@ static void test_refusals(void **state)
     struct transcript *t = warm();
     struct pg_param params[3] = { pg_int4(1), pg_int4(70000), pg_int4(3) };
     refuse(t, &(struct pg_query){ .nparams = 0 }, PG_E_PARAMETER, "the query has neither a statement nor SQL");
-    refuse(t, &(struct pg_query){ .sql = "SELECT 1", .flags = PG_QUERY_SIMPLE, .params = params, .nparams = 1 }, PG_E_PARAMETER,
-           "a simple query takes no parameters");
-    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_P], .params = params, .nparams = 1 }, PG_E_PARAMETER,
-           "the statement has 2 parameters and 1 were given");
-    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_P], .params = params, .nparams = 3 }, PG_E_PARAMETER,
-           "the statement has 2 parameters and 3 were given");
-    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_A], .params = params, .nparams = 1 }, PG_E_PARAMETER,
-           "the statement has 0 parameters and 1 were given");
+    refuse(t, &(struct pg_query){ .sql = "SELECT 1", .flags = PG_QUERY_SIMPLE, .params = params, .nparams = 1 },
+           PG_E_PARAMETER, "a simple query takes no parameters");
+    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_P], .params = params, .nparams = 1 },
+           PG_E_PARAMETER, "the statement has 2 parameters and 1 were given");
+    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_P], .params = params, .nparams = 3 },
+           PG_E_PARAMETER, "the statement has 2 parameters and 3 were given");
+    refuse(t, &(struct pg_query){ .statement = &transcript_statement[STATEMENT_A], .params = params, .nparams = 1 },
+           PG_E_PARAMETER, "the statement has 0 parameters and 1 were given");
     refuse(t, &(struct pg_query){ .statement = &one, .params = &params[1], .nparams = 1 }, PG_E_PARAMETER,
            "parameter $1 is out of range for int2");
     while (rp_statement_id(&late) <= TRANSCRIPT_STATEMENTS) late.id_private = 0;
     refuse(t, &(struct pg_query){ .statement = &late }, PG_E_FULL, "more than 8 statements are declared");
     size_t bind_size;
-    assert_int_equal(rp_session_check(&t->config, &(struct pg_query){ .statement = &late, .flags = PG_QUERY_UNNAMED }, &bind_size, NULL), 0);
+    assert_int_equal(rp_session_check(&t->config, &(struct pg_query){ .statement = &late, .flags = PG_QUERY_UNNAMED },
+                                      &bind_size, NULL),
+                     0);
     transcript_free(t);
 }
 
@@ -80,18 +82,24 @@ static void test_limits(void **state)
     params[1].size++;
     refuse(t, &q, PG_E_PARAMETER, "parameter $2 makes the message larger than the protocol allows");
     params[1].size = INT32_MAX;
-    refuse(t, &(struct pg_query){ .sql = "SELECT $1", .params = &(struct pg_param){ .type = PG_TYPE_BYTEA, .u.p = text, .size = INT32_MAX }, .nparams = 1 },
+    refuse(t,
+           &(struct pg_query){ .sql = "SELECT $1",
+                               .params = &(struct pg_param){ .type = PG_TYPE_BYTEA, .u.p = text, .size = INT32_MAX },
+                               .nparams = 1 },
            PG_E_PARAMETER, "parameter $1 makes the message larger than the protocol allows");
 
     text[500 - 6] = 0; /* Q, length, text, NUL */
-    assert_int_equal(rp_session_check(&t->config, &(struct pg_query){ .sql = text, .flags = PG_QUERY_SIMPLE }, &bind_size, NULL), 0);
+    assert_int_equal(
+        rp_session_check(&t->config, &(struct pg_query){ .sql = text, .flags = PG_QUERY_SIMPLE }, &bind_size, NULL), 0);
     assert_int_equal(bind_size, 0);
     refuse(t, &(struct pg_query){ .sql = text }, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
     text[500 - 6] = 'x', text[500 - 5] = 0;
-    refuse(t, &(struct pg_query){ .sql = text, .flags = PG_QUERY_SIMPLE }, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
+    refuse(t, &(struct pg_query){ .sql = text, .flags = PG_QUERY_SIMPLE }, PG_E_PARAMETER,
+           "the SQL text is larger than the protocol allows");
     text[500 - 9] = 0; /* P, length, name, text, NUL, count */
     assert_int_equal(rp_session_check(&t->config, &(struct pg_query){ .sql = text }, &bind_size, NULL), 0);
-    refuse(t, &(struct pg_query){ .sql = text, .params = params, .nparams = 1 }, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
+    refuse(t, &(struct pg_query){ .sql = text, .params = params, .nparams = 1 }, PG_E_PARAMETER,
+           "the SQL text is larger than the protocol allows");
     transcript_free(t);
 }
 
@@ -145,7 +153,8 @@ static void send_through(size_t window, struct blob *sent)
 {
     static uint8_t large[5000];
     struct transcript *t = warm();
-    struct pg_param params[4] = { pg_bytes(large, sizeof large), pg_int8(-2), pg_null(), pg_strn((char *)large + 1, 3000) };
+    struct pg_param params[4] = { pg_bytes(large, sizeof large), pg_int8(-2), pg_null(),
+                                  pg_strn((char *)large + 1, 3000) };
     for (size_t i = 0; i < sizeof large; i++) large[i] = (uint8_t)(i % 251 + 1);
     t->window = window;
     queue_own(t, &(struct pg_query){ .sql = "SELECT $1, $2, $3, $4", .params = params, .nparams = 4 });
@@ -175,8 +184,8 @@ static void test_large_parameters_through_windows(void **state)
     blob_free(&whole);
 }
 
-/* A value is looked at when it is checked and when it is written, and not for the windows in front of it: a large text would be
- * searched over and over. */
+/* A value is looked at when it is checked and when it is written, and not for the windows in front of it: a large text
+ * would be searched over and over. */
 static void test_values_are_looked_at_once(void **state)
 {
     (void)state;
@@ -363,10 +372,18 @@ static void test_no_memory_for_columns(void **state)
 {
     (void)state;
     static const struct transcript_case cases[] = {
-        { "a declared statement", { { "a b", FIRST ONE "Z(I) 1 2 n C(DELETE 1) Z(I)" }, { "a", "2 T(x:25) " ONE "Z(I)" } },
-          "T(0#1) done(0:E_FULL) T(1#2) done(1:E_FULL) T(2#1) done(2:E_FULL)", "P:s1 B:s1 D E S P:s2 B:s2 D E S B:s1 D E S" },
-        { "a simple query", { { "s", "T(x:25t) D(one) C(SELECT 1) T(x:25t) D(two) C(SELECT 1) Z(I)" } }, "T(0) T(0) done(0:E_FULL)", "Q" },
-        { "an error is the outcome all the same", { { "u", FIRST "D(one) E(ERROR,22012,zero) Z(I)" } }, "T(0) done(0:E_SERVER 22012 zero)", NULL },
+        { "a declared statement",
+          { { "a b", FIRST ONE "Z(I) 1 2 n C(DELETE 1) Z(I)" }, { "a", "2 T(x:25) " ONE "Z(I)" } },
+          "T(0#1) done(0:E_FULL) T(1#2) done(1:E_FULL) T(2#1) done(2:E_FULL)",
+          "P:s1 B:s1 D E S P:s2 B:s2 D E S B:s1 D E S" },
+        { "a simple query",
+          { { "s", "T(x:25t) D(one) C(SELECT 1) T(x:25t) D(two) C(SELECT 1) Z(I)" } },
+          "T(0) T(0) done(0:E_FULL)",
+          "Q" },
+        { "an error is the outcome all the same",
+          { { "u", FIRST "D(one) E(ERROR,22012,zero) Z(I)" } },
+          "T(0) done(0:E_SERVER 22012 zero)",
+          NULL },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) transcript_check(&cases[i], CASE_NO_MEMORY);
 }
@@ -378,7 +395,8 @@ static void expect_orphans(struct transcript *t, const char *words)
     struct blob got = { 0 };
     struct pg_query *q;
     bool written;
-    while (rp_session_orphan(&t->s, &q, &written)) blob_print(&got, "%s%d%s", got.size ? " " : "", q ? (int)(q - t->query) : -1, written ? "w" : "");
+    while (rp_session_orphan(&t->s, &q, &written))
+        blob_print(&got, "%s%d%s", got.size ? " " : "", q ? (int)(q - t->query) : -1, written ? "w" : "");
     assert_string_equal(blob_text(&got), words);
     assert_int_equal(rp_session_in_flight(&t->s), 0);
     assert_false(rp_session_orphan(&t->s, &q, &written));
@@ -431,8 +449,9 @@ static void test_sequence_numbers_wrap(void **state)
     transcript_server(t, FIRST ONE "1 2 n E(ERROR,23505,dup)");
     transcript_queue(t, "");
     transcript_server(t, "Z(I) 3 1 2 T(x:25) " ONE "2 C(DELETE 1) Z(I)");
-    transcript_expect(t, "T(0#1) D(0:one) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup) done(2:E_BATCH 23505 dup) "
-                         "T(4#1) D(4:one) done(4:SELECT 1) done(5:DELETE 1)");
+    transcript_expect(
+        t, "T(0#1) D(0:one) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup) done(2:E_BATCH 23505 dup) "
+           "T(4#1) D(4:one) done(4:SELECT 1) done(5:DELETE 1)");
     transcript_free(t);
 }
 

@@ -1,5 +1,6 @@
-/* test_session_startup.c - from the startup message to the first ReadyForQuery: each authentication method as a transcript, cut
- * everywhere, and the ways in which a server can get it wrong. The server's half of SCRAM and MD5 is computed here with OpenSSL. */
+/* test_session_startup.c - from the startup message to the first ReadyForQuery: each authentication method as a
+ * transcript, cut everywhere, and the ways in which a server can get it wrong. The server's half of SCRAM and MD5 is
+ * computed here with OpenSSL. */
 #define _GNU_SOURCE
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -60,10 +61,15 @@ static void test_trust(void **state)
     (void)state;
     static const struct transcript_case cases[] = {
         { "trust", { { "", "R(0) " WELCOME } }, "ready", "startup" },
-        { "notices and parameters in between", { { "", "N(WARNING,01000,old) R(0) S(TimeZone,UTC) N(NOTICE,00000,hello) K(7,42) N(NOTICE,00000,end) Z(I)" } },
-          "notice(01000 old) notice(00000 hello) notice(00000 end) ready", "startup" },
+        { "notices and parameters in between",
+          { { "",
+              "N(WARNING,01000,old) R(0) S(TimeZone,UTC) N(NOTICE,00000,hello) K(7,42) N(NOTICE,00000,end) Z(I)" } },
+          "notice(01000 old) notice(00000 hello) notice(00000 end) ready",
+          "startup" },
         { "no BackendKeyData", { { "", "R(0) Z(I)" } }, "ready", "startup" },
-        { "a query behind it", { { "", "R(0) " WELCOME }, { "a", "1 2 n C(DELETE 1) Z(I)" } }, "ready T(0#1) done(0:DELETE 1)",
+        { "a query behind it",
+          { { "", "R(0) " WELCOME }, { "a", "1 2 n C(DELETE 1) Z(I)" } },
+          "ready T(0#1) done(0:DELETE 1)",
           "startup P:s1 B:s1 D E S" },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) transcript_check(&cases[i], CASE_COLD);
@@ -78,7 +84,8 @@ static void test_what_is_kept(void **state)
     assert_true(rp_session_has_output(&t->s));
     transcript_pull(t);
     assert_int_equal(t->s.phase, RP_PHASE_AUTH);
-    static const char startup[] = "\0\0\0\x2a\0\3\0\0user\0app\0client_encoding\0UTF8\0"; /* the pair without a value is left out */
+    static const char startup[] =
+        "\0\0\0\x2a\0\3\0\0user\0app\0client_encoding\0UTF8\0"; /* the pair without a value is left out */
     assert_int_equal(t->sent.size, sizeof startup);
     assert_memory_equal(t->sent.at + 4, startup + 4, sizeof startup - 4);
     assert_int_equal(t->sent.at[3], sizeof startup);
@@ -94,7 +101,9 @@ static void test_what_is_kept(void **state)
 static void test_password(void **state)
 {
     (void)state;
-    const struct transcript_case c = { "cleartext", { { "", "R(3)" }, { "", "R(0) " WELCOME } }, "ready", "startup p(secret\\0)" };
+    const struct transcript_case c = {
+        "cleartext", { { "", "R(3)" }, { "", "R(0) " WELCOME } }, "ready", "startup p(secret\\0)"
+    };
     transcript_check(&c, CASE_COLD);
 }
 
@@ -117,7 +126,10 @@ static void test_scram(void **state)
     snprintf(sent, sizeof sent, "startup " SENT_FIRST " %s", scram.client_final);
     snprintf(last, sizeof last, "%s R(0) " WELCOME, scram.r12);
     const struct transcript_case c = {
-        "SCRAM", { { "", "R(10,SCRAM-SHA-256-PLUS,SCRAM-SHA-256)" }, { "", "R(11," SERVER_FIRST ")" }, { "", last } }, "key(4096) ready", sent,
+        "SCRAM",
+        { { "", "R(10,SCRAM-SHA-256-PLUS,SCRAM-SHA-256)" }, { "", "R(11," SERVER_FIRST ")" }, { "", last } },
+        "key(4096) ready",
+        sent,
     };
     transcript_check(&c, CASE_COLD);
 }
@@ -250,22 +262,36 @@ static void test_wrong(void **state)
         { { SASL, "R(11," SERVER_FIRST ")", "R(0)" }, UNPROVEN },
         { { SASL, "R(11," SERVER_FIRST ")", "R(11," SERVER_FIRST ")" }, NOT_DUE },
         { { SASL, "R(11," SERVER_FIRST ")", scram.r12, scram.r12 }, NOT_DUE },
-        { { SASL, "R(11," SERVER_FIRST ")", "R(12,v=AAAA)" }, PG_E_PROTOCOL, "SCRAM: the server's signature is malformed" },
-        { { SASL, "R(11," SERVER_FIRST ")", "R(12,v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=)" }, PG_E_PROTOCOL, "SCRAM: the server's signature is wrong" },
+        { { SASL, "R(11," SERVER_FIRST ")", "R(12,v=AAAA)" },
+          PG_E_PROTOCOL,
+          "SCRAM: the server's signature is malformed" },
+        { { SASL, "R(11," SERVER_FIRST ")", "R(12,v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=)" },
+          PG_E_PROTOCOL,
+          "SCRAM: the server's signature is wrong" },
         /* server-first (failures 7, 9) */
-        { { SASL, "R(11,r=BBBBBBBBBBBBBBBBBBBBBBBBserver,s=c2FsdA==,i=4096)" }, PG_E_PROTOCOL, "SCRAM: the server's nonce does not extend the client's" },
-        { { SASL, "R(11,r=" SERVER_NONCE ",s=c2FsdA==,i=100001)" }, PG_E_PROTOCOL, "SCRAM: the iteration count is above the permitted maximum" },
+        { { SASL, "R(11,r=BBBBBBBBBBBBBBBBBBBBBBBBserver,s=c2FsdA==,i=4096)" },
+          PG_E_PROTOCOL,
+          "SCRAM: the server's nonce does not extend the client's" },
+        { { SASL, "R(11,r=" SERVER_NONCE ",s=c2FsdA==,i=100001)" },
+          PG_E_PROTOCOL,
+          "SCRAM: the iteration count is above the permitted maximum" },
         { { SASL, "R(11)" }, PG_E_PROTOCOL, "SCRAM: the server's nonce is missing" },
         /* mechanisms */
-        { { "R(10,SCRAM-SHA-256-PLUS)" }, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)" },
-        { { "R(10,SCRAM-SHA-25,CRAM-MD5)" }, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)" },
+        { { "R(10,SCRAM-SHA-256-PLUS)" },
+          PG_E_CONFIG,
+          "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)" },
+        { { "R(10,SCRAM-SHA-25,CRAM-MD5)" },
+          PG_E_CONFIG,
+          "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)" },
         { { "R(10)" }, PG_E_PROTOCOL, "a malformed list of SASL mechanisms" },
         /* methods that nobody knows: Kerberos, crypt, GSS, SSPI, and what may come */
         { { "R(2)" }, PG_E_CONFIG, "the server asks for authentication method 2, which is not supported" },
         { { "R(4)" }, PG_E_CONFIG, "the server asks for authentication method 4, which is not supported" },
         { { "R(7)" }, PG_E_CONFIG, "the server asks for authentication method 7, which is not supported" },
         { { "R(9)" }, PG_E_CONFIG, "the server asks for authentication method 9, which is not supported" },
-        { { "R(4294967295)" }, PG_E_CONFIG, "the server asks for authentication method 4294967295, which is not supported" },
+        { { "R(4294967295)" },
+          PG_E_CONFIG,
+          "the server asks for authentication method 4294967295, which is not supported" },
         /* messages out of their phase; the version (failures 14) */
         { { "Z(I)" }, NOT_OURS },
         { { "K(7,42)" }, NOT_OURS },
@@ -336,7 +362,8 @@ static void test_malformed_sasl_list(void **state)
 {
     (void)state;
     static const struct { const char *body; size_t size; } cases[] = {
-        { "\0\0\0\12SCRAM-SHA-256", 17 }, { "\0\0\0\12SCRAM-SHA-256\0", 18 }, { "\0\0\0\12SCRAM-SHA-256\0x", 19 }, { "\0\0\0\12", 4 },
+        { "\0\0\0\12SCRAM-SHA-256", 17 },      { "\0\0\0\12SCRAM-SHA-256\0", 18 },
+        { "\0\0\0\12SCRAM-SHA-256\0x", 19 },   { "\0\0\0\12", 4 },
         { "\0\0\0\12SCRAM-SHA-256\0x\0", 20 },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
