@@ -415,6 +415,52 @@ static void test_forgetting(void **state)
     CHECK_ALL(forgetting);
 }
 
+/* A Parse failed while another one of the same statement is behind it, sent as a whole or in part: who comes third can only close
+ * first. A Parse of another statement is of no interest. */
+static void test_parses_behind_a_failed_one(void **state)
+{
+    (void)state;
+    static const struct { const char *queue, *sent; } cases[] = {
+        { "! a a", "P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S" },
+        { "! a a ^ |70", "P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S" },
+        { "! a b", "P:s1 B:s1 D E S P:s2 B:s2 D E S P:s1 B:s1 D E S" },
+        { "! a a ^ |60 -1 ^", "P:s1 B:s1 D E S P:s1 B:s1 D E S" },
+    };
+    for (size_t i = 0; i < RP_COUNT(cases); i++) {
+        struct transcript *t = transcript_new();
+        transcript_begin(t, true);
+        transcript_queue(t, cases[i].queue);
+        transcript_server(t, "E(ERROR,42P01,no table) Z(I)");
+        transcript_queue(t, "a");
+        transcript_expect_sent(t, cases[i].sent);
+        transcript_free(t);
+    }
+}
+
+/* Between two outcomes of a group: those are decided, whatever is behind them is not. */
+static void test_decided(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    struct blob b = { 0 };
+    size_t consumed;
+    transcript_begin(t, true);
+    transcript_queue(t, "s s");
+    blob_server(&b, "C(UPDATE 1) Z(I) C(UPDATE 2) Z(I)");
+    assert_false(rp_session_decided(&t->s, t->sequence[0]));
+    assert_int_equal(rp_session_next(&t->s, b.at, b.size, &consumed).kind, RP_EVENT_OUTCOME);
+    assert_true(rp_session_decided(&t->s, t->sequence[0]));
+    assert_false(rp_session_decided(&t->s, t->sequence[1]));
+    assert_int_equal(rp_session_next(&t->s, b.at + consumed, b.size - consumed - 6, &consumed).kind, RP_EVENT_MORE);
+    assert_false(rp_session_decided(&t->s, t->sequence[1]));
+    transcript_server(t, "C(UPDATE 2) Z(I)");
+    transcript_queue(t, "a+ b");
+    transcript_server(t, "1 2 n C(DELETE 1)"); /* answered is not decided */
+    assert_false(rp_session_decided(&t->s, t->sequence[2]));
+    blob_free(&b);
+    transcript_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +473,8 @@ int main(void)
         cmocka_unit_test(test_error_with_the_sync_alone_left),
         cmocka_unit_test(test_healing),
         cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_parses_behind_a_failed_one),
+        cmocka_unit_test(test_decided),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
