@@ -455,7 +455,7 @@ static void test_decided(void **state)
     assert_false(rp_session_decided(&t->s, t->sequence[1]));
     transcript_server(t, "C(UPDATE 2) Z(I)");
     transcript_queue(t, "a+ b");
-    transcript_server(t, "1 2 n C(DELETE 1)"); /* answered is not decided */
+    transcript_server(t, "1 2 n C(DELETE 1) 1"); /* answered is not decided */
     assert_false(rp_session_decided(&t->s, t->sequence[2]));
     blob_free(&b);
     transcript_free(t);
