@@ -45,6 +45,7 @@ struct operation {
     uint64_t user_data;
     TAILQ_ENTRY(operation) wish;      /* in pg_uring.wishes, if `wished`                  */
     bool wished;                      /* to be cancelled, but there was no room to say so */
+    bool poll_first;                  /* was asked with IORING_RECVSEND_POLL_FIRST        */
 };
 struct slot {
     struct pg_socket *socket; /* NULL: free */
@@ -58,6 +59,7 @@ struct pg_uring {
     uint64_t tag, tag_mask;
     int event_fd;
     bool wake_armed;
+    bool poll_first;      /* the kernel knows IORING_RECVSEND_POLL_FIRST (5.19): assumed until it says -EINVAL  */
     uint32_t epoch;       /* where generations start: a ring may outlive a host and see another one with its tag */
     uint32_t sends;       /* since the last pg_uring_wait                                                        */
     uint32_t used, count; /* of `slots`: touched so far, all                                                     */
@@ -188,6 +190,9 @@ static int submit_recv(struct pg_host *host, struct pg_socket *socket, void *at,
     if (!sqe)
         return -EAGAIN;
     io_uring_prep_recv(sqe, socket->fd, at, bytes < BYTES_MAX ? bytes : BYTES_MAX, 0);
+    slot->recv.poll_first = of(host)->poll_first;
+    if (slot->recv.poll_first)
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST; /* the answer to what is sent beside it cannot be here yet */
     sqe->user_data = slot->recv.user_data;
     return 0;
 }
@@ -230,6 +235,10 @@ static void end_operation(struct pg_uring *u, uint64_t data, int32_t res)
     struct pg_completion *completion = op->completion;
     op->completion = NULL;
     forget_wish(u, op);
+    if (res == -EINVAL && op->poll_first) {
+        u->poll_first = false; /* an older kernel: asked again, without */
+        res = -EAGAIN;
+    }
     completion->complete(completion, res);
 }
 
@@ -349,7 +358,7 @@ int pg_uring_open(struct pg_uring **out, const struct pg_uring_config *config, s
     clock_gettime(CLOCK_MONOTONIC, &now);
     *u = (struct pg_uring){
         .host = { .ops = &uring_ops }, .ring = config->ring, .event_fd = event_fd, .slots = slots, .count = count,
-        .tag = config->tag_mask ? config->tag : TAG_DEFAULT,
+        .poll_first = true, .tag = config->tag_mask ? config->tag : TAG_DEFAULT,
         .tag_mask = config->tag_mask ? config->tag_mask : TAG_MASK_DEFAULT,
         .epoch = ((uint32_t)now.tv_sec * 1000003u + (uint32_t)now.tv_nsec) & GENERATION_MASK,
     };

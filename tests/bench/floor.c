@@ -13,7 +13,7 @@
 #include "bench.h"
 
 enum { INPUT_BYTES = 8192, RING_ENTRIES = 512, CONNECTIONS_MAX = 128 };
-enum { WAIT_FROM = 4, WAIT_REPLIES_MAX = 20, MIN_WAIT_US = 50 };
+enum { WAIT_FROM = 16, WAIT_REPLIES_MAX = 20, MIN_WAIT_US = 50 };
 #define FEAT_MIN_TIMEOUT                                                                                               \
     (1u << 15) /* Linux 6.12: getevents_arg.pad is the minimum wait in µs; liburing 2.3 does not name it */
 
@@ -97,6 +97,7 @@ static unsigned flush(struct floor *floor)
         if (!c->receiving) {
             struct io_uring_sqe *sqe = next_sqe(floor);
             io_uring_prep_recv(sqe, c->session.fd, c->input, sizeof c->input, 0);
+            sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
             sqe->user_data = i * 2;
             c->receiving = true;
         }

@@ -354,6 +354,41 @@ static void stale_completions_are_dropped(void **state)
     close_small(&f);
 }
 
+/* A kernel before 5.19 refuses a receive that polls first: it is asked again, without, and so is every later one. */
+static void an_older_kernel_is_asked_plainly(void **state)
+{
+    struct fixture f;
+    struct pg_socket s;
+    struct contract_op in = { 0 };
+    char got[4];
+    int peer;
+    (void)state;
+
+    open_small(&f);
+    settle(&f);
+    open_socket(&f, &s, &peer);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        unsigned place = f.ring.sq.sqe_tail & *f.ring.sq.kring_mask;
+        assert_int_equal(contract_recv(&f.contract, &s, &in, got, sizeof got), 0);
+        struct io_uring_sqe *sqe = &f.ring.sq.sqes[place];
+        assert_int_equal(sqe->opcode, IORING_OP_RECV);
+        assert_int_equal(sqe->ioprio, attempt ? 0 : IORING_RECVSEND_POLL_FIRST);
+        if (attempt) break;
+        struct io_uring_cqe refused = { .user_data = sqe->user_data, .res = -EINVAL };
+        io_uring_prep_nop(sqe); /* that kernel never ran it */
+        sqe->user_data = FOREIGN;
+        assert_true(pg_uring_complete(f.uring, &refused));
+        assert_int_equal(in.calls, 1);
+        assert_int_equal(in.res, -EAGAIN);
+        in = (struct contract_op){ 0 };
+    }
+    assert_int_equal(write(peer, "z", 1), 1);
+    UNTIL(&f, in.calls);
+    assert_int_equal(in.res, 1);
+    close_socket(&f, &s, peer);
+    close_small(&f);
+}
+
 /* Whatever the bits below the tag say, it finds nothing. */
 static void garbage_under_the_tag_is_dropped(void **state)
 {
@@ -505,7 +540,7 @@ int main(void)
         cmocka_unit_test(opened_while_the_queue_is_full),
         cmocka_unit_test(the_completion_queue_overflows),
         cmocka_unit_test(the_poll_of_wake_is_armed_again),
-        cmocka_unit_test(stale_completions_are_dropped),
+        cmocka_unit_test(stale_completions_are_dropped), cmocka_unit_test(an_older_kernel_is_asked_plainly),
         cmocka_unit_test(garbage_under_the_tag_is_dropped),
         cmocka_unit_test(foreign_completions_are_left_alone),
         cmocka_unit_test(a_tag_of_the_callers_choice),

@@ -584,7 +584,7 @@ static void the_hint_follows_what_is_due(void **state)
 {
     (void)state;
     static const struct { int due; uint32_t completions, min_wait_ns; } table[] = {
-        { 0, 1, 0 }, { 3, 1, 0 }, { 4, 2, 50000 }, { 9, 4, 50000 }, { 40, 20, 50000 }, { 1000, 20, 50000 },
+        { 0, 1, 0 }, { 8, 1, 0 }, { 15, 1, 0 }, { 16, 8, 50000 }, { 33, 16, 50000 }, { 40, 20, 50000 }, { 1000, 20, 50000 },
     };
     struct fixture *f = open_with(0);
     for (size_t i = 0; i < RP_COUNT(table); i++) {
