@@ -145,11 +145,13 @@ void pg_query_abandon(struct pg_query *q)
         break;
     case RP_PLACE_ACTIVE:
         switch (rp_conn_detach(&slot->conn, q)) {
-        case RP_DETACH_GONE: end_others(q, head); break;
-        case RP_DETACH_KEPT: break;
+        case RP_DETACH_GONE:
+            end_others(q, head);
+            rp_slot_settle(slot);
+            break;
+        case RP_DETACH_KEPT: rp_slot_stall(slot); break;
         case RP_DETACH_BROKEN: rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL); break;
         }
-        rp_slot_settle(slot);
         break;
     case RP_PLACE_ENDED: break;
     default: return;

@@ -230,5 +230,5 @@ void rp_fire_query(struct rp_timer *timer)
     w->place = RP_PLACE_NONE;
     rp_end_query(q, PG_E_TIMEOUT, PG_SENT_MAYBE, &why);
     if (detached == RP_DETACH_BROKEN) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
-    else if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED), rp_slot_settle(slot);
+    else rp_slot_stall(slot);
 }

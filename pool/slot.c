@@ -148,6 +148,13 @@ void rp_slot_settle(struct rp_slot *slot)
     rp_pool_kick(slot->pool);
 }
 
+/* A caller has gone whose answer is still due: a shared connection takes no new work before it came, and may not take forever. */
+void rp_slot_stall(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
+    rp_slot_settle(slot);
+}
+
 /* ---- the end of a connection ---- */
 
 static bool can_repeat(const struct pg_query *q, bool written)

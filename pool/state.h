@@ -8,7 +8,7 @@
  *
  *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against max_conns
  *                             |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
- *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it timed out
+ *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it was given up
  *      all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
  *
  * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows on a
@@ -79,6 +79,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+void rp_slot_stall(struct rp_slot *slot);    /* a request on it was detached and its answer is still due */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
