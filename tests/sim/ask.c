@@ -35,6 +35,8 @@ static const struct {
     [ASK_SYNTAX] = { "syntax", &syntax, NULL, FAILS },
     [ASK_STRAY] = { "stray", &stray, NULL, NOT_SHARED },
     [ASK_BIG] = { "big", NULL, "BIG %lld", FAILS },
+    [ASK_GETTER] = { "wrong getter", &echo_text, NULL, PAYLOAD | FAILS },
+    [ASK_HANG] = { "hang", NULL, "SLEEP 100000000 --%lld", FAILS },
     [ASK_SET] = { "set", NULL, "SET a = b", NOT_SHARED },
     [ASK_WRONG] = { "wrong parameters", &echo, NULL, FAILS },
     [ASK_COPY] = { "copy", NULL, "COPYIN %lld", FAILS },
@@ -66,6 +68,10 @@ static void check_row(const struct ask *a, struct pg_row *row)
 {
     unsigned habits = kinds[a->kind].habits;
     int64_t value = 0;
+    if (a->kind == ASK_GETTER) {
+        REQUIRE(pg_row_int8(row, 0) == 0 && pg_row_mark(row) == PG_E_VALUE, "text was read as a number without a complaint");
+        return;
+    }
     if (habits & PAYLOAD) {
         check_text(a, pg_row_text(row, 0));
     } else if (a->kind == ASK_ECHO_SQL) {
@@ -89,8 +95,9 @@ static void resume(void *arg)
     struct run *r = the_run;
     struct ask *a = table_find(&r->asks, (uint32_t)(uintptr_t)arg);
     if (r->over || !a || !a->paused) return;
+    a->over = pg_row_columns(a->paused) == 0;
     a->rows--; /* it is looked at once more: nothing may have moved below it */
-    check_row(a, a->paused);
+    if (!a->over) check_row(a, a->paused);
     a->rows++;
     a->paused = NULL;
     CALL(r, pg_query_resume(&a->query));
@@ -102,7 +109,8 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
     struct ask *a = q->data;
     uint32_t id = a->live.id;
     REQUIRE(!r->calling, "on_row inside of a call");
-    REQUIRE(!a->stopped && !a->paused, "%s: a row came although it was %s", kinds[a->kind].name, a->paused ? "paused" : "stopped");
+    REQUIRE(!a->stopped && !a->paused && !a->over, "%s: a row came although it was %s", kinds[a->kind].name,
+            a->stopped ? "stopped" : a->paused ? "paused" : "over");
     noted(r, (uint64_t)a->token);
     check_row(a, row);
     a->rows++;
@@ -177,6 +185,8 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || a->holder || a->kind != ASK_DEFERRED, "a deferred failure was told as success");
     REQUIRE(!ok || !(habits & (TOKEN | PAYLOAD | ROWS)) || a->rows == a->due_rows, "%s: %llu rows came of %llu", name,
             (unsigned long long)a->rows, (unsigned long long)a->due_rows);
+    REQUIRE(q->status != PG_E_VALUE || a->kind == ASK_GETTER, "%s: %s", name, pg_error_field(&a->error, 'M'));
+    REQUIRE(!ok || !a->over, "%s: its row died while it was paused, and it succeeded", name);
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
     REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE", name);
     REQUIRE(r->set.forget || strcmp(q->sqlstate, "26000"), "%s: 26000, and the server has forgotten nothing", name);
@@ -232,6 +242,7 @@ static void on_done(struct pg_query *q)
     if (kinds[a->kind].habits & INSERTS) inserted(r, a);
     if (h && --h->in_flight == 0) h->doubtful = false;
     committed(a);
+    if (h) holder_check(h);
     if (pick(r, 4) == 0) CALL(r, pg_query_abandon(q)); /* not in flight: nothing happens */
     if (!h && !a->grouped && !a->key[0] && !r->closed && r->actors_left && pick(r, 8) == 0) {
         ask_again(a);
@@ -254,6 +265,7 @@ static uint64_t draw_deadline(struct run *r)
 static size_t draw_payload(struct run *r)
 {
     if (r->set.actors > 500) return pick(r, 100);
+    if (chance(r, r->set.large)) return pick(r, 300000); /* the parameter is too large for any buffer, and mostly for a row */
     switch (pick(r, 20)) {
     case 0: return pick(r, r->set.row_limit - 100);
     case 1: case 2: return pick(r, 1900);
@@ -276,7 +288,7 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     if (habits & INSERTS) a->key[0] = ledger_key(&r->ledger, kind == ASK_INSERT_REPEATABLE && !h);
     if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->ledger, false);
     a->query = (struct pg_query){ .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error };
-    a->query.deadline_ns = draw_deadline(r);
+    a->query.deadline_ns = kind == ASK_HANG ? sim_now(r->sim) + pick(r, 1500) * MS : draw_deadline(r);
     if (habits & PAYLOAD) a->param = pg_strn(a->text, payload);
     else a->param = pg_int8(a->key[0] ? a->key[0] : a->token);
     if (a->query.statement && a->query.statement->types[0]) {
@@ -297,7 +309,7 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     else if (kind == ASK_SIMPLE) snprintf(a->text, 120, "INSERT %lld; ECHO simple; INSERT %lld", (long long)a->key[0], (long long)a->key[1]);
     else if (format) snprintf(a->text, 120, kind == ASK_ECHO_SQL ? "ECHO %lld" : kind == ASK_INSERT_SQL ? "INSERT %lld"
                               : kind == ASK_SLEEP ? "SLEEP %lld" : kind == ASK_BIG ? "BIG %lld" : kind == ASK_SET ? "SET a = %lld"
-                              : kind == ASK_COPY ? "COPYIN %lld" : kind == ASK_DISCARD ? "DISCARD ALL --%lld"
+                              : kind == ASK_HANG ? "SLEEP 100000000 --%lld" : kind == ASK_COPY ? "COPYIN %lld" : kind == ASK_DISCARD ? "DISCARD ALL --%lld"
                               : "FAIL 22012 %lld", value);
     if (format) a->query.sql = a->text;
     if (kind == ASK_SIMPLE) a->query.flags = PG_QUERY_SIMPLE;
@@ -315,7 +327,8 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
 {
     static const enum ask_kind plain[] = { ASK_ECHO, ASK_ECHO, ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT,
                                            ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP };
-    static const enum ask_kind wrong[] = { ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET };
+    static const enum ask_kind wrong[] = { ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET, ASK_GETTER };
+    if (shared && chance(r, r->set.hangs)) return ASK_HANG;
     if (!shared && r->set.forget && pick(r, 20) == 0) return ASK_DISCARD;
     if (chance(r, r->set.garbage)) return ASK_COPY;
     if (shared && chance(r, r->set.strays)) return ASK_STRAY;
@@ -350,6 +363,7 @@ static void begin_members(struct run *r, struct ask *head)
         a->serial = r->serial;
         a->started_ns = pg_reactor_now(r->reactor);
         if (a->holder) a->holder->in_flight++;
+        if (a->holder && (a->kind == ASK_BEGIN || a->kind == ASK_STRAY)) a->holder->began = true;
         trace("ask %u %s key %lld starts%s", a->live.id, kinds[a->kind].name, (long long)a->key[0], q->next ? ", in a batch" : "");
     }
 }

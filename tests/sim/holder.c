@@ -20,6 +20,13 @@ void holder_settle(struct holder *h, enum fate fate)
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
 }
 
+/* What somebody else has left behind on the connection would show in its status. */
+void holder_check(const struct holder *h)
+{
+    char status = pg_lease_transaction(&h->lease);
+    REQUIRE(h->began || status == 'I' || status == 0, "a lease is in '%c' and has not begun a transaction", status);
+}
+
 /* ---- the script ---- */
 
 static void rested(void *arg)
@@ -34,6 +41,11 @@ static void one_step(struct run *r, struct holder *h)
 {
     char status = pg_lease_transaction(&h->lease);
     h->steps--;
+    if (chance(r, r->set.hangs)) { /* the last thing that it does: what stands behind it would wait as long */
+        h->steps = 0;
+        ask_step(h, ASK_HANG);
+        return;
+    }
     if (status == 'I' && pick(r, 3) == 0) ask_step(h, ASK_BEGIN);
     else if (status == 'T' && pick(r, 4) == 0) ask_step(h, pick(r, 3) ? ASK_COMMIT : ASK_ROLLBACK);
     else if (status == 'E' && pick(r, 2)) ask_step(h, pick(r, 2) ? ASK_ROLLBACK : ASK_COMMIT);
@@ -46,7 +58,7 @@ static void acquire_again(struct holder *h)
 {
     struct run *r = the_run;
     r->actors_left--;
-    h->held = h->resting = h->doubtful = false;
+    h->held = h->resting = h->doubtful = h->began = false;
     h->waiting = true;
     h->serial = ++r->serial;
     h->started_ns = pg_reactor_now(r->reactor);
@@ -88,6 +100,7 @@ void holder_idle(struct holder *h)
 static void begin_script(struct run *r, struct holder *h)
 {
     h->held = true;
+    holder_check(h);
     h->steps = (uint32_t)pick(r, 6);
     h->pipelined = pick(r, 3) == 0;
     uint32_t id = h->live.id;
@@ -174,6 +187,7 @@ void holder_try(struct run *r)
         return;
     }
     h->held = true;
+    holder_check(h);
     h->resting = true;
     h->steps = (uint32_t)pick(r, 3);
     sim_after(r->sim, pick(r, 10) * MS, rested, (void *)(uintptr_t)h->live.id);

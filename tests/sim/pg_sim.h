@@ -30,6 +30,7 @@ struct settings {
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
+    uint32_t hangs, large;                                                                /* per mille */
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, outages;
@@ -69,8 +70,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_SET, ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT,
-    ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY, ASK_DISCARD,
+    ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -97,6 +98,7 @@ struct ask {
     uint64_t rows, due_rows, serial, started_ns;
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
+    bool over;                /* its paused row has died: it has ended, and is still to be told */
     size_t payload;
     char text[];
 };
@@ -107,6 +109,7 @@ struct holder {
     struct pg_lease lease;
     struct pg_error error;
     bool held, waiting, resting, pipelined;
+    bool began;    /* it has started what may open a transaction */
     bool doubtful; /* the end of a transaction was given up while what stands before it is still due */
     uint32_t steps, in_flight;
     uint64_t serial, started_ns;
@@ -164,6 +167,7 @@ void holder_acquire(struct run *r);
 void holder_try(struct run *r);
 void holder_abandon(struct holder *h);
 void holder_release(struct holder *h);
+void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
 /* act.c */

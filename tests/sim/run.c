@@ -155,7 +155,7 @@ static void rest(struct run *r)
             "at rest, and pending %u, acquired %u, shared %u, constructing %u", s.pending, s.acquired_conns, s.shared_conns,
             s.constructing_conns);
     REQUIRE(s.total_conns == s.idle_conns, "at rest, and %u of %u connections are idle", s.idle_conns, s.total_conns);
-    REQUIRE(s.total_conns == model_stats(r->server)->connections_now, "at rest, and the pool counts %u connections, the server %u",
+    REQUIRE(r->set.hangs || s.total_conns == model_stats(r->server)->connections_now, "at rest, and the pool counts %u connections, the server %u",
             s.total_conns, model_stats(r->server)->connections_now);
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);

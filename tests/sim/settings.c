@@ -71,6 +71,8 @@ static void draw_habits(struct run *r)
     s->abandons = seldom(r, 300);
     s->deadlines = seldom(r, 600);
     s->stops = seldom(r, 200);
+    s->hangs = seldom(r, 60);
+    s->large = s->actors > 300 ? 0 : seldom(r, 300);
     s->strays = seldom(r, 100);
     s->closing_callback = pick(r, 20) == 0 ? 3 : 0;
     if (pick(r, 10) == 0) s->delay_ns = between(r, 100, 3000) * MS;
@@ -108,7 +110,7 @@ static bool is_strict(const struct run *r)
     const struct model_config *m = model_settings(r->server);
     if (sim_settings(r->sim)->reset || sim_settings(r->sim)->fail_call || s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
-    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines;
+    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines && !s->hangs;
 }
 
 void settings_draw(struct run *r)
