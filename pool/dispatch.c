@@ -50,11 +50,12 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     pool->connect_error = *why;
     if (why->code != PG_E_SERVER)
         rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where, pg_error_field(why, 'M'));
-    pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
+    bool together = rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
+    if (!together) pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
     if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
     /* Full jitter over the upper half: many pools do not come back as one. */
     uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
-    rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
+    if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
     rp_pool_resolve_again(pool);
     if (permanent(why) && rp_pool_usable(pool) == 0)
         while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
@@ -84,16 +85,10 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
         pool->stats.acquire_count++;
         pool->stats.acquire_duration_ns += waited_ns;
     }
+    if (!(w->flags & RP_QUERY_WAITED)) return;
     pool->stats.empty_acquire_count++;
     pool->stats.empty_acquire_wait_ns += waited_ns;
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
-}
-
-static uint32_t batch_size(const struct pg_query *q)
-{
-    uint32_t n = 0;
-    for (; q; q = q->next) n++;
-    return n;
 }
 
 /* The head of the queue. False: it has to go on waiting. */
@@ -113,7 +108,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     }
     struct pg_query *q = rp_query_of(w);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (!slot || !rp_slot_room(slot, batch_size(q))) return false;
+    if (!slot || !rp_slot_room(slot, rp_batch_size(q))) return false;
     rp_unpark(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);

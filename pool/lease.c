@@ -26,7 +26,7 @@ void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
     begin(pool, lease);
     if (pool->closing) {
         rp_end_lease(lease, PG_E_CLOSED);
-    } else if (pool->nwaiting >= pool->info.pool_max_waiters) {
+    } else if (rp_queue_full(pool)) {
         pool->stats.refused_count++;
         rp_end_lease(lease, PG_E_REFUSED);
     } else {

@@ -218,6 +218,7 @@ static void on_drained(struct rp_timer *timer) { cut(RP_CONTAINER(timer, struct 
 
 void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg)
 {
+    if (pool->finished) return; /* from inside of on_closed */
     if (!pool->closing || drain_until_ns < pool->drain_until_ns) {
         pool->drain_until_ns = drain_until_ns;
         if (drain_until_ns <= rp_now(pool->reactor)) {
@@ -239,7 +240,7 @@ void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_clos
 void rp_pool_return_lease(struct pg_pool *pool)
 {
     pool->nleases_out--;
-    if (!pool->finished || pool->nleases_out) return;
+    if (!pool->finished || pool->nleases_out || !TAILQ_EMPTY(&pool->ended)) return; /* pool->tell looks again */
     rp_unqueue(pool->reactor, &pool->dispatch); /* a query on a lost lease may have queued them again */
     rp_unqueue(pool->reactor, &pool->tell);
     rp_free(pool->reactor, pool, sizeof *pool);

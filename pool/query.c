@@ -62,30 +62,24 @@ static void arm_deadlines(struct pg_pool *pool, struct pg_query *head)
     }
 }
 
-static uint32_t batch_size(const struct pg_query *q)
-{
-    uint32_t n = 0;
-    for (; q; q = q->next) n++;
-    return n;
-}
-
 void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
-    if (!checked(pool, q, NULL)) return;
     if (pool->closing) {
+        begin(pool, q, NULL);
         rp_end_batch(q, PG_E_CLOSED, PG_SENT_NO, NULL);
         return;
     }
+    if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, batch_size(q))) {
+    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
         if (slot->load > 1 && pool->count[RP_SLOT_FREE] && !pool->more_wanted) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
-    } else if (pool->nwaiting >= pool->info.pool_max_waiters) {
+    } else if (rp_queue_full(pool)) {
         pool->stats.refused_count++;
         rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
     } else {
@@ -100,10 +94,13 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
     struct rp_lease *rl = rp_lease(lease);
     RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE); /* held */
     struct pg_pool *pool = rl->waiter.pool;
-    if (!checked(pool, q, lease)) return;
-    if (!rl->slot) {
+    if (!rl->slot) { /* of a closed pool nothing is left to check with */
+        begin(pool, q, lease);
         rp_end_batch(q, pool->finished ? PG_E_CLOSED : PG_E_LOST, PG_SENT_NO, NULL);
-    } else if (!rp_slot_room(rl->slot, batch_size(q))) {
+        return;
+    }
+    if (!checked(pool, q, lease)) return;
+    if (!rp_slot_room(rl->slot, rp_batch_size(q))) {
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);
@@ -145,13 +142,11 @@ void pg_query_abandon(struct pg_query *q)
         break;
     case RP_PLACE_ACTIVE:
         switch (rp_conn_detach(&slot->conn, q)) {
-        case RP_DETACH_GONE:
-            end_others(q, head);
-            rp_slot_settle(slot);
-            break;
+        case RP_DETACH_GONE: end_others(q, head); break;
         case RP_DETACH_KEPT: rp_slot_stall(slot); break;
         case RP_DETACH_BROKEN: rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL); break;
         }
+        rp_slot_settle(slot);
         break;
     case RP_PLACE_ENDED: break;
     default: return;

@@ -9,10 +9,14 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
-static void count_parked(struct pg_pool *pool)
+/* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
+static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
     pool->nwaiting++;
-    if (pool->nwaiting > pool->stats.max_pending) pool->stats.max_pending = pool->nwaiting;
+    if (pool->nwaiting <= pool->count[RP_SLOT_IDLE]) return;
+    w->flags |= RP_QUERY_WAITED;
+    uint32_t parked = pool->nwaiting - pool->count[RP_SLOT_IDLE];
+    if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
 static void arm_deadline(struct rp_waiter *w)
@@ -26,11 +30,15 @@ static void arm_deadline(struct rp_waiter *w)
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
     w->place = RP_PLACE_PARKED;
-    w->flags |= RP_QUERY_WAITED;
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
-    count_parked(pool);
+    count_parked(pool, w);
     arm_deadline(w);
     rp_pool_kick(pool);
+}
+
+bool rp_queue_full(const struct pg_pool *pool)
+{
+    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
 }
 
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
@@ -39,8 +47,9 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
     while ((w = TAILQ_LAST(again, rp_waiters))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
+        w->flags |= RP_QUERY_WAITED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
-        count_parked(pool);
+        count_parked(pool, w);
         arm_deadline(w);
     }
 }
@@ -121,6 +130,7 @@ void rp_end_waiter(struct rp_waiter *w, int status)
         why.code = status;
     }
     rp_unpark(w);
+    rp_pool_kick(w->pool); /* those behind it may be served now */
     if (w->lane == RP_LANE_LEASE) {
         struct pg_lease *lease = rp_lease_of(w);
         rp_end_lease(lease, status);
@@ -213,6 +223,7 @@ void rp_fire_query(struct rp_timer *timer)
     struct pg_query *q = rp_query_of(w);
     struct rp_slot *slot = rp_query(q)->slot;
     struct pg_error why;
+    if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
         rp_end_waiter(&rp_query(rp_query(q)->head)->waiter, PG_E_TIMEOUT);
@@ -230,5 +241,5 @@ void rp_fire_query(struct rp_timer *timer)
     w->place = RP_PLACE_NONE;
     rp_end_query(q, PG_E_TIMEOUT, PG_SENT_MAYBE, &why);
     if (detached == RP_DETACH_BROKEN) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
-    else rp_slot_stall(slot);
+    else rp_slot_stall(slot), rp_slot_settle(slot);
 }

@@ -74,6 +74,13 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 
 /* ---- requests ---- */
 
+uint32_t rp_batch_size(const struct pg_query *q)
+{
+    uint32_t n = 0;
+    for (; q; q = q->next) n++;
+    return n;
+}
+
 bool rp_slot_room(struct rp_slot *slot, uint32_t n)
 {
     return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline && rp_session_room(&slot->conn.session, n);
@@ -116,6 +123,11 @@ static void start_stall(struct rp_slot *slot)
         rp_timer_start(slot->pool->reactor, &slot->stall, rp_now(slot->pool->reactor) + slot->pool->info.pool_close_linger_ns);
 }
 
+void rp_slot_stall(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
+}
+
 void rp_slot_settle(struct rp_slot *slot)
 {
     bool quiet = rp_session_in_flight(&slot->conn.session) == 0;
@@ -146,13 +158,6 @@ void rp_slot_settle(struct rp_slot *slot)
     default: break;
     }
     rp_pool_kick(slot->pool);
-}
-
-/* A caller has gone whose answer is still due: a shared connection takes no new work before it came, and may not take forever. */
-void rp_slot_stall(struct rp_slot *slot)
-{
-    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
-    rp_slot_settle(slot);
 }
 
 /* ---- the end of a connection ---- */

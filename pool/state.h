@@ -79,9 +79,10 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
-void rp_slot_stall(struct rp_slot *slot);    /* a request on it was detached and its answer is still due */
+void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
+uint32_t rp_batch_size(const struct pg_query *head);
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
 /* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was not goes back to
  * the head of the queue where that is possible. */
@@ -94,6 +95,7 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why); /* one; results are set, told later */
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why); /* all of its batch */

@@ -1,12 +1,13 @@
-/* ringpg/fiber.h - straight code on top of the callbacks: every await parks the fiber, the completion resumes it inline.
- * Reactor thread only. pg_await_*, pg_fiber_self and pg_fiber_park outside a fiber assert. */
+/* ringpg/fiber.h - straight code on top of the callbacks: every await parks the fiber, the completion resumes it
+ * inline. Reactor thread only. pg_await_*, pg_fiber_self and pg_fiber_park outside a fiber assert. */
 #ifndef RINGPG_FIBER_H
 #define RINGPG_FIBER_H
 #include "pool.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
-struct pg_fiber { uint32_t slot, generation; };      /* by value: a handle to a fiber that ended is harmless; zeros: none */
+/* By value: a handle to a fiber that ended is harmless; zeros: none. */
+struct pg_fiber { uint32_t slot, generation; };
 
 /* `run(arg)` starts in a turn, never inside the call; the fiber ends when it returns. `out` may be NULL.
  * PG_E_FULL: pg_reactor_config.fibers are alive; -ENOMEM: no stack. */
@@ -14,25 +15,26 @@ int pg_fiber_spawn(struct pg_reactor *reactor, void (*run)(void *), void *arg, s
 struct pg_fiber pg_fiber_self(void);
 /* Waits for an unpark. 0, PG_E_TIMEOUT, PG_E_CANCELLED. */
 int pg_fiber_park(uint64_t deadline_ns) PG_WARN_UNUSED;
-/* Before the park too: it is remembered, once. The fiber resumes in a later turn. Handles are the calling thread's reactor's. */
+/* Before the park too: it is remembered, once. The fiber resumes in a later turn. Handles are the calling thread's
+ * reactor's. */
 void pg_fiber_unpark(struct pg_fiber fiber);
-/* This and every later await of the fiber gives PG_E_CANCELLED; what it awaited has been abandoned before the await returns.
- * No-op when it ended. The fiber resumes in a later turn. */
+/* This and every later await of the fiber gives PG_E_CANCELLED; what it awaited has been abandoned before the await
+ * returns. No-op when it ended. The fiber resumes in a later turn. */
 void pg_fiber_cancel(struct pg_fiber fiber);
 
 int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED; /* 0: held; on_grant must be NULL */
 /* Of a query that was started with on_done NULL: its status. Returns at once if it ended before. */
 int pg_await(struct pg_query *query) PG_WARN_UNUSED;
-/* Pull, on a lease, of a query with .on_row = pg_row_pull and on_done NULL: 1 a row, valid until the next call and also across
- * other awaits (but when the query ends meanwhile, by its deadline or a lost connection, the row has no columns any more); 0 end;
- * < 0 the query's status. The query is over unless it returned 1. Who wants no more rows abandons query or lease, or awaits the
- * outcome with pg_await. */
+/* Pull, on a lease, of a query with .on_row = pg_row_pull and on_done NULL: 1 a row, valid until the next call and
+ * also across other awaits (but when the query ends meanwhile, by its deadline or a lost connection, the row has no
+ * columns any more); 0 end; < 0 the query's status. The query is over unless it returned 1. Who wants no more rows
+ * abandons query or lease, or awaits the outcome with pg_await. */
 int pg_await_row(struct pg_query *query, struct pg_row **row) PG_WARN_UNUSED;
 enum pg_flow pg_row_pull(struct pg_query *query, struct pg_row *row);
 int pg_await_sleep(uint64_t until_ns) PG_WARN_UNUSED; /* 0, PG_E_CANCELLED; PG_NEVER: until it is cancelled */
-/* Acquire, BEGIN (`begin`, NULL: pg_begin), body, COMMIT, release. When body returns not 0: ROLLBACK, and that value is returned.
- * All of it again, up to `attempts` times, when a statement failed with 40001 or 40P01. `deadline_ns` covers the acquire and
- * BEGIN, COMMIT; body sets its own. */
+/* Acquire, BEGIN (`begin`, NULL: pg_begin), body, COMMIT, release. When body returns not 0: ROLLBACK, and that value
+ * is returned. All of it again, up to `attempts` times, when a statement failed with 40001 or 40P01. `deadline_ns`
+ * covers the acquire and BEGIN, COMMIT; body sets its own. */
 int pg_await_transaction(struct pg_pool *pool, struct pg_statement *begin, int attempts, uint64_t deadline_ns,
                          int (*body)(struct pg_lease *, void *arg), void *arg) PG_WARN_UNUSED;
 #ifdef __cplusplus

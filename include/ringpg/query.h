@@ -92,7 +92,8 @@ void pg_query_resume(struct pg_query *query);
 
 /* The caller goes away: when it returns, no callback comes any more and the memory is the caller's, wherever the query
  * was: parked, queued, sent, paused. No-op on a query that is not in flight. A statement that the server already has
- * runs to its end there, its answer is dropped and its connection takes no new lease before that. Abandoning a member of
+ * runs to its end there, its answer is dropped and its connection takes no new work before that; when that takes longer than
+ * pool_close_linger, the connection is given up. Abandoning a member of
  * a batch that was not sent yet ends the others with PG_E_BATCH. */
 void pg_query_abandon(struct pg_query *query);
 

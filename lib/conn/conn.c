@@ -63,7 +63,7 @@ static int open_socket(struct rp_conn *c)
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = c->abandoned = false;
+    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = c->over = c->abandoned = false;
     c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
@@ -107,6 +107,11 @@ void rp_conn_end(struct rp_conn *c)
         return;
     }
     if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
+    if (c->over) { /* there is nobody to say it to */
+        rp_conn_set_due(c, false);
+        rp_conn_close_now(c);
+        return;
+    }
     rp_conn_move(c, RP_CONN_ENDING);
     /* A message that is half written stays so: then there is nothing to say but the end of the stream. */
     if (c->session.phase == RP_PHASE_READY && c->session.written == 0) rp_session_terminate(&c->session);
@@ -207,6 +212,10 @@ void rp_conn_free(struct rp_conn *c)
 {
     if (c->sending || c->receiving) return; /* the host may still write there */
     rp_conn_small_buffers(c);
+    /* A password may have been on its way, a key half derived. */
+    explicit_bzero(&c->session, sizeof c->session);
+    explicit_bzero(&c->pbkdf2, sizeof c->pbkdf2);
+    if (c->out_small) explicit_bzero(c->out_small, RP_CONN_OUT);
     if (c->in_small) rp_free(c->reactor, c->in_small, RP_CONN_IN);
     if (c->out_small) rp_free(c->reactor, c->out_small, RP_CONN_OUT);
     if (c->entries) rp_free(c->reactor, c->entries, c->config->session.entries * sizeof *c->entries);

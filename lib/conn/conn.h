@@ -65,6 +65,8 @@ struct rp_conn {
     bool bound, sending, receiving, shut, due;
     bool abandoned;         /* ENDING took longer than close_linger               */
     bool ended;             /* the end was received while a send was in flight     */
+    bool over;              /* the end was received behind bytes that are not fed yet: told when they are, */
+    int32_t over_result;    /* with this result of the receive                     */
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */

@@ -85,7 +85,7 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
 
 static void arm(struct rp_conn *c)
 {
-    if (c->receiving || c->ended || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
+    if (c->receiving || c->ended || c->over || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
     if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
     if (c->ready.queued && c->in_at < c->in_end && !c->paused) return;     /* not fed yet; the feed arms */
     if (!make_room(c)) {
@@ -104,6 +104,18 @@ static void fail_at_end(struct rp_conn *c, int error)
 {
     if (error && error != -EPIPE) fail(c, error, pg_error_text(error), true);
     else fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+}
+
+static void tell_end(struct rp_conn *c, int32_t res)
+{
+    if (res == 0) fail_at_end(c, c->send_error);
+    else fail(c, res, pg_error_text(res), true);
+}
+
+/* Rows that wait for a resume, outcomes that wait for the next turn's budget. */
+static bool anything_to_feed(const struct rp_conn *c)
+{
+    return c->paused ? c->in_at < c->in_end : c->ready.queued && !c->session.wait_key;
 }
 
 void rp_conn_on_received(struct pg_completion *completion, int32_t res)
@@ -125,10 +137,11 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         /* A refused connect: the send in flight knows the reason. */
         c->ended = true;
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
-    } else if (res == 0) {
-        fail_at_end(c, c->send_error);
+    } else if (anything_to_feed(c)) {
+        c->over = true;
+        c->over_result = res;
     } else {
-        fail(c, res, pg_error_text(res), true);
+        tell_end(c, res);
     }
 }
 
@@ -143,7 +156,7 @@ static void say_end(struct rp_conn *c)
 
 static void send_more(struct rp_conn *c)
 {
-    if (c->sending || c->send_error) return;
+    if (c->sending || c->send_error || c->over) return;
     if (c->out_at == c->out_end) {
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
@@ -180,7 +193,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         /* The reason may still stand in what the server sent before it went away: what was received is read to its end. */
         c->send_error = res;
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
-        if (!c->receiving && !c->ready.queued) fail(c, res, pg_error_text(res), true);
+        if (!c->receiving && !c->ready.queued && !c->over) fail(c, res, pg_error_text(res), true);
         return;
     }
     if (res > 0) c->out_at += (size_t)res;
@@ -324,5 +337,6 @@ void rp_conn_feed(struct rp_conn *c)
             return;
         }
     }
-    rp_flush(c->reactor, &c->flush);
+    if (c->over && !c->paused && (c->state == RP_CONN_OPEN || c->state == RP_CONN_CONNECTING)) tell_end(c, c->over_result);
+    else rp_flush(c->reactor, &c->flush);
 }

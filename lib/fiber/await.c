@@ -1,8 +1,9 @@
-/* fiber/await.c - straight code over leases and queries: the fiber leaves a waker in the place of a callback, waits, and takes it
- * away again before the await returns, so that no struct of the caller keeps a way into a fiber that went on.
+/* fiber/await.c - straight code over leases and queries: the fiber leaves a waker in the place of a callback, waits,
+ * and takes it away again before the await returns, so that no struct of the caller keeps a way into a fiber that
+ * went on.
  *
- * Knows of conn/ only the waker and the place of a query. Invariant: when an await returns PG_E_CANCELLED, what it was given is
- * abandoned. */
+ * Knows of conn/ only the waker and the place of a query. Invariant: when an await returns PG_E_CANCELLED, what it
+ * was given is abandoned. */
 #include "conn/query.h"
 #include "fiber/fiber.h"
 
@@ -143,8 +144,8 @@ static int run(struct pg_lease *lease, struct pg_statement *statement, uint64_t 
 }
 
 /* One attempt. `*conflict`: it failed, and may succeed when it is tried again. */
-static int attempt(struct pg_lease *lease, struct pg_statement *begin, uint64_t deadline_ns, int (*body)(struct pg_lease *, void *),
-                   void *arg, bool *conflict)
+static int attempt(struct pg_lease *lease, struct pg_statement *begin, uint64_t deadline_ns,
+                   int (*body)(struct pg_lease *, void *), void *arg, bool *conflict)
 {
     int rc = run(lease, begin, deadline_ns);
     if (rc) return rc;

@@ -1,8 +1,9 @@
-/* fiber/fiber.c - fibers from spawn to end: one table per reactor, made on first use, and what wakes a fiber that waits.
+/* fiber/fiber.c - fibers from spawn to end: one table per reactor, made on first use, and what wakes a fiber that
+ * waits.
  *
- * It knows stacks, turns and deadlines, and nothing of queries. Invariants: no fiber runs inside of a call that spawns, unparks or
- * cancels it; an ended fiber's slot is free before its resumer goes on; a generation is given once per thread, so that
- * the handle of a fiber that ended, or of a reactor that is gone, finds nothing. */
+ * It knows stacks, turns and deadlines, and nothing of queries. Invariants: no fiber runs inside of a call that
+ * spawns, unparks or cancels it; an ended fiber's slot is free before its resumer goes on; a generation is given
+ * once per thread, so that the handle of a fiber that ended, or of a reactor that is gone, finds nothing. */
 #include <errno.h>
 #include "fiber/fiber.h"
 #include "fiber/switch.h"
@@ -209,8 +210,10 @@ int pg_fiber_spawn(struct pg_reactor *reactor, void (*run)(void *), void *arg, s
         return -ENOMEM;
     }
     if (++generations == 0) generations = 1;
-    *f = (struct rp_fiber){ .ready.run = on_ready, .timer.fire = on_timer, .home = home, .stack = stack, .run = run, .arg = arg,
-                            .generation = generations, .state = RP_FIBER_SPAWNED };
+    *f = (struct rp_fiber){
+        .ready.run = on_ready, .timer.fire = on_timer, .home = home, .stack = stack, .run = run, .arg = arg,
+        .generation = generations, .state = RP_FIBER_SPAWNED,
+    };
     rp_sanitize_create(&f->context.sanitize, stack, home->stacks.bytes);
     f->context.place = rp_switch_prepare(stack, home->stacks.bytes, first_frame, f);
     if (out) *out = handle_of(f);

@@ -3,9 +3,9 @@
  *      FREE -> SPAWNED -> RUNNING <-> WAITING          all on the reactor's thread
  *        \___________________/
  *
- * Whoever switches into a fiber is its resumer: the thread's own stack, or another fiber, which then stays RUNNING beneath it. A
- * fiber that waits or ends goes back to its resumer, and nowhere else. What is resumed by a timer, an unpark or a cancel goes
- * through the reactor's ready queue; an outcome resumes inline. */
+ * Whoever switches into a fiber is its resumer: the thread's own stack, or another fiber, which then stays RUNNING
+ * beneath it. A fiber that waits or ends goes back to its resumer, and nowhere else. What is resumed by a timer, an
+ * unpark or a cancel goes through the reactor's ready queue; an outcome resumes inline. */
 #ifndef RP_FIBER_FIBER_H
 #define RP_FIBER_FIBER_H
 #include "fiber/sanitize.h"

@@ -1,7 +1,7 @@
 /* fiber/loop.c - a reactor's loop for programs that have none: a ring where the kernel allows one, epoll where not.
  *
- * It stands on the hosts' public interface, like any program's own loop. Invariant: once a wait has failed, nothing runs any more but
- * pg_loop_close, which then frees without waiting. */
+ * It stands on the hosts' public interface, like any program's own loop. Invariant: once a wait has failed, nothing
+ * runs any more but pg_loop_close, which then frees without waiting. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
@@ -138,7 +138,8 @@ static void run_program(void *arg)
     loop->running = false;
 }
 
-/* A reactor that the program itself has closed: what its fiber waits for will not come any more, and it is cancelled. */
+/* A reactor that the program itself has closed: what its fiber waits for will not come any more, and it is
+ * cancelled. */
 int pg_loop_run(struct pg_loop *loop, void (*run)(void *), void *arg)
 {
     struct pg_fiber program;

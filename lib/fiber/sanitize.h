@@ -1,7 +1,8 @@
-/* fiber/sanitize.h - what AddressSanitizer and ThreadSanitizer are told about stacks and switches; nothing without them.
+/* fiber/sanitize.h - what AddressSanitizer and ThreadSanitizer are told about stacks and switches; nothing without
+ * them.
  *
- * AddressSanitizer keeps the bounds of the stack that it believes to be on, and must hear of each switch on both sides.
- * ThreadSanitizer keeps a shadow stack and a clock per fiber. LeakSanitizer looks into stacks that it knows. */
+ * AddressSanitizer keeps the bounds of the stack that it believes to be on, and must hear of each switch on both
+ * sides. ThreadSanitizer keeps a shadow stack and a clock per fiber. LeakSanitizer looks into stacks that it knows. */
 #ifndef RP_FIBER_SANITIZE_H
 #define RP_FIBER_SANITIZE_H
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* fiber/stack.c - see stack.h. A stack is one mapping with its guard: [guard | usable]; whoever overflows it meets SIGSEGV and
- * not its neighbour. The link of a kept stack lies in its topmost bytes, which are touched already. */
+/* fiber/stack.c - see stack.h. A stack is one mapping with its guard: [guard | usable]; whoever overflows it meets
+ * SIGSEGV and not its neighbour. The link of a kept stack lies in its topmost bytes, which are touched already. */
 #define _GNU_SOURCE
 #include <sys/mman.h>
 #include <unistd.h>
@@ -31,7 +31,8 @@ void *rp_stack_get(struct rp_stacks *s)
         s->nkept--;
         return first->bottom;
     }
-    char *at = mmap(NULL, RP_STACK_GUARD + s->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+    char *at = mmap(NULL, RP_STACK_GUARD + s->bytes, PROT_NONE, flags, -1, 0);
     if (at == MAP_FAILED) return NULL;
     if (mprotect(at + RP_STACK_GUARD, s->bytes, PROT_READ | PROT_WRITE)) {
         munmap(at, RP_STACK_GUARD + s->bytes);

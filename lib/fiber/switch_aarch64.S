@@ -1,7 +1,7 @@
 /* fiber/switch_aarch64.S - switch.h for the procedure call standard of AArch64 (AAPCS64).
  *
- * Preserved are x19 to x28, the frame pointer x29, the link register x30 and the low halves of v8 to v15. A place is the stack
- * pointer of this frame, 160 bytes. */
+ * Preserved are x19 to x28, the frame pointer x29, the link register x30 and the low halves of v8 to v15. A place is
+ * the stack pointer of this frame, 160 bytes. */
 #if defined(__aarch64__) && !defined(RP_UCONTEXT)
         .text
 

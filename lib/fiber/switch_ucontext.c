@@ -1,5 +1,6 @@
-/* fiber/switch_ucontext.c - switch.h by ucontext(3), for machines without an assembly file of their own. A place is a ucontext_t on
- * the stack that it describes; swapcontext saves the signal mask too, which costs a system call a switch. */
+/* fiber/switch_ucontext.c - switch.h by ucontext(3), for machines without an assembly file of their own. A place is
+ * a ucontext_t on the stack that it describes; swapcontext saves the signal mask too, which costs a system call a
+ * switch. */
 #include "fiber/switch.h"
 
 #if defined(RP_UCONTEXT) || (!defined(__x86_64__) && !defined(__aarch64__))

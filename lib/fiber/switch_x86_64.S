@@ -1,8 +1,9 @@
 /* fiber/switch_x86_64.S - switch.h for the System V ABI of x86-64.
  *
- * Preserved are rbx, rbp, r12 to r15, the control bits of mxcsr and the x87 control word. A place is the stack pointer of this
- * frame, from there up: mxcsr and control word (8 bytes), r15, r14, r13, r12, rbx, rbp, the return address. No property note on
- * purpose: with a shadow stack the return below would be an error, so the linker must not believe that we can live with one. */
+ * Preserved are rbx, rbp, r12 to r15, the control bits of mxcsr and the x87 control word. A place is the stack
+ * pointer of this frame, from there up: mxcsr and control word (8 bytes), r15, r14, r13, r12, rbx, rbp, the return
+ * address. No property note on purpose: with a shadow stack the return below would be an error, so the linker must
+ * not believe that we can live with one. */
 #if defined(__x86_64__) && !defined(RP_UCONTEXT)
         .text
 

@@ -179,6 +179,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t
 enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence);
 bool rp_session_written(const struct rp_session *s, uint32_t sequence); /* at least its first byte */
+bool rp_session_decided(const struct rp_session *s, uint32_t sequence); /* its ReadyForQuery was read, its outcome is on its way */
 static inline struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
 {
     return &s->entry[sequence & (s->config->entries - 1)];

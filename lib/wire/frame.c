@@ -60,13 +60,15 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size)
 void rp_tag_parse(const char *text, char tag[16], uint64_t *rows)
 {
     size_t words = 0;
-    uint64_t number = 0;
+    const char *at = text;
     memset(tag, 0, 16);
-    while (*text && (*text < '0' || *text > '9')) {
-        if (words < 15) tag[words++] = *text;
-        text++;
-    }
+    for (; *at && (*at < '0' || *at > '9'); at++)
+        if (words < 15) tag[words++] = *at;
     while (words && tag[words - 1] == ' ') tag[--words] = 0;
-    for (; *text; text++) number = *text == ' ' ? 0 : *text >= '0' && *text <= '9' ? number * 10 + (uint64_t)(*text - '0') : number;
-    *rows = number; /* the last one: INSERT has an OID before it */
+    *rows = 0; /* the last number that stands by itself: INSERT has an OID before it */
+    for (bool counts = at > text && at[-1] == ' '; *at; at++) {
+        if (*at == ' ') *rows = 0, counts = true;
+        else if (*at < '0' || *at > '9') counts = false;
+        else if (counts) *rows = *rows * 10 + (uint64_t)(*at - '0');
+    }
 }

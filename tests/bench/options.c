@@ -92,7 +92,7 @@ static void check(struct bench_options *o)
 struct bench_options bench_options(int argc, char **argv)
 {
     struct bench_options options = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"},
-                                    .transport = "unix",
+                                    .transport = "tcp",
                                     .connections = 8,
                                     .in_flight = 8};
     struct option names[ROWS + 2] = {{"help", no_argument, NULL, ROWS}};

@@ -1,5 +1,6 @@
-/* test_fibers.c - a thousand fibers over four connections of a real server: whatever each of them asks, alone on the shared lane or
- * on a lease of its own, it receives its own answer and never another's. RINGPG_QUICK=1: a tenth of the rounds. */
+/* test_fibers.c - a thousand fibers over four connections of a real server: whatever each of them asks, alone on the
+ * shared lane or on a lease of its own, it receives its own answer and never another's. RINGPG_QUICK=1: a tenth of
+ * the rounds. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,8 @@
 enum { FIBERS = 1000 };
 
 static struct pg_statement token = PG_STATEMENT("SELECT $1::int8", PG_TYPE_INT8);
-static struct pg_statement many = PG_STATEMENT("SELECT $1::int8 + i FROM generate_series(0, $2::int8 - 1) i", PG_TYPE_INT8, PG_TYPE_INT8);
+static struct pg_statement many = PG_STATEMENT("SELECT $1::int8 + i FROM generate_series(0, $2::int8 - 1) i",
+                                                PG_TYPE_INT8, PG_TYPE_INT8);
 static struct pg_statement conflict = PG_STATEMENT("DO $$BEGIN RAISE 'once more' USING ERRCODE = '40001'; END$$");
 
 struct all {
@@ -49,7 +51,8 @@ static void judge(struct all *all, int rc, const struct answer *answer, int64_t 
     if (rc) {
         if (all->failed++ < 5) fprintf(stderr, "%s\n", pg_error_name(rc));
     } else if (answer->rows != 1 || answer->value != sent) {
-        if (all->mixed_up++ < 5) fprintf(stderr, "sent %" PRId64 ", got %u rows, %" PRId64 "\n", sent, answer->rows, answer->value);
+        if (all->mixed_up++ < 5)
+            fprintf(stderr, "sent %" PRId64 ", got %u rows, %" PRId64 "\n", sent, answer->rows, answer->value);
     }
 }
 
@@ -57,7 +60,8 @@ static void ask(struct all *all, struct pg_lease *lease, int64_t sent)
 {
     struct answer answer = { 0 };
     struct pg_param p = pg_int8(sent);
-    struct pg_query q = { .statement = &token, .params = &p, .nparams = 1, .on_row = take, .data = &answer, .deadline_ns = PG_NEVER };
+    struct pg_query q = { .statement = &token, .params = &p, .nparams = 1, .on_row = take, .data = &answer };
+    q.deadline_ns = PG_NEVER;
     if (lease) pg_lease_query(lease, &q);
     else pg_pool_query(all->pool, &q);
     judge(all, pg_await(&q), &answer, sent);
@@ -233,7 +237,8 @@ static void leave_two(void *arg)
     struct all *all = arg;
     all->program = pg_fiber_self();
     all->left = 2;
-    for (int i = 0; i < 2; i++) assert_int_equal(pg_fiber_spawn(pg_loop_reactor(all->loop), hold_and_sleep, all, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pg_fiber_spawn(pg_loop_reactor(all->loop), hold_and_sleep, all, NULL), 0);
     while (all->answers < 2) assert_int_equal(pg_fiber_park(PG_NEVER), 0);
 }
 

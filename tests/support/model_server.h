@@ -129,8 +129,7 @@ void model_hangup(struct model_query *q);                        /* the same wit
 void model_copy_in(struct model_query *q);                       /* CopyInResponse; ends with COPY n         */
 void model_insert(struct model_query *q, int64_t key);           /* accounted when the transaction ends      */
 void model_forget(struct model_query *q);                        /* all prepared statements of the connection */
-/* The statement opens a transaction block, whatever its text says. */
-void model_opens_block(struct model_query *q);
+void model_opens_block(struct model_query *q);                   /* opens a transaction block, whatever the SQL says */
 void model_default_answer(struct model_query *q);
 
 #endif

@@ -1,4 +1,5 @@
-/* test_fiber.c - fibers without queries: when they start and go on, what wakes them, what a cancel does, and their stacks. */
+/* test_fiber.c - fibers without queries: when they start and go on, what wakes them, what a cancel does, and their
+ * stacks. */
 #include <errno.h>
 #include <execinfo.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* test_loop.c - pg_loop on both of its hosts, without a server: it runs a fiber to its end, keeps what that left for the next run, and
- * closes over fibers that still wait. */
+/* test_loop.c - pg_loop on both of its hosts, without a server: it runs a fiber to its end, keeps what that left for
+ * the next run, and closes over fibers that still wait. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

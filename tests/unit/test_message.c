@@ -154,7 +154,7 @@ static void test_tags(void **state)
         { "SELECT 5", "SELECT", 5 }, { "INSERT 0 1", "INSERT", 1 }, { "INSERT 16385 1", "INSERT", 1 }, { "UPDATE 0", "UPDATE", 0 },
         { "DELETE 18446744073709551615", "DELETE", UINT64_MAX }, { "CREATE TABLE", "CREATE TABLE", 0 }, { "BEGIN", "BEGIN", 0 },
         { "ROLLBACK", "ROLLBACK", 0 }, { "DISCARD ALL", "DISCARD ALL", 0 }, { "COPY 3", "COPY", 3 }, { "", "", 0 }, { "7", "", 0 },
-        { "REFRESH MATERIALIZED VIEW", "REFRESH MATERIA", 0 }, { "ALTER OPERATOR CLASS", "ALTER OPERATOR ", 0 }, { "SELECT ", "SELECT", 0 },
+        { "REFRESH MATERIALIZED VIEW", "REFRESH MATERIA", 0 }, { "ALTER OPERATOR CLASS", "ALTER OPERATOR", 0 }, { "SELECT ", "SELECT", 0 },
         { "SELECT 5x", "SELECT", 5 }, { " 5", "", 5 }, { "SELECT5", "SELECT", 0 }, { "FETCH 12", "FETCH", 12 }, { "MERGE 4", "MERGE", 4 },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
