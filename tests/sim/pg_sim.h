@@ -1,9 +1,9 @@
-/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and handlers that
- * do at random all that the API permits, while host, network and server do at random all that they may.
+/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and
+ * handlers that do at random all that the API permits, while host, network and server do at random all that they may.
  *
- *      settings.c   what the seed draws               heap.c     memory of the library and of the handlers, counted and poisoned
- *      server.c     answers, restarts, refusals       ledger.c   what of the INSERTs must, may and must not be committed
- *      ask.c        one query or batch                holder.c   one lease with its script
+ *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
+ *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
+ *      ask.c        one query or batch              holder.c   one lease with its script
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
  *
@@ -19,11 +19,11 @@
 
 /* ---- what a seed draws ---- */
 struct settings {
-    bool calm;        /* no faults, deadlines, abandons: then everything must succeed       */
-    bool strict;      /* nothing that lets a backend outlive its connection's slot          */
-    bool closes_early; /* the pool is closed while handlers are at work                     */
+    bool calm;         /* no faults, deadlines, abandons: then everything must succeed  */
+    bool strict;       /* nothing that lets a backend outlive its connection's slot     */
+    bool closes_early; /* the pool is closed while handlers are at work                 */
     bool wrong_password, one_at_a_time;
-    bool ordered;     /* one connection, and nothing that is ever sent a second time         */
+    bool ordered;      /* one connection, and nothing that is ever sent a second time   */
     uint32_t max_conns, pipeline, waiters, resumes, statements;
     size_t slab_bytes;
     size_t row_limit;
@@ -48,7 +48,7 @@ struct heap {
 void *heap_allocate(void *heap, size_t bytes); /* for pg_reactor_config, like the next */
 void heap_deallocate(void *heap, void *at, size_t bytes);
 void *heap_actor(size_t bytes);                /* a handler's block, zeroed */
-/* The library has let go of it: poisoned, and freed where a sanitizer watches; else kept and looked at by heap_check. */
+/* The library has let go of it: poisoned, and freed where a sanitizer watches; else kept for heap_check. */
 void heap_bury(struct heap *heap, void *at);
 /* What was written into the dead. NULL: nothing. Frees them. */
 const char *heap_check(struct heap *heap);
@@ -70,8 +70,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY, ASK_DISCARD,
-    ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY,
+    ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -156,7 +156,7 @@ void server_answer(void *arg, struct model_query *q);
 void server_trouble(struct run *r); /* schedules all that will happen to it */
 void server_heal(struct run *r);
 /* ask.c */
-void ask_ids(void);                 /* statements get their ids once per process, so that a seed does not depend on earlier ones */
+void ask_ids(void);                 /* once per process: no seed shall depend on those before it */
 void ask_shared(struct run *r);
 void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
