@@ -1,5 +1,5 @@
-/* sim/ask.c - one query of a handler, from its start to its one outcome, in either lane. Each carries a token that its answer must
- * bring back; a mix-up of answers cannot go unseen. */
+/* sim/ask.c - one query of a handler, from its start to its one outcome, in either lane. Each carries a token that its
+ * answer must bring back; a mix-up of answers cannot go unseen. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,26 +19,28 @@ enum { TOKEN = 1, PAYLOAD = 2, INSERTS = 4, FAILS = 8, ROWS = 16, PLAIN = 32, NO
 static const struct {
     const char *name;
     struct pg_statement *statement;
-    const char *sql; /* with a place for the token; ROWS: the number before it */
+    const char *sql; /* built at run time, with places for one or two numbers */
     unsigned habits;
 } kinds[ASK_KINDS] = {
     [ASK_ECHO] = { "echo", &echo, NULL, TOKEN | PLAIN },
     [ASK_ECHO_TEXT] = { "echo text", &echo_text, NULL, PAYLOAD | PLAIN },
     [ASK_ECHO_SQL] = { "echo sql", NULL, "ECHO %lld", TOKEN | PLAIN },
-    [ASK_ROWS] = { "rows", NULL, "ROWS %u %lld", ROWS | PLAIN },
+    [ASK_ROWS] = { "rows", NULL, "ROWS %lld %lld", ROWS | PLAIN },
     [ASK_INSERT] = { "insert", &insert, NULL, INSERTS | PLAIN },
     [ASK_INSERT_REPEATABLE] = { "insert repeatable", &insert_again, NULL, INSERTS | PLAIN },
     [ASK_INSERT_SQL] = { "insert sql", NULL, "INSERT %lld", INSERTS | PLAIN },
     [ASK_SLEEP] = { "sleep", NULL, "SLEEP %lld", PLAIN },
     [ASK_DEFERRED] = { "deferred", &deferred, NULL, INSERTS },
-    [ASK_FAIL] = { "fail", NULL, "FAIL 22012", FAILS },
+    [ASK_FAIL] = { "fail", NULL, "FAIL 22012 --%lld", FAILS },
     [ASK_SYNTAX] = { "syntax", &syntax, NULL, FAILS },
     [ASK_STRAY] = { "stray", &stray, NULL, NOT_SHARED },
     [ASK_BIG] = { "big", NULL, "BIG %lld", FAILS },
-    [ASK_SET] = { "set", NULL, "SET a = b", NOT_SHARED },
+    [ASK_GETTER] = { "wrong getter", &echo_text, NULL, PAYLOAD | FAILS },
+    [ASK_HANG] = { "hang", NULL, "SLEEP 100000000 --%lld", FAILS },
+    [ASK_SET] = { "set", NULL, "SET a = %lld", NOT_SHARED },
     [ASK_WRONG] = { "wrong parameters", &echo, NULL, FAILS },
     [ASK_COPY] = { "copy", NULL, "COPYIN %lld", FAILS },
-    [ASK_DISCARD] = { "discard", NULL, "DISCARD ALL", NOT_SHARED },
+    [ASK_DISCARD] = { "discard", NULL, "DISCARD ALL --%lld", NOT_SHARED },
     [ASK_BEGIN] = { "begin", &pg_begin, NULL, NOT_SHARED },
     [ASK_COMMIT] = { "commit", &pg_commit, NULL, NOT_SHARED },
     [ASK_ROLLBACK] = { "rollback", &pg_rollback, NULL, NOT_SHARED },
@@ -53,19 +55,29 @@ void ask_ids(void)
 
 /* ---- rows ---- */
 
-static char letter(const struct ask *a, size_t i) { return (char)('a' + ((uint64_t)a->token + i * 7) % 26); }
+static char letter(const struct ask *a, size_t i)
+{
+    return (char)('a' + ((uint64_t)a->token + i * 7) % 26);
+}
 
 static void check_text(const struct ask *a, struct pg_text text)
 {
-    REQUIRE(text.size == a->payload, "%s %lld: %zu bytes came back of %zu", kinds[a->kind].name, (long long)a->token, text.size, a->payload);
+    REQUIRE(text.size == a->payload, "%s %lld: %zu bytes came back of %zu", kinds[a->kind].name, (long long)a->token,
+            text.size, a->payload);
     for (size_t i = 0; i < text.size; i++)
-        REQUIRE(text.data[i] == letter(a, i), "%s %lld: byte %zu is another's", kinds[a->kind].name, (long long)a->token, i);
+        REQUIRE(text.data[i] == letter(a, i), "%s %lld: byte %zu is another's", kinds[a->kind].name,
+                (long long)a->token, i);
 }
 
 static void check_row(const struct ask *a, struct pg_row *row)
 {
     unsigned habits = kinds[a->kind].habits;
     int64_t value = 0;
+    if (a->kind == ASK_GETTER) {
+        REQUIRE(pg_row_int8(row, 0) == 0 && pg_row_mark(row) == PG_E_VALUE,
+                "text was read as a number without a complaint");
+        return;
+    }
     if (habits & PAYLOAD) {
         check_text(a, pg_row_text(row, 0));
     } else if (a->kind == ASK_ECHO_SQL) {
@@ -77,8 +89,8 @@ static void check_row(const struct ask *a, struct pg_row *row)
     } else if (habits & (TOKEN | ROWS)) {
         value = pg_row_int8(row, 0);
         int64_t due = a->token + (int64_t)(habits & ROWS ? a->rows : 0);
-        REQUIRE(value == due, "%s %lld: %lld came where %lld was due", kinds[a->kind].name, (long long)a->token, (long long)value,
-                (long long)due);
+        REQUIRE(value == due, "%s %lld: %lld came where %lld was due", kinds[a->kind].name, (long long)a->token,
+                (long long)value, (long long)due);
         if (habits & ROWS) REQUIRE(pg_row_is_null(row, 1) && pg_row_columns(row) == 2, "rows: the second column");
     }
     REQUIRE(pg_row_mark(row) == 0, "%s: a getter complained", kinds[a->kind].name);
@@ -89,8 +101,9 @@ static void resume(void *arg)
     struct run *r = the_run;
     struct ask *a = table_find(&r->asks, (uint32_t)(uintptr_t)arg);
     if (r->over || !a || !a->paused) return;
+    a->over = pg_row_columns(a->paused) == 0;
     a->rows--; /* it is looked at once more: nothing may have moved below it */
-    check_row(a, a->paused);
+    if (!a->over) check_row(a, a->paused);
     a->rows++;
     a->paused = NULL;
     CALL(r, pg_query_resume(&a->query));
@@ -102,7 +115,10 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
     struct ask *a = q->data;
     uint32_t id = a->live.id;
     REQUIRE(!r->calling, "on_row inside of a call");
-    REQUIRE(!a->stopped && !a->paused, "%s: a row came although it was %s", kinds[a->kind].name, a->paused ? "paused" : "stopped");
+    REQUIRE(!a->stopped && !a->paused && !a->over, "%s: a row came although it was %s", kinds[a->kind].name,
+            a->stopped  ? "stopped"
+            : a->paused ? "paused"
+                        : "over");
     noted(r, (uint64_t)a->token);
     check_row(a, row);
     a->rows++;
@@ -135,7 +151,8 @@ static void fate_of_keys(struct run *r, struct ask *a, enum fate fate)
 static bool server_said_no(const struct ask *a)
 {
     int s = a->query.status;
-    return s == PG_E_SERVER || s == PG_E_ROLLED_BACK || s == PG_E_NEEDS_LEASE || (s == PG_E_BATCH && a->query.sent == PG_SENT_YES);
+    return s == PG_E_SERVER || s == PG_E_ROLLED_BACK || s == PG_E_NEEDS_LEASE ||
+           (s == PG_E_BATCH && a->query.sent == PG_SENT_YES);
 }
 
 static void inserted(struct run *r, struct ask *a)
@@ -160,8 +177,10 @@ static void committed(struct ask *a)
 {
     int s = a->query.status;
     if (!a->holder || a->query.sent == PG_SENT_NO) return;
-    if (a->kind == ASK_COMMIT) holder_settle(a->holder, s == PG_OK ? FATE_MUST : server_said_no(a) ? FATE_NEVER : FATE_OPEN);
-    else if (a->kind == ASK_ROLLBACK && !server_said_no(a)) holder_settle(a->holder, s == PG_OK ? FATE_NEVER : FATE_OPEN);
+    if (a->kind == ASK_COMMIT)
+        holder_settle(a->holder, s == PG_OK ? FATE_MUST : server_said_no(a) ? FATE_NEVER : FATE_OPEN);
+    else if (a->kind == ASK_ROLLBACK && !server_said_no(a))
+        holder_settle(a->holder, s == PG_OK ? FATE_NEVER : FATE_OPEN);
 }
 
 static void check_outcome(struct run *r, struct ask *a)
@@ -177,19 +196,23 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || a->holder || a->kind != ASK_DEFERRED, "a deferred failure was told as success");
     REQUIRE(!ok || !(habits & (TOKEN | PAYLOAD | ROWS)) || a->rows == a->due_rows, "%s: %llu rows came of %llu", name,
             (unsigned long long)a->rows, (unsigned long long)a->due_rows);
+    REQUIRE(q->status != PG_E_VALUE || a->kind == ASK_GETTER, "%s: %s", name, pg_error_field(&a->error, 'M'));
+    REQUIRE(!ok || !a->over, "%s: its row died while it was paused, and it succeeded", name);
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
-    REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE", name);
+    REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE",
+            name);
     REQUIRE(r->set.forget || strcmp(q->sqlstate, "26000"), "%s: 26000, and the server has forgotten nothing", name);
-    REQUIRE(ok || (a->error.code == q->status && a->error.sent == q->sent), "%s: error says %s, sent %d; the query %s, sent %d", name,
-            pg_error_name(a->error.code), a->error.sent, pg_error_name(q->status), q->sent);
+    REQUIRE(ok || (a->error.code == q->status && a->error.sent == q->sent),
+            "%s: error says %s, sent %d; the query %s, sent %d", name, pg_error_name(a->error.code), a->error.sent,
+            pg_error_name(q->status), q->sent);
     REQUIRE(ok || pg_error_field(&a->error, 'M')[0], "%s: %s without a text", name, pg_error_name(q->status));
     uint64_t deadline_ns = q->deadline_ns, now = sim_now(r->sim);
     if (deadline_ns && deadline_ns < a->started_ns) deadline_ns = a->started_ns;
-    REQUIRE(!deadline_ns || deadline_ns == PG_NEVER || now <= deadline_ns + 200 * MS, "%s: told %llu us after its deadline", name,
-            (unsigned long long)((now - deadline_ns) / 1000));
+    REQUIRE(!deadline_ns || deadline_ns == PG_NEVER || now <= deadline_ns + 200 * MS,
+            "%s: told %llu us after its deadline", name, (unsigned long long)((now - deadline_ns) / 1000));
     if (r->set.calm && habits & PLAIN && !a->grouped && !r->closing)
-        REQUIRE(ok || !strcmp(q->sqlstate, "25P02") || (q->status == PG_E_FULL && a->holder && a->holder->pipelined), "%s failed in a calm world: %s, %s", name, pg_error_name(q->status),
-                pg_error_field(&a->error, 'M'));
+        REQUIRE(ok || !strcmp(q->sqlstate, "25P02") || (q->status == PG_E_FULL && a->holder && a->holder->pipelined),
+                "%s failed in a calm world: %s, %s", name, pg_error_name(q->status), pg_error_field(&a->error, 'M'));
 }
 
 static void bury(struct run *r, struct ask *a)
@@ -219,8 +242,9 @@ static void on_done(struct pg_query *q)
     uint32_t holder_id = h ? h->live.id : 0;
     REQUIRE(!r->calling, "on_done inside of a call");
     REQUIRE(table_find(&r->asks, a->live.id) == a, "an outcome came twice");
-    trace("ask %u %s key %lld: %s sent %d%s%s %s", a->live.id, kinds[a->kind].name, (long long)a->key[0], pg_error_name(q->status), q->sent,
-          q->sqlstate[0] ? " " : "", q->sqlstate, q->status ? pg_error_field(&a->error, 'M') : "");
+    trace("ask %u %s key %lld: %s sent %d%s%s %s", a->live.id, kinds[a->kind].name, (long long)a->key[0],
+          pg_error_name(q->status), q->sent, q->sqlstate[0] ? " " : "", q->sqlstate,
+          q->status ? pg_error_field(&a->error, 'M') : "");
     noted(r, (uint64_t)(int64_t)q->status ^ (uint64_t)a->live.id << 32);
     check_outcome(r, a);
     r->told++;
@@ -232,6 +256,7 @@ static void on_done(struct pg_query *q)
     if (kinds[a->kind].habits & INSERTS) inserted(r, a);
     if (h && --h->in_flight == 0) h->doubtful = false;
     committed(a);
+    if (h) holder_check(h);
     if (pick(r, 4) == 0) CALL(r, pg_query_abandon(q)); /* not in flight: nothing happens */
     if (!h && !a->grouped && !a->key[0] && !r->closed && r->actors_left && pick(r, 8) == 0) {
         ask_again(a);
@@ -254,10 +279,16 @@ static uint64_t draw_deadline(struct run *r)
 static size_t draw_payload(struct run *r)
 {
     if (r->set.actors > 500) return pick(r, 100);
+    if (chance(r, r->set.large))
+        return pick(r, 300000); /* the parameter is too large for any buffer, and mostly for a row */
     switch (pick(r, 20)) {
-    case 0: return pick(r, r->set.row_limit - 100);
-    case 1: case 2: return pick(r, 1900);
-    default: return pick(r, 60);
+    case 0:
+        return pick(r, r->set.row_limit - 100);
+    case 1:
+    case 2:
+        return pick(r, 1900);
+    default:
+        return pick(r, 60);
     }
 }
 
@@ -275,10 +306,14 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     for (size_t i = 0; i < payload; i++) a->text[i] = letter(a, i);
     if (habits & INSERTS) a->key[0] = ledger_key(&r->ledger, kind == ASK_INSERT_REPEATABLE && !h);
     if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->ledger, false);
-    a->query = (struct pg_query){ .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error };
-    a->query.deadline_ns = draw_deadline(r);
-    if (habits & PAYLOAD) a->param = pg_strn(a->text, payload);
-    else a->param = pg_int8(a->key[0] ? a->key[0] : a->token);
+    a->query = (struct pg_query){
+        .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error
+    };
+    a->query.deadline_ns = kind == ASK_HANG ? sim_now(r->sim) + pick(r, 1500) * MS : draw_deadline(r);
+    if (habits & PAYLOAD)
+        a->param = pg_strn(a->text, payload);
+    else
+        a->param = pg_int8(a->key[0] ? a->key[0] : a->token);
     if (a->query.statement && a->query.statement->types[0]) {
         a->query.params = &a->param;
         a->query.nparams = kind == ASK_WRONG ? 0 : 1;
@@ -289,20 +324,19 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
 static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
 {
     struct ask *a = new_ask(r, h, kind);
-    long long value = a->key[0] ? a->key[0] : a->token;
-    if (kind == ASK_SLEEP) value = (long long)pick(r, r->set.delay_ns / MS + 1);
-    if (kind == ASK_BIG) value = (long long)(r->set.row_limit + pick(r, 20000));
+    long long first = a->key[0] ? a->key[0] : a->token, second = a->key[1] ? a->key[1] : a->token;
+    if (kind == ASK_ROWS) first = (long long)a->due_rows;
+    if (kind == ASK_SLEEP) first = (long long)pick(r, r->set.delay_ns / MS + 1);
+    if (kind == ASK_BIG) first = (long long)(r->set.row_limit + pick(r, 20000));
     const char *format = kinds[kind].sql;
-    if (kind == ASK_ROWS) snprintf(a->text, 120, "ROWS %u %lld", (unsigned)a->due_rows, (long long)a->token);
-    else if (kind == ASK_SIMPLE) snprintf(a->text, 120, "INSERT %lld; ECHO simple; INSERT %lld", (long long)a->key[0], (long long)a->key[1]);
-    else if (format) snprintf(a->text, 120, kind == ASK_ECHO_SQL ? "ECHO %lld" : kind == ASK_INSERT_SQL ? "INSERT %lld"
-                              : kind == ASK_SLEEP ? "SLEEP %lld" : kind == ASK_BIG ? "BIG %lld" : kind == ASK_SET ? "SET a = %lld"
-                              : kind == ASK_COPY ? "COPYIN %lld" : kind == ASK_DISCARD ? "DISCARD ALL --%lld"
-                              : "FAIL 22012 %lld", value);
+    if (format) snprintf(a->text, 120, format, first, second);
     if (format) a->query.sql = a->text;
-    if (kind == ASK_SIMPLE) a->query.flags = PG_QUERY_SIMPLE;
-    else if (kind == ASK_ECHO_SQL && pick(r, 2)) a->query.flags = PG_QUERY_TEXT;
-    else if (pick(r, 10) == 0) a->query.flags = PG_QUERY_UNNAMED;
+    if (kind == ASK_SIMPLE)
+        a->query.flags = PG_QUERY_SIMPLE;
+    else if (kind == ASK_ECHO_SQL && pick(r, 2))
+        a->query.flags = PG_QUERY_TEXT;
+    else if (pick(r, 10) == 0)
+        a->query.flags = PG_QUERY_UNNAMED;
     if (kind == ASK_SIMPLE) {
         uint64_t group = ledger_group(&r->ledger);
         ledger_join(&r->ledger, a->key[0], group);
@@ -313,9 +347,13 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
 
 static enum ask_kind draw_kind(struct run *r, bool shared)
 {
-    static const enum ask_kind plain[] = { ASK_ECHO, ASK_ECHO, ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT,
-                                           ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP };
-    static const enum ask_kind wrong[] = { ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET };
+    static const enum ask_kind plain[] = { ASK_ECHO, ASK_ECHO,   ASK_ECHO,   ASK_ECHO_TEXT,         ASK_ECHO_SQL,
+                                           ASK_ROWS, ASK_INSERT, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL,
+                                           ASK_SLEEP };
+    static const enum ask_kind wrong[] = {
+        ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET, ASK_GETTER
+    };
+    if (shared && chance(r, r->set.hangs)) return ASK_HANG;
     if (!shared && r->set.forget && pick(r, 20) == 0) return ASK_DISCARD;
     if (chance(r, r->set.garbage)) return ASK_COPY;
     if (shared && chance(r, r->set.strays)) return ASK_STRAY;
@@ -335,8 +373,10 @@ static struct ask *make_batch(struct run *r, struct holder *h, uint32_t n, enum 
         a->grouped = true;
         a->rolled_back = rolled_back;
         if (a->key[0]) ledger_join(&r->ledger, a->key[0], group);
-        if (tail) tail->query.next = &a->query;
-        else head = a;
+        if (tail)
+            tail->query.next = &a->query;
+        else
+            head = a;
         tail = a;
     }
     return head;
@@ -350,15 +390,19 @@ static void begin_members(struct run *r, struct ask *head)
         a->serial = r->serial;
         a->started_ns = pg_reactor_now(r->reactor);
         if (a->holder) a->holder->in_flight++;
-        trace("ask %u %s key %lld starts%s", a->live.id, kinds[a->kind].name, (long long)a->key[0], q->next ? ", in a batch" : "");
+        if (a->holder && (a->kind == ASK_BEGIN || a->kind == ASK_STRAY)) a->holder->began = true;
+        trace("ask %u %s key %lld starts%s", a->live.id, kinds[a->kind].name, (long long)a->key[0],
+              q->next ? ", in a batch" : "");
     }
 }
 
 void ask_shared(struct run *r)
 {
     struct ask *a;
-    if (chance(r, r->set.batches)) a = make_batch(r, NULL, 1 + (uint32_t)pick(r, pick(r, 10) ? 5 : 40), ASK_KINDS);
-    else a = make(r, NULL, draw_kind(r, true));
+    if (chance(r, r->set.batches))
+        a = make_batch(r, NULL, 1 + (uint32_t)pick(r, pick(r, 10) ? 5 : 40), ASK_KINDS);
+    else
+        a = make(r, NULL, draw_kind(r, true));
     begin_members(r, a);
     CALL(r, pg_pool_query(r->pool, &a->query));
 }
@@ -376,8 +420,10 @@ void ask_leased(struct holder *h)
     struct run *r = the_run;
     struct ask *a;
     static const enum ask_kind lasts[] = { ASK_KINDS, ASK_KINDS, ASK_COMMIT, ASK_ROLLBACK };
-    if (chance(r, r->set.batches)) a = make_batch(r, h, 1 + (uint32_t)pick(r, 4), lasts[pick(r, 4)]);
-    else a = make(r, h, pick(r, 12) ? draw_kind(r, false) : ASK_SIMPLE);
+    if (chance(r, r->set.batches))
+        a = make_batch(r, h, 1 + (uint32_t)pick(r, 4), lasts[pick(r, 4)]);
+    else
+        a = make(r, h, pick(r, 12) ? draw_kind(r, false) : ASK_SIMPLE);
     begin_members(r, a);
     CALL(r, pg_lease_query(&h->lease, &a->query));
 }

@@ -1,5 +1,5 @@
-/* sim/heap.c - memory that tells: the library's allocations are counted, sized and filled with garbage at both ends of their
- * life; what the library has let go of is poisoned, and whoever touches it afterwards is found. */
+/* sim/heap.c - memory that tells: the library's allocations are counted, sized and filled with garbage at both ends of
+ * their life; what the library has let go of is poisoned, and whoever touches it afterwards is found. */
 #include <stdlib.h>
 #include <string.h>
 #include "sim/pg_sim.h"
@@ -31,7 +31,10 @@ static struct block *new_block(size_t bytes)
     return b;
 }
 
-static struct block *block_of(void *at) { return (struct block *)at - 1; }
+static struct block *block_of(void *at)
+{
+    return (struct block *)at - 1;
+}
 
 void *heap_allocate(void *arg, size_t bytes)
 {

@@ -1,4 +1,4 @@
-/* sim/holder.c - one lease of a handler: parked, granted, a short script of queries and transactions, and its return. */
+/* sim/holder.c - one lease of a handler: parked, granted, a short script of queries and transactions, its return. */
 #include "sim/pg_sim.h"
 
 static void bury(struct run *r, struct holder *h)
@@ -13,11 +13,20 @@ void holder_settle(struct holder *h, enum fate fate)
     struct run *r = the_run;
     uint64_t group = fate == FATE_OPEN && h->npending ? ledger_group(&r->ledger) : 0;
     for (uint32_t i = 0; i < h->npending; i++) {
-        if (fate == FATE_OPEN) ledger_join(&r->ledger, h->pending[i], group);
-        else ledger_fate(&r->ledger, h->pending[i], fate);
+        if (fate == FATE_OPEN)
+            ledger_join(&r->ledger, h->pending[i], group);
+        else
+            ledger_fate(&r->ledger, h->pending[i], fate);
     }
     h->npending = 0;
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
+}
+
+/* What somebody else has left behind on the connection would show in its status. */
+void holder_check(const struct holder *h)
+{
+    char status = pg_lease_transaction(&h->lease);
+    REQUIRE(h->began || status == 'I' || status == 0, "a lease is in '%c' and has not begun a transaction", status);
 }
 
 /* ---- the script ---- */
@@ -34,11 +43,21 @@ static void one_step(struct run *r, struct holder *h)
 {
     char status = pg_lease_transaction(&h->lease);
     h->steps--;
-    if (status == 'I' && pick(r, 3) == 0) ask_step(h, ASK_BEGIN);
-    else if (status == 'T' && pick(r, 4) == 0) ask_step(h, pick(r, 3) ? ASK_COMMIT : ASK_ROLLBACK);
-    else if (status == 'E' && pick(r, 2)) ask_step(h, pick(r, 2) ? ASK_ROLLBACK : ASK_COMMIT);
-    else if (status && chance(r, r->set.strays)) ask_step(h, ASK_STRAY);
-    else ask_leased(h);
+    if (chance(r, r->set.hangs)) { /* the last thing that it does: what stands behind it would wait as long */
+        h->steps = 0;
+        ask_step(h, ASK_HANG);
+        return;
+    }
+    if (status == 'I' && pick(r, 3) == 0)
+        ask_step(h, ASK_BEGIN);
+    else if (status == 'T' && pick(r, 4) == 0)
+        ask_step(h, pick(r, 3) ? ASK_COMMIT : ASK_ROLLBACK);
+    else if (status == 'E' && pick(r, 2))
+        ask_step(h, pick(r, 2) ? ASK_ROLLBACK : ASK_COMMIT);
+    else if (status && chance(r, r->set.strays))
+        ask_step(h, ASK_STRAY);
+    else
+        ask_leased(h);
 }
 
 /* The struct is the caller's again, and good for another acquire as it stands. */
@@ -46,7 +65,7 @@ static void acquire_again(struct holder *h)
 {
     struct run *r = the_run;
     r->actors_left--;
-    h->held = h->resting = h->doubtful = false;
+    h->held = h->resting = h->doubtful = h->began = false;
     h->waiting = true;
     h->serial = ++r->serial;
     h->started_ns = pg_reactor_now(r->reactor);
@@ -61,8 +80,10 @@ void holder_release(struct holder *h)
     holder_settle(h, FATE_NEVER);
     CALL(r, pg_lease_release(&h->lease));
     REQUIRE(pg_lease_transaction(&h->lease) == 0, "a released lease has a transaction status");
-    if (!r->closed && r->actors_left && pick(r, 8) == 0) acquire_again(h);
-    else bury(r, h);
+    if (!r->closed && r->actors_left && pick(r, 8) == 0)
+        acquire_again(h);
+    else
+        bury(r, h);
 }
 
 void holder_idle(struct holder *h)
@@ -88,6 +109,7 @@ void holder_idle(struct holder *h)
 static void begin_script(struct run *r, struct holder *h)
 {
     h->held = true;
+    holder_check(h);
     h->steps = (uint32_t)pick(r, 6);
     h->pipelined = pick(r, 3) == 0;
     uint32_t id = h->live.id;
@@ -104,8 +126,8 @@ static void check_grant(struct run *r, struct holder *h, int status)
     if (deadline_ns < h->started_ns) deadline_ns = h->started_ns;
     REQUIRE(deadline_ns == PG_NEVER || now <= deadline_ns + 200 * MS, "a lease was told %llu us after its deadline",
             (unsigned long long)((now - deadline_ns) / 1000));
-    REQUIRE(status == 0 || h->error.code == status, "a lease's error says %s, its status %s", pg_error_name(h->error.code),
-            pg_error_name(status));
+    REQUIRE(status == 0 || h->error.code == status, "a lease's error says %s, its status %s",
+            pg_error_name(h->error.code), pg_error_name(status));
     REQUIRE(status == 0 || !r->set.calm || r->closing, "an acquire failed in a calm world: %s", pg_error_name(status));
     switch (status) {
     case 0:
@@ -115,8 +137,13 @@ static void check_grant(struct run *r, struct holder *h, int status)
         REQUIRE(h->serial >= r->last_served, "granted before a query that came earlier");
         r->last_served = h->serial;
         break;
-    case PG_E_TIMEOUT: case PG_E_UNAVAILABLE: case PG_E_REFUSED: case PG_E_CLOSED: break;
-    default: violation("a lease ended with %s", pg_error_name(status));
+    case PG_E_TIMEOUT:
+    case PG_E_UNAVAILABLE:
+    case PG_E_REFUSED:
+    case PG_E_CLOSED:
+        break;
+    default:
+        violation("a lease ended with %s", pg_error_name(status));
     }
 }
 
@@ -154,8 +181,10 @@ static struct holder *new_holder(struct run *r)
 void holder_acquire(struct run *r)
 {
     struct holder *h = new_holder(r);
-    if (chance(r, r->set.deadlines)) h->lease.deadline_ns = sim_now(r->sim) + pick(r, 1000) * MS;
-    else if (pick(r, 4) == 0) h->lease.deadline_ns = PG_NEVER;
+    if (chance(r, r->set.deadlines))
+        h->lease.deadline_ns = sim_now(r->sim) + pick(r, 1000) * MS;
+    else if (pick(r, 4) == 0)
+        h->lease.deadline_ns = PG_NEVER;
     h->waiting = true;
     trace("holder %u acquires", h->live.id);
     CALL(r, pg_pool_acquire(r->pool, &h->lease));
@@ -168,12 +197,14 @@ void holder_try(struct run *r)
     CALL(r, rc = pg_pool_try_acquire(r->pool, &h->lease));
     trace("holder %u tries: %s", h->live.id, pg_error_name(rc));
     REQUIRE(rc == 0 || rc == PG_E_REFUSED || rc == PG_E_CLOSED, "try_acquire gave %s", pg_error_name(rc));
-    REQUIRE((rc == PG_E_CLOSED) == r->closing, "try_acquire gave %s and the pool is %s", pg_error_name(rc), r->closing ? "closing" : "open");
+    REQUIRE((rc == PG_E_CLOSED) == r->closing, "try_acquire gave %s and the pool is %s", pg_error_name(rc),
+            r->closing ? "closing" : "open");
     if (rc) {
         bury(r, h);
         return;
     }
     h->held = true;
+    holder_check(h);
     h->resting = true;
     h->steps = (uint32_t)pick(r, 3);
     sim_after(r->sim, pick(r, 10) * MS, rested, (void *)(uintptr_t)h->live.id);

@@ -1,6 +1,6 @@
-/* sim/ledger.c - double entry for INSERTs: what the handlers were told against what the model server committed. A key that was told
- * PG_OK is committed exactly once, one that certainly was not sent or was rolled back never, one in doubt at most once; and all
- * of a batch or transaction or nothing of it. */
+/* sim/ledger.c - double entry for INSERTs: what the handlers were told against what the model server committed. A key
+ * that was told PG_OK is committed exactly once, one that certainly was not sent or was rolled back never, one in doubt
+ * at most once; and all of a batch or transaction or nothing of it. */
 #include <stdlib.h>
 #include <string.h>
 #include "sim/pg_sim.h"
@@ -23,7 +23,10 @@ int64_t ledger_key(struct ledger *l, bool repeatable)
     return (int64_t)++l->count;
 }
 
-uint64_t ledger_group(struct ledger *l) { return ++l->groups; }
+uint64_t ledger_group(struct ledger *l)
+{
+    return ++l->groups;
+}
 
 void ledger_join(struct ledger *l, int64_t key, uint64_t group)
 {
@@ -43,7 +46,8 @@ static void count(struct ledger *l, const struct model_server *server)
     size_t n;
     const int64_t *keys = model_committed(server, &n);
     for (size_t i = 0; i < n; i++) {
-        REQUIRE(keys[i] > 0 && (uint64_t)keys[i] <= l->count, "key %lld was committed and never inserted", (long long)keys[i]);
+        REQUIRE(keys[i] > 0 && (uint64_t)keys[i] <= l->count, "key %lld was committed and never inserted",
+                (long long)keys[i]);
         l->entry[keys[i] - 1].committed++;
     }
 }
@@ -58,7 +62,8 @@ static void check_groups(const struct ledger *l)
             uint64_t group = l->entry[i].group[side];
             uint8_t now = l->entry[i].committed ? ALL : NOTHING;
             if (!group) continue;
-            REQUIRE(seen[group] == UNSEEN || seen[group] == now, "key %zu: its batch or transaction was committed in part", i + 1);
+            REQUIRE(seen[group] == UNSEEN || seen[group] == now,
+                    "key %zu: its batch or transaction was committed in part", i + 1);
             seen[group] = now;
         }
     free(seen);
@@ -71,7 +76,8 @@ void ledger_check(struct ledger *l, const struct model_server *server)
         const struct entry *e = &l->entry[i];
         REQUIRE(e->committed <= 1u + e->repeatable, "key %zu was committed %u times", i + 1, e->committed);
         REQUIRE(e->fate != FATE_MUST || e->committed, "key %zu: PG_OK was told and it is not committed", i + 1);
-        REQUIRE(e->fate != FATE_NEVER || !e->committed, "key %zu was committed although its outcome excludes that", i + 1);
+        REQUIRE(e->fate != FATE_NEVER || !e->committed, "key %zu was committed although its outcome excludes that",
+                i + 1);
     }
     check_groups(l);
 }

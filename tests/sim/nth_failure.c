@@ -1,5 +1,5 @@
-/* sim/nth_failure.c - the n-th allocation fails, and the n-th host call fails, for every n until none is left to fail: each scenario
- * ends all that it started exactly once, leaks nothing, serves again afterwards and closes. */
+/* sim/nth_failure.c - the n-th allocation fails, and the n-th host call fails, for every n until none is left to fail:
+ * each scenario ends all that it started exactly once, leaks nothing, serves again afterwards and closes. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -63,7 +63,9 @@ static struct one *make(struct world *w, struct pg_statement *statement, int64_t
     struct one *o = &w->query[w->queries++];
     o->world = w;
     o->param = pg_int8(value);
-    o->query = (struct pg_query){ .statement = statement, .on_row = on_row, .on_done = on_done, .data = o, .error = &o->error };
+    o->query = (struct pg_query){
+        .statement = statement, .on_row = on_row, .on_done = on_done, .data = o, .error = &o->error
+    };
     if (statement && statement->types[0]) o->query.params = &o->param, o->query.nparams = 1;
     return o;
 }
@@ -190,13 +192,21 @@ static const struct scenario {
     bool (*step)(struct world *, int step); /* true: once more */
     enum model_auth auth;
 } scenarios[] = {
-    { "one query", one_query, MODEL_TRUST },      { "SCRAM", one_query, MODEL_SCRAM },        { "SQL built at run time", run_time_sql, MODEL_TRUST },
-    { "a batch", batch, MODEL_MD5 },              { "large parameter and row", large, MODEL_TRUST },
-    { "reconnect", reconnect, MODEL_CLEARTEXT },  { "timeout and abandon", given_up, MODEL_TRUST },
-    { "a transaction", transaction, MODEL_TRUST }, { "many leases", many_leases, MODEL_TRUST },
+    { "one query", one_query, MODEL_TRUST },
+    { "SCRAM", one_query, MODEL_SCRAM },
+    { "SQL built at run time", run_time_sql, MODEL_TRUST },
+    { "a batch", batch, MODEL_MD5 },
+    { "large parameter and row", large, MODEL_TRUST },
+    { "reconnect", reconnect, MODEL_CLEARTEXT },
+    { "timeout and abandon", given_up, MODEL_TRUST },
+    { "a transaction", transaction, MODEL_TRUST },
+    { "many leases", many_leases, MODEL_TRUST },
 };
 
-static void on_closed(void *arg) { ((struct world *)arg)->closed = true; }
+static void on_closed(void *arg)
+{
+    ((struct world *)arg)->closed = true;
+}
 
 /* False: it could not even be opened, and said so. */
 static bool open_world(struct world *w, const struct scenario *s, uint64_t allocation, uint64_t call)
@@ -204,8 +214,10 @@ static bool open_world(struct world *w, const struct scenario *s, uint64_t alloc
     struct pg_error error = { 0 };
     memset(w, 0, sizeof *w);
     w->heap.fail_at = allocation;
-    w->sim = sim_open(&(struct sim_config){ .seed = 7, .latency_min_ns = 20000, .latency_max_ns = 60000, .fail_call = call });
-    w->server = model_server_open(&(struct model_config){ .sim = w->sim, .auth = s->auth, .password = "secret", .scram_iterations = 2 });
+    w->sim = sim_open(
+        &(struct sim_config){ .seed = 7, .latency_min_ns = 20000, .latency_max_ns = 60000, .fail_call = call });
+    w->server = model_server_open(
+        &(struct model_config){ .sim = w->sim, .auth = s->auth, .password = "secret", .scram_iterations = 2 });
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
     rc.allocate = heap_allocate;
     rc.deallocate = heap_deallocate;
@@ -216,7 +228,8 @@ static bool open_world(struct world *w, const struct scenario *s, uint64_t alloc
         assert_int_equal(status, -ENOMEM);
         return false;
     }
-    struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app password=secret pool_max_conns=3 pool_close_linger=100ms");
+    struct pg_pool_config pc =
+        PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app password=secret pool_max_conns=3 pool_close_linger=100ms");
     status = pg_pool_open(&w->pool, w->reactor, &pc, &error);
     if (status) {
         assert_int_equal(status, -ENOMEM);
@@ -237,7 +250,8 @@ static void check_outcomes(const struct scenario *s, struct world *w)
     }
     for (unsigned i = 0; i < w->leases; i++) {
         if (s->step == many_leases && w->held[i].grants == 0) continue; /* abandoned while it waited */
-        if (w->held[i].grants != 1 || w->held[i].returned != 1) fail_msg("%s: lease %u: %u grants, %u returns", s->name, i, w->held[i].grants, w->held[i].returned);
+        if (w->held[i].grants != 1 || w->held[i].returned != 1)
+            fail_msg("%s: lease %u: %u grants, %u returns", s->name, i, w->held[i].grants, w->held[i].returned);
     }
     (void)model_committed(w->server, &committed);
     if (s->step == batch) assert_true(committed == 0 || committed == 2);
@@ -253,7 +267,8 @@ static void close_world(struct world *w)
         assert_true(w->closed == (w->pool != NULL));
         pg_reactor_free(w->reactor);
     }
-    for (int i = 0; i < 100000 && sim_step(w->sim); i++) {}
+    for (int i = 0; i < 100000 && sim_step(w->sim); i++) {
+    }
     assert_int_equal(w->heap.blocks, 0);
     assert_int_equal(sim_counters(w->sim)->descriptors_now, 0);
     assert_int_equal(model_stats(w->server)->sockets_now, 0);
@@ -273,7 +288,8 @@ static void serve_again(const struct scenario *s, struct world *w)
         pg_pool_query(w->pool, &o->query);
         settle(w);
         if (o->done != 1 || o->query.status != PG_OK)
-            fail_msg("%s: not served afterwards: %u %s %s", s->name, o->done, pg_error_name(o->query.status), o->error.text);
+            fail_msg("%s: not served afterwards: %u %s %s", s->name, o->done, pg_error_name(o->query.status),
+                     o->error.text);
     }
 }
 

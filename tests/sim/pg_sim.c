@@ -1,4 +1,4 @@
-/* sim/pg_sim.c - the command: one seed again, or many, in several processes, each of which is replaced when a seed ends it.
+/* sim/pg_sim.c - the command: one seed again, or many, in several processes. A process that a seed ends is replaced.
  *
  *      pg_sim --seed N [--verbose]              one world
  *      pg_sim --seeds N [--from K] [--jobs J]   N of them from K on; 1 % run twice and must be the same
@@ -17,7 +17,7 @@
 
 enum { JOBS_MAX = 64, TOO_MANY = 20 };
 
-struct job { /* in shared memory: what is known of a worker when it dies */
+struct job {            /* in shared memory: what is known of a worker when it dies */
     uint64_t next, end; /* seeds; `next` is the one that runs */
     uint64_t done, events, outcomes[STATUSES];
     pid_t pid;
@@ -60,8 +60,11 @@ static bool ended(struct job *job, int status, unsigned jobs)
     bool violated = !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     job->pid = 0;
     if (!violated) return false;
-    if (WIFSIGNALED(status)) fprintf(stderr, "seed %llu: ended by signal %d\n", (unsigned long long)job->next, WTERMSIG(status));
-    else fprintf(stderr, "seed %llu: failed; again with: pg_sim --seed %llu --verbose\n", (unsigned long long)job->next, (unsigned long long)job->next);
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "seed %llu: ended by signal %d\n", (unsigned long long)job->next, WTERMSIG(status));
+    else
+        fprintf(stderr, "seed %llu: failed; again with: pg_sim --seed %llu --verbose\n", (unsigned long long)job->next,
+                (unsigned long long)job->next);
     job->next += jobs;
     return true;
 }
@@ -85,14 +88,17 @@ static void print_outcomes(const uint64_t outcomes[STATUSES])
 {
     printf("outcomes:");
     for (int i = 0; i < STATUSES; i++)
-        if (outcomes[i]) printf(" %s %llu", i == STATUSES - 1 ? "errno" : pg_error_name(i ? -10000 - i : PG_OK), (unsigned long long)outcomes[i]);
+        if (outcomes[i])
+            printf(" %s %llu", i == STATUSES - 1 ? "errno" : pg_error_name(i ? -10000 - i : PG_OK),
+                   (unsigned long long)outcomes[i]);
     putchar('\n');
 }
 
 static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
 {
     struct timespec begin, end;
-    struct job sum = { 0 }, *job = mmap(NULL, JOBS_MAX * sizeof *job, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct job sum = { 0 },
+               *job = mmap(NULL, JOBS_MAX * sizeof *job, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job == MAP_FAILED) return 2;
     clock_gettime(CLOCK_MONOTONIC, &begin);
     for (unsigned i = 0; i < jobs; i++) {
@@ -108,7 +114,8 @@ static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
     }
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     print_outcomes(sum.outcomes);
-    printf("%llu seeds, %llu events, %u violations, %.1f s\n", (unsigned long long)sum.done, (unsigned long long)sum.events, violations, seconds);
+    printf("%llu seeds, %llu events, %u violations, %.1f s\n", (unsigned long long)sum.done,
+           (unsigned long long)sum.events, violations, seconds);
     return violations || sum.done != seeds;
 }
 
@@ -127,19 +134,31 @@ static uint64_t number(const char *text)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "seed", required_argument, NULL, 's' }, { "seeds", required_argument, NULL, 'n' }, { "from", required_argument, NULL, 'f' },
-        { "jobs", required_argument, NULL, 'j' }, { "verbose", no_argument, NULL, 'v' },     { NULL, 0, NULL, 0 },
+        { "seed", required_argument, NULL, 's' }, { "seeds", required_argument, NULL, 'n' },
+        { "from", required_argument, NULL, 'f' }, { "jobs", required_argument, NULL, 'j' },
+        { "verbose", no_argument, NULL, 'v' },    { NULL, 0, NULL, 0 },
     };
     uint64_t seed = 0, seeds = 0, from = 1, jobs = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     bool verbose = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 's': seed = number(optarg); break;
-        case 'n': seeds = number(optarg); break;
-        case 'f': from = number(optarg); break;
-        case 'j': jobs = number(optarg); break;
-        case 'v': verbose = true; break;
-        default: return 2;
+        case 's':
+            seed = number(optarg);
+            break;
+        case 'n':
+            seeds = number(optarg);
+            break;
+        case 'f':
+            from = number(optarg);
+            break;
+        case 'j':
+            jobs = number(optarg);
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        default:
+            return 2;
         }
     }
     if (!seed == !seeds || optind != argc) {
@@ -150,6 +169,7 @@ int main(int argc, char **argv)
     if (seeds) return run_many(from, seeds, jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (unsigned)jobs);
     struct run_result result = run_seed(seed, verbose);
     print_outcomes(result.outcomes);
-    printf("seed %llu: %llu events, hash %016llx\n", (unsigned long long)seed, (unsigned long long)result.events, (unsigned long long)result.hash);
+    printf("seed %llu: %llu events, hash %016llx\n", (unsigned long long)seed, (unsigned long long)result.events,
+           (unsigned long long)result.hash);
     return 0;
 }

@@ -1,9 +1,9 @@
-/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and handlers that
- * do at random all that the API permits, while host, network and server do at random all that they may.
+/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and
+ * handlers that do at random all that the API permits, while host, network and server do at random all that they may.
  *
- *      settings.c   what the seed draws               heap.c     memory of the library and of the handlers, counted and poisoned
- *      server.c     answers, restarts, refusals       ledger.c   what of the INSERTs must, may and must not be committed
- *      ask.c        one query or batch                holder.c   one lease with its script
+ *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
+ *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
+ *      ask.c        one query or batch              holder.c   one lease with its script
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
  *
@@ -19,17 +19,18 @@
 
 /* ---- what a seed draws ---- */
 struct settings {
-    bool calm;        /* no faults, deadlines, abandons: then everything must succeed       */
-    bool strict;      /* nothing that lets a backend outlive its connection's slot          */
-    bool closes_early; /* the pool is closed while handlers are at work                     */
+    bool calm;         /* no faults, deadlines, abandons: then everything must succeed  */
+    bool strict;       /* nothing that lets a backend outlive its connection's slot     */
+    bool closes_early; /* the pool is closed while handlers are at work                 */
     bool wrong_password, one_at_a_time;
-    bool ordered;     /* one connection, and nothing that is ever sent a second time         */
+    bool ordered;      /* one connection, and nothing that is ever sent a second time   */
     uint32_t max_conns, pipeline, waiters, resumes, statements;
     size_t slab_bytes;
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
+    uint32_t hangs, large;                                                                /* per mille */
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, outages;
@@ -47,7 +48,7 @@ struct heap {
 void *heap_allocate(void *heap, size_t bytes); /* for pg_reactor_config, like the next */
 void heap_deallocate(void *heap, void *at, size_t bytes);
 void *heap_actor(size_t bytes);                /* a handler's block, zeroed */
-/* The library has let go of it: poisoned, and freed where a sanitizer watches; else kept and looked at by heap_check. */
+/* The library has let go of it: poisoned, and freed where a sanitizer watches; else kept for heap_check. */
 void heap_bury(struct heap *heap, void *at);
 /* What was written into the dead. NULL: nothing. Frees them. */
 const char *heap_check(struct heap *heap);
@@ -69,8 +70,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_SET, ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT,
-    ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY,
+    ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -97,6 +98,7 @@ struct ask {
     uint64_t rows, due_rows, serial, started_ns;
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
+    bool over;                /* its paused row has died: it has ended, and is still to be told */
     size_t payload;
     char text[];
 };
@@ -107,6 +109,7 @@ struct holder {
     struct pg_lease lease;
     struct pg_error error;
     bool held, waiting, resting, pipelined;
+    bool began;    /* it has started what may open a transaction */
     bool doubtful; /* the end of a transaction was given up while what stands before it is still due */
     uint32_t steps, in_flight;
     uint64_t serial, started_ns;
@@ -153,7 +156,7 @@ void server_answer(void *arg, struct model_query *q);
 void server_trouble(struct run *r); /* schedules all that will happen to it */
 void server_heal(struct run *r);
 /* ask.c */
-void ask_ids(void);                 /* statements get their ids once per process, so that a seed does not depend on earlier ones */
+void ask_ids(void);                 /* once per process: no seed shall depend on those before it */
 void ask_shared(struct run *r);
 void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
@@ -164,6 +167,7 @@ void holder_acquire(struct run *r);
 void holder_try(struct run *r);
 void holder_abandon(struct holder *h);
 void holder_release(struct holder *h);
+void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
 /* act.c */

@@ -1,12 +1,15 @@
-/* sim/server.c - the server's side of a world: what statements answer beyond the model's own, and what happens to the server
- * itself until it is healed. */
+/* sim/server.c - the server's side of a world: what statements answer beyond the model's own, and what happens to the
+ * server itself until it is healed. */
 #include <stdlib.h>
 #include <string.h>
 #include "sim/pg_sim.h"
 
 enum { TYPE_INT8 = 20, TYPE_TEXT = 25 };
 
-static bool starts(const char *sql, const char *word) { return !strncmp(sql, word, strlen(word)); }
+static bool starts(const char *sql, const char *word)
+{
+    return !strncmp(sql, word, strlen(word));
+}
 
 /* ---- answers ---- */
 
@@ -52,10 +55,12 @@ static bool misfortune(struct run *r, struct model_query *q, const char *sql)
     if (chance(r, s->garbage)) {
         static const char odd[] = { '?', 0, 0, 0, 4 };
         model_raw(q, odd, sizeof odd);
-        if (starts(sql, "INSERT") || starts(sql, "DEFERRED") || pick(r, 2)) model_hangup(q); /* else it goes on, and an insert would be left out */
+        if (starts(sql, "INSERT") || starts(sql, "DEFERRED") || pick(r, 2))
+            model_hangup(q); /* else it goes on, and an insert would be left out */
         return true;
     }
-    if (starts(sql, "BEGIN") || starts(sql, "COMMIT") || starts(sql, "ROLLBACK") || !chance(r, s->server_error)) return false;
+    if (starts(sql, "BEGIN") || starts(sql, "COMMIT") || starts(sql, "ROLLBACK") || !chance(r, s->server_error))
+        return false;
     model_error(q, "40001", "could not serialize access");
     return true;
 }
@@ -68,9 +73,12 @@ void server_answer(void *arg, struct model_query *q)
         trace("        backend %u: %s [%lld] in '%c'", model_conn_pid(model_conn_of(q)), sql,
               model_param_count(q) ? (long long)model_param_int8(q, 0) : 0, model_conn_status(model_conn_of(q)));
     if (!model_describing(q) && misfortune(r, q, sql)) return;
-    if (starts(sql, "ROWS ")) rows(q, sql + 5);
-    else if (starts(sql, "BIG ")) big(q, sql + 4);
-    else if (starts(sql, "STRAY")) model_opens_block(q);
+    if (starts(sql, "ROWS "))
+        rows(q, sql + 5);
+    else if (starts(sql, "BIG "))
+        big(q, sql + 4);
+    else if (starts(sql, "STRAY"))
+        model_opens_block(q);
     else if (starts(sql, "INSERT ") && !model_param_count(q) && !model_describing(q)) {
         model_insert(q, strtoll(sql + 7, NULL, 10));
         model_complete(q, "INSERT 0 1");
@@ -128,10 +136,14 @@ static void unasked(void *arg)
     size_t at = n < 8 ? pick(r, n) : n - 1 - pick(r, 8);
     struct model_conn *conn = model_conn_at(r->server, at);
     if (model_conn_alive(conn) && model_conn_status(conn) == 'I') {
-        if (chance(r, r->set.kill)) model_conn_end(conn, (enum model_end)pick(r, 3), "57P01");
-        else if (chance(r, r->set.notice)) model_conn_notify(conn, "channel", "payload");
-        else if (chance(r, r->set.notice)) model_conn_notice(conn, "01000", "unasked");
-        else if (chance(r, r->set.notice)) model_conn_parameter_status(conn, "TimeZone", "UTC");
+        if (chance(r, r->set.kill))
+            model_conn_end(conn, (enum model_end)pick(r, 3), "57P01");
+        else if (chance(r, r->set.notice))
+            model_conn_notify(conn, "channel", "payload");
+        else if (chance(r, r->set.notice))
+            model_conn_notice(conn, "01000", "unasked");
+        else if (chance(r, r->set.notice))
+            model_conn_parameter_status(conn, "TimeZone", "UTC");
     }
     sim_after(r->sim, pick(r, 40) * MS, unasked, r);
 }

@@ -1,10 +1,13 @@
-/* sim/settings.c - what a seed draws before its world begins. Each fault is off in most worlds, so that each is also seen alone and
- * that the rest of a world still gets somewhere. */
+/* sim/settings.c - what a seed draws before its world begins. Each fault is off in most worlds, so that each is also
+ * seen alone and that the rest of a world still gets somewhere. */
 #include <stdio.h>
 #include <string.h>
 #include "sim/pg_sim.h"
 
-static uint64_t between(struct run *r, uint64_t least, uint64_t most) { return least + pick(r, most - least + 1); }
+static uint64_t between(struct run *r, uint64_t least, uint64_t most)
+{
+    return least + pick(r, most - least + 1);
+}
 
 /* Zero in most worlds. */
 static uint32_t seldom(struct run *r, uint32_t most)
@@ -71,6 +74,8 @@ static void draw_habits(struct run *r)
     s->abandons = seldom(r, 300);
     s->deadlines = seldom(r, 600);
     s->stops = seldom(r, 200);
+    s->hangs = seldom(r, 60);
+    s->large = s->actors > 300 ? 0 : seldom(r, 300);
     s->strays = seldom(r, 100);
     s->closing_callback = pick(r, 20) == 0 ? 3 : 0;
     if (pick(r, 10) == 0) s->delay_ns = between(r, 100, 3000) * MS;
@@ -101,14 +106,18 @@ static void draw_server(struct run *r)
     s->outages = seldom(r, 3);
 }
 
-/* Whether a backend may outlive its slot: it is counted there until it has ended, if nothing breaks the connection or gives it up. */
+/* Whether a backend may outlive its slot: it is counted there until it has ended, if nothing breaks the connection or
+ * gives it up. */
 static bool is_strict(const struct run *r)
 {
     const struct settings *s = &r->set;
     const struct model_config *m = model_settings(r->server);
-    if (sim_settings(r->sim)->reset || sim_settings(r->sim)->fail_call || s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays) return false;
+    if (sim_settings(r->sim)->reset || sim_settings(r->sim)->fail_call || s->drop || s->garbage || s->kill ||
+        s->restarts || s->outages || s->strays)
+        return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
-    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines;
+    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines &&
+           !s->hangs;
 }
 
 void settings_draw(struct run *r)
@@ -122,16 +131,18 @@ void settings_draw(struct run *r)
     draw_server(r);
     draw_host(r);
     s->strict = is_strict(r);
-    s->ordered = s->max_conns == 1 && !s->forget && !s->batches && !s->errors; /* a statement that is gone is healed at the end */
+    s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
+                 !s->errors; /* a statement that is gone is healed at the end */
     s->password = s->wrong_password ? "misremembered" : "confidential";
-    int n = snprintf(s->options, sizeof s->options,
-                     "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
-                     "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
-                     "pool_connecting_limit=%u pool_max_row_bytes=%zuB",
-                     pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND), s->max_conns,
-                     pick(r, 3) ? 0 : (unsigned)pick(r, s->max_conns + 1), s->pipeline, s->waiters,
-                     (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
-                     (unsigned)between(r, 1, 8), s->row_limit);
+    int n = snprintf(
+        s->options, sizeof s->options,
+        "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
+        "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
+        "pool_connecting_limit=%u pool_max_row_bytes=%zuB",
+        pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
+        s->max_conns, pick(r, 3) ? 0 : (unsigned)pick(r, s->max_conns + 1), s->pipeline, s->waiters,
+        (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
+        (unsigned)between(r, 1, 8), s->row_limit);
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
     r->actors_left = s->actors;
 }
