@@ -91,13 +91,6 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
 }
 
-static uint32_t batch_size(const struct pg_query *q)
-{
-    uint32_t n = 0;
-    for (; q; q = q->next) n++;
-    return n;
-}
-
 /* The head of the queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
@@ -115,7 +108,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     }
     struct pg_query *q = rp_query_of(w);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (!slot || !rp_slot_room(slot, batch_size(q))) return false;
+    if (!slot || !rp_slot_room(slot, rp_batch_size(q))) return false;
     rp_unpark(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);

@@ -62,13 +62,6 @@ static void arm_deadlines(struct pg_pool *pool, struct pg_query *head)
     }
 }
 
-static uint32_t batch_size(const struct pg_query *q)
-{
-    uint32_t n = 0;
-    for (; q; q = q->next) n++;
-    return n;
-}
-
 void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
     if (pool->closing) {
@@ -79,7 +72,7 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, batch_size(q))) {
+    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
         if (slot->load > 1 && pool->count[RP_SLOT_FREE] && !pool->more_wanted) {
@@ -107,7 +100,7 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
         return;
     }
     if (!checked(pool, q, lease)) return;
-    if (!rp_slot_room(rl->slot, batch_size(q))) {
+    if (!rp_slot_room(rl->slot, rp_batch_size(q))) {
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);

@@ -9,6 +9,16 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
+/* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
+static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
+{
+    pool->nwaiting++;
+    if (pool->nwaiting <= pool->count[RP_SLOT_IDLE]) return;
+    w->flags |= RP_QUERY_WAITED;
+    uint32_t parked = pool->nwaiting - pool->count[RP_SLOT_IDLE];
+    if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
+}
+
 static void arm_deadline(struct rp_waiter *w)
 {
     struct pg_pool *pool = w->pool;
@@ -19,17 +29,13 @@ static void arm_deadline(struct rp_waiter *w)
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
-    uint32_t idle = pool->count[RP_SLOT_IDLE]; /* these serve the first ones in the next turn: nobody counts that as a wait */
     w->place = RP_PLACE_PARKED;
-    if (pool->nwaiting >= idle) w->flags |= RP_QUERY_WAITED;
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
-    pool->nwaiting++;
-    if (pool->nwaiting > pool->stats.max_pending + idle) pool->stats.max_pending = pool->nwaiting - idle;
+    count_parked(pool, w);
     arm_deadline(w);
     rp_pool_kick(pool);
 }
 
-/* Those whom the idle connections will serve in the next turn do not wait. */
 bool rp_queue_full(const struct pg_pool *pool)
 {
     return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
@@ -43,7 +49,7 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
         w->place = RP_PLACE_PARKED;
         w->flags |= RP_QUERY_WAITED;
         TAILQ_INSERT_HEAD(&pool->waiting, w, link);
-        pool->nwaiting++;
+        count_parked(pool, w);
         arm_deadline(w);
     }
 }

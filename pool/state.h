@@ -82,6 +82,7 @@ void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
+uint32_t rp_batch_size(const struct pg_query *head);
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
 /* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was not goes back to
  * the head of the queue where that is possible. */

@@ -232,7 +232,6 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
     case RESULT:
         if (command_complete(s, e, f, ev)) return true;
         e->steps &= (uint8_t)~BIT(RP_STEP_ROWS);
-        e->columns = NULL;
         e->result++;
         return false;
     case ERROR: return error_response(s, f, ev);
@@ -309,7 +308,6 @@ static bool next_outcome(struct rp_session *s, struct rp_event *ev)
         return true;
     }
     s->finishing = s->failed = false;
-    memset(&s->error, 0, offsetof(struct pg_error, text) + 1);
     return false;
 }
 
@@ -384,7 +382,7 @@ struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t 
         if (there < 0)
             return rp_session_break(s, PG_E_PROTOCOL, s->phase == RP_PHASE_READY ? "a message with an impossible length"
                                                                                : "the answer is not PostgreSQL's protocol");
-        if (have >= RP_FRAME_HEAD && oversized(s, &f, need)) continue;
+        if (oversized(s, &f, need)) continue;
         if (need > s->config->row_limit + RP_FRAME_HEAD) /* however much of it is here */
             return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
         if (there == 0) {

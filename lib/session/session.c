@@ -43,7 +43,7 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
 /* Dropped entries leave the FIFO as soon as nothing older is due. */
 static void settle(struct rp_session *s)
 {
-    while (s->unsent != s->tail && s->written == 0 && rp_session_entry(s, s->unsent)->flags & RP_ENTRY_DROPPED) s->unsent++;
+    while (s->unsent != s->tail && rp_session_entry(s, s->unsent)->flags & RP_ENTRY_DROPPED) s->unsent++;
     while (s->due != s->unsent && rp_session_entry(s, s->due)->steps == 0) s->due++;
     while (s->head != s->due && rp_session_entry(s, s->head)->flags & RP_ENTRY_DROPPED) s->head++;
 }
@@ -270,7 +270,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
     struct rp_entry *e = rp_session_entry(s, sequence);
     uint32_t first = sequence, last = sequence;
     RP_ASSERT(!(e->flags & RP_ENTRY_DROPPED));
-    while (first != s->head && !(rp_session_entry(s, first - 1)->flags & (RP_ENTRY_SYNC | RP_ENTRY_DROPPED))) first--;
+    while (first != s->head && !(rp_session_entry(s, first - 1)->flags & RP_ENTRY_SYNC)) first--;
     while (!(rp_session_entry(s, last)->flags & RP_ENTRY_SYNC)) last++;
     if (!rp_session_written(s, first)) {
         for (uint32_t at = first; at != last + 1; at++, s->live--) {

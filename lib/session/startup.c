@@ -115,7 +115,7 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
 {
     const char *why = NULL;
     uint32_t method = rp_read_u32(c);
-    bool fresh = s->auth == RP_AUTH_NONE && !s->say;
+    bool fresh = s->auth == RP_AUTH_NONE;
     if (c->bad) return refuse(s, PG_E_PROTOCOL, "a malformed authentication request", ev);
     switch (method) {
     case AUTH_OK:

@@ -62,6 +62,16 @@ static void roles_come_in_by_their_methods(void **state)
         }
 }
 
+/* The server listens on 127.0.0.1 alone; where localhost is ::1 first, that is refused and the next address is tried. */
+static void every_address_of_a_name_is_tried(void **state)
+{
+    (void)state;
+    char text[512];
+    struct pg_error error;
+    snprintf(text, sizeof text, "host=localhost port=%s user=tcp_user dbname=postgres", live_env("RINGPG_TEST_PORT"));
+    if (ask(text, &error)) fail_msg("%s", pg_error_field(&error, 'M'));
+}
+
 static void an_unknown_database_is_named(void **state)
 {
     (void)state;
@@ -162,7 +172,8 @@ static void bad_options_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(roles_come_in_by_their_methods), cmocka_unit_test(an_unknown_database_is_named),
+        cmocka_unit_test(roles_come_in_by_their_methods), cmocka_unit_test(every_address_of_a_name_is_tried),
+        cmocka_unit_test(an_unknown_database_is_named),
         cmocka_unit_test(an_unreachable_host_is_named),   cmocka_unit_test(garbage_is_called_garbage),
         cmocka_unit_test(bad_options_are_named),
     };

@@ -66,10 +66,31 @@ static void hang_up(void *arg)
     else if (r->holders.count) holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
 }
 
+/* What the pool counts and what the handlers know. */
+static void check_gauges(struct run *r)
+{
+    struct pg_pool_stats s = { .size = sizeof s };
+    uint32_t held = 0, lost = 0;
+    if (r->closed) return;
+    pg_pool_stats(r->pool, &s);
+    for (uint32_t i = 0; i < r->holders.count; i++) {
+        struct holder *h = table_find(&r->holders, r->holders.alive[i]);
+        if (h->held) pg_lease_transaction(&h->lease) ? held++ : lost++;
+    }
+    REQUIRE(s.total_conns <= r->set.max_conns && s.max_conns == r->set.max_conns, "%u connections of %u", s.total_conns, s.max_conns);
+    REQUIRE(s.acquired_conns == held, "%u leases are held, %u are counted (and %u are lost)", held, s.acquired_conns, lost);
+    REQUIRE(s.idle_conns + s.acquired_conns + s.shared_conns + s.constructing_conns <= s.total_conns, "the gauges do not add up");
+    REQUIRE(s.pending <= r->asks.count + r->holders.count && s.pending <= s.max_pending, "%u wait, %u are there, %u were the most",
+            s.pending, r->asks.count + r->holders.count, s.max_pending);
+    REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
+            (unsigned long long)s.query_count);
+}
+
 static void burst(void *arg)
 {
     struct run *r = arg;
     if (r->over) return;
+    check_gauges(r);
     r->arrivals_left--;
     for (uint64_t n = 1 + pick(r, r->set.burst_size); n && r->actors_left; n--) {
         r->actors_left--;

@@ -37,6 +37,8 @@ static const struct {
     [ASK_BIG] = { "big", NULL, "BIG %lld", FAILS },
     [ASK_SET] = { "set", NULL, "SET a = b", NOT_SHARED },
     [ASK_WRONG] = { "wrong parameters", &echo, NULL, FAILS },
+    [ASK_COPY] = { "copy", NULL, "COPYIN %lld", FAILS },
+    [ASK_DISCARD] = { "discard", NULL, "DISCARD ALL", NOT_SHARED },
     [ASK_BEGIN] = { "begin", &pg_begin, NULL, NOT_SHARED },
     [ASK_COMMIT] = { "commit", &pg_commit, NULL, NOT_SHARED },
     [ASK_ROLLBACK] = { "rollback", &pg_rollback, NULL, NOT_SHARED },
@@ -196,6 +198,19 @@ static void bury(struct run *r, struct ask *a)
     heap_bury(&r->heap, a);
 }
 
+/* The struct is the caller's again, and good for another request as it stands. */
+static void ask_again(struct ask *a)
+{
+    struct run *r = the_run;
+    r->actors_left--;
+    a->rows = 0;
+    a->stopped = false;
+    a->serial = ++r->serial;
+    a->started_ns = pg_reactor_now(r->reactor);
+    trace("ask %u %s starts again", a->live.id, kinds[a->kind].name);
+    CALL(r, pg_pool_query(r->pool, &a->query));
+}
+
 static void on_done(struct pg_query *q)
 {
     struct run *r = the_run;
@@ -208,8 +223,8 @@ static void on_done(struct pg_query *q)
           q->sqlstate[0] ? " " : "", q->sqlstate, q->status ? pg_error_field(&a->error, 'M') : "");
     noted(r, (uint64_t)(int64_t)q->status ^ (uint64_t)a->live.id << 32);
     check_outcome(r, a);
-    r->outcomes++;
-    if (q->status == PG_OK) r->ok++;
+    r->told++;
+    r->outcomes[q->status == PG_OK ? 0 : q->status < -10000 ? -10000 - q->status : STATUSES - 1]++;
     if (!h && q->status == PG_OK && r->set.ordered) {
         REQUIRE(a->serial >= r->last_served, "served before one that came earlier");
         r->last_served = a->serial;
@@ -218,6 +233,10 @@ static void on_done(struct pg_query *q)
     if (h && --h->in_flight == 0) h->doubtful = false;
     committed(a);
     if (pick(r, 4) == 0) CALL(r, pg_query_abandon(q)); /* not in flight: nothing happens */
+    if (!h && !a->grouped && !a->key[0] && !r->closed && r->actors_left && pick(r, 8) == 0) {
+        ask_again(a);
+        return;
+    }
     bury(r, a);
     act_in_callback(r);
     if (h && table_find(&r->holders, holder_id) == h) holder_idle(h);
@@ -278,6 +297,7 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     else if (kind == ASK_SIMPLE) snprintf(a->text, 120, "INSERT %lld; ECHO simple; INSERT %lld", (long long)a->key[0], (long long)a->key[1]);
     else if (format) snprintf(a->text, 120, kind == ASK_ECHO_SQL ? "ECHO %lld" : kind == ASK_INSERT_SQL ? "INSERT %lld"
                               : kind == ASK_SLEEP ? "SLEEP %lld" : kind == ASK_BIG ? "BIG %lld" : kind == ASK_SET ? "SET a = %lld"
+                              : kind == ASK_COPY ? "COPYIN %lld" : kind == ASK_DISCARD ? "DISCARD ALL --%lld"
                               : "FAIL 22012 %lld", value);
     if (format) a->query.sql = a->text;
     if (kind == ASK_SIMPLE) a->query.flags = PG_QUERY_SIMPLE;
@@ -296,6 +316,8 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
     static const enum ask_kind plain[] = { ASK_ECHO, ASK_ECHO, ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT,
                                            ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP };
     static const enum ask_kind wrong[] = { ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET };
+    if (!shared && r->set.forget && pick(r, 20) == 0) return ASK_DISCARD;
+    if (chance(r, r->set.garbage)) return ASK_COPY;
     if (shared && chance(r, r->set.strays)) return ASK_STRAY;
     if (chance(r, r->set.errors)) return wrong[pick(r, sizeof wrong / sizeof *wrong)];
     enum ask_kind kind = plain[pick(r, sizeof plain / sizeof *plain)];

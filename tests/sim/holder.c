@@ -41,6 +41,19 @@ static void one_step(struct run *r, struct holder *h)
     else ask_leased(h);
 }
 
+/* The struct is the caller's again, and good for another acquire as it stands. */
+static void acquire_again(struct holder *h)
+{
+    struct run *r = the_run;
+    r->actors_left--;
+    h->held = h->resting = h->doubtful = false;
+    h->waiting = true;
+    h->serial = ++r->serial;
+    h->started_ns = pg_reactor_now(r->reactor);
+    trace("holder %u acquires again", h->live.id);
+    CALL(r, pg_pool_acquire(r->pool, &h->lease));
+}
+
 void holder_release(struct holder *h)
 {
     struct run *r = the_run;
@@ -48,7 +61,8 @@ void holder_release(struct holder *h)
     holder_settle(h, FATE_NEVER);
     CALL(r, pg_lease_release(&h->lease));
     REQUIRE(pg_lease_transaction(&h->lease) == 0, "a released lease has a transaction status");
-    bury(r, h);
+    if (!r->closed && r->actors_left && pick(r, 8) == 0) acquire_again(h);
+    else bury(r, h);
 }
 
 void holder_idle(struct holder *h)

@@ -19,7 +19,7 @@ enum { JOBS_MAX = 64, TOO_MANY = 20 };
 
 struct job { /* in shared memory: what is known of a worker when it dies */
     uint64_t next, end; /* seeds; `next` is the one that runs */
-    uint64_t done, events, outcomes, ok;
+    uint64_t done, events, outcomes[STATUSES];
     pid_t pid;
 };
 
@@ -27,8 +27,7 @@ static void run_checked(struct job *job, uint64_t seed)
 {
     struct run_result first = run_seed(seed, false);
     job->events += first.events;
-    job->outcomes += first.outcomes;
-    job->ok += first.ok;
+    for (int i = 0; i < STATUSES; i++) job->outcomes[i] += first.outcomes[i];
     if (seed % 100) return;
     struct run_result again = run_seed(seed, false);
     if (again.hash == first.hash) return;
@@ -82,6 +81,14 @@ static unsigned wait_for_all(struct job *job, unsigned jobs)
     return violations;
 }
 
+static void print_outcomes(const uint64_t outcomes[STATUSES])
+{
+    printf("outcomes:");
+    for (int i = 0; i < STATUSES; i++)
+        if (outcomes[i]) printf(" %s %llu", i == STATUSES - 1 ? "errno" : pg_error_name(i ? -10000 - i : PG_OK), (unsigned long long)outcomes[i]);
+    putchar('\n');
+}
+
 static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
 {
     struct timespec begin, end;
@@ -97,12 +104,11 @@ static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
     for (unsigned i = 0; i < jobs; i++) {
         sum.done += job[i].done;
         sum.events += job[i].events;
-        sum.outcomes += job[i].outcomes;
-        sum.ok += job[i].ok;
+        for (int s = 0; s < STATUSES; s++) sum.outcomes[s] += job[i].outcomes[s];
     }
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu events, %llu outcomes (%llu PG_OK), %u violations, %.1f s\n", (unsigned long long)sum.done,
-           (unsigned long long)sum.events, (unsigned long long)sum.outcomes, (unsigned long long)sum.ok, violations, seconds);
+    print_outcomes(sum.outcomes);
+    printf("%llu seeds, %llu events, %u violations, %.1f s\n", (unsigned long long)sum.done, (unsigned long long)sum.events, violations, seconds);
     return violations || sum.done != seeds;
 }
 
@@ -143,7 +149,7 @@ int main(int argc, char **argv)
     ask_ids();
     if (seeds) return run_many(from, seeds, jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (unsigned)jobs);
     struct run_result result = run_seed(seed, verbose);
-    printf("seed %llu: %llu events, %llu outcomes (%llu PG_OK), hash %016llx\n", (unsigned long long)seed, (unsigned long long)result.events,
-           (unsigned long long)result.outcomes, (unsigned long long)result.ok, (unsigned long long)result.hash);
+    print_outcomes(result.outcomes);
+    printf("seed %llu: %llu events, hash %016llx\n", (unsigned long long)seed, (unsigned long long)result.events, (unsigned long long)result.hash);
     return 0;
 }

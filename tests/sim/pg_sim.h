@@ -24,7 +24,8 @@ struct settings {
     bool closes_early; /* the pool is closed while handlers are at work                     */
     bool wrong_password, one_at_a_time;
     bool ordered;     /* one connection, and nothing that is ever sent a second time         */
-    uint32_t max_conns, pipeline, waiters, resumes;
+    uint32_t max_conns, pipeline, waiters, resumes, statements;
+    size_t slab_bytes;
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
@@ -68,8 +69,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_SET, ASK_WRONG, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE,
-    ASK_KINDS
+    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_SET, ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT,
+    ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -113,6 +114,7 @@ struct holder {
     uint32_t npending;
 };
 
+enum { STATUSES = 17 }; /* 0: PG_OK; 1 to 15: the library's own; 16: the system's */
 struct run {
     uint64_t seed;
     bool verbose;
@@ -129,7 +131,7 @@ struct run {
     uint64_t close_bound_ns;     /* when the end must have come                        */
     uint32_t actors_left, arrivals_left;
     uint64_t serial, last_granted, last_served;
-    uint64_t outcomes, ok, grants, refused_grants, events;
+    uint64_t outcomes[STATUSES], told, grants, refused_grants, events;
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
 extern struct run *the_run;
@@ -169,7 +171,7 @@ void act_in_callback(struct run *r);
 void act_arrivals(struct run *r);
 void act_close(struct run *r);
 /* run.c */
-struct run_result { uint64_t hash, events, outcomes, ok; };
+struct run_result { uint64_t hash, events, outcomes[STATUSES]; };
 struct run_result run_seed(uint64_t seed, bool verbose);
 
 #endif

@@ -28,6 +28,7 @@ static void draw_host(struct run *r)
     c->cancel_late = seldom(r, 1000);
     c->burst = seldom(r, 500);
     c->burst_ns = between(r, 1, 20) * 100000;
+    if (pick(r, 20) == 0) c->fail_call = between(r, 1, 400);
     if (pick(r, 4) == 0) c->send_buffer_bytes = (size_t)between(r, 64, 8192);
 }
 
@@ -41,6 +42,9 @@ static void draw_sizes(struct run *r)
     s->waiters = pick(r, 5) || s->calm ? 10000 : (uint32_t)between(r, 1, 60);
     s->resumes = resumes[pick(r, 5)];
     s->row_limit = pick(r, 2) ? 65536 : 2048;
+    if (pick(r, 10) == 0) s->row_limit = 1 << 20;
+    s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
+    s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
     s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 200) : (uint32_t)between(r, 200, 500);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
@@ -102,7 +106,7 @@ static bool is_strict(const struct run *r)
 {
     const struct settings *s = &r->set;
     const struct model_config *m = model_settings(r->server);
-    if (sim_settings(r->sim)->reset || s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays) return false;
+    if (sim_settings(r->sim)->reset || sim_settings(r->sim)->fail_call || s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The one list of Debian packages, and the step that installs what is missing of it.
 #
-#   tests/support/packages.sh [build|tests]     build: what demo/run and the benchmark need; tests: all (default)
+#   tests/support/packages.sh [build|bench|tests]   build: what demo/run needs; bench: what the benchmark needs;
+#                                                   tests: what the tests need (default)
 #
 # As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in
 # one line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`;
@@ -23,6 +24,7 @@ build    libcmocka-dev
 build    libllhttp-dev node-llhttp
 build    postgresql
 build    libpq-dev
+bench    strace
 tests    g++
 tests    clang
 tests    libuv1-dev
@@ -95,8 +97,9 @@ packages_main()
     become=()
     case "${1-tests}" in
     build) kinds=build ;;
+    bench) kinds="build bench" ;;
     tests) kinds="build tests" ;;
-    *) echo "usage: $0 [build|tests]" >&2; return 2 ;;
+    *) echo "usage: $0 [build|bench|tests]" >&2; return 2 ;;
     esac
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         echo "packages: not a Debian system; needed are: $(packages_list | cut -c10- | tr '\n' ' ')" >&2
@@ -105,7 +108,7 @@ packages_main()
     local missing
     missing=$(packages_missing "$kinds")
     local extra=
-    [ "$kinds" = build ] || extra=$(packages_missing optional)
+    [[ $kinds != *tests* ]] || extra=$(packages_missing optional)
     [ -n "$missing$extra" ] || return 0
 
     if [ "$(id -u)" != 0 ]; then

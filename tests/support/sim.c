@@ -360,6 +360,7 @@ static void host_close(struct pg_host *host, struct pg_socket *s)
     sim_trace(sim, TRACE_CLOSE, s->fd, 0);
     if (conn->unread.size && conn->peer_exists) sim_pipe_put(sim, &conn->to_peer, SIM_RST, NULL, 0);
     else shut_write(conn);
+    sim_bytes_take(&conn->unread, NULL, conn->unread.size); /* a peer that waits for it to be read waits no more */
     sim->fds[s->fd] = NULL;
     sim->counters.descriptors_now--;
     conn->fd = -1;

@@ -73,12 +73,13 @@ static void fill_query(struct transcript *t, struct pg_query *q, char kind)
     static const char declared[] = "abctpC";
     const char *at = strchr(declared, kind);
     if (at) q->statement = &transcript_statement[at - declared];
-    else if (kind == 'n' || kind == 'S') q->statement = &transcript_statement[STATEMENT_A];
+    else if (strchr("nSx", kind)) q->statement = &transcript_statement[STATEMENT_A];
     else q->sql = "SELECT 'run time'";
     if (kind == 'n') q->flags = PG_QUERY_UNNAMED;
+    if (kind == 'x') q->flags = PG_QUERY_TEXT;
     if (kind == 's' || kind == 'S') q->flags = PG_QUERY_SIMPLE;
     if (kind == 'p' || kind == 'v') q->params = t->params, q->nparams = 2;
-    assert_non_null(strchr("abctpCuvnsS", kind));
+    assert_non_null(strchr("abctpCuvnsSx", kind));
 }
 
 static void add_query(struct transcript *t, char kind, bool grouped, bool last)
@@ -86,6 +87,10 @@ static void add_query(struct transcript *t, char kind, bool grouped, bool last)
     uint32_t i = t->queries++;
     assert_true(i < TRANSCRIPT_QUERIES);
     struct pg_query *q = &t->query[i];
+    /* What an earlier use left there. */
+    q->status = 77, q->rows = 77, q->sent = PG_SENT_MAYBE;
+    memset(q->tag, 'x', sizeof q->tag);
+    memset(q->sqlstate, 'x', sizeof q->sqlstate);
     q->error = &t->error[i];
     fill_query(t, q, kind);
     size_t bind_size;
@@ -180,8 +185,9 @@ static void log_columns(struct transcript *t, const struct rp_event *ev)
 
 static void print_row(struct transcript *t, const struct pg_query *q, char *to, size_t room)
 {
-    size_t n = (size_t)snprintf(to, room, "D(%d:", query_of(t, q));
     uint32_t count = pg_row_columns(&t->s.row);
+    bool text = count && pg_row_value(&t->s.row, 0).text;
+    size_t n = (size_t)snprintf(to, room, "%c(%d:", text ? 'd' : 'D', query_of(t, q));
     if (pg_row_result(&t->s.row)) n += (size_t)snprintf(to + n, room - n, "%u:", pg_row_result(&t->s.row));
     for (uint32_t i = 0; i < count; i++) {
         struct pg_value v = pg_row_value(&t->s.row, i);
@@ -202,6 +208,7 @@ static void log_outcome(struct transcript *t, const struct rp_event *ev)
     }
     const struct pg_query *q = ev->query;
     assert_int_equal(t->outcomes[i]++, 0); /* exactly one */
+    t->columns[i] = ev->columns ? (int)ev->columns->count : -1;
     if (q->status == PG_OK) {
         assert_string_equal(q->sqlstate, "");
         assert_int_equal(q->sent, PG_SENT_YES);

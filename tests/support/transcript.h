@@ -7,13 +7,13 @@
  * any other letter takes its body as it stands.
  *
  * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p` with an int4
- * and a text, `C` a COMMIT; `u` is SQL built at run time, `v` one with the parameters of `p`, `n` is `a` unnamed, `s` a simple query,
+ * and a text, `C` a COMMIT, `x` is `a` with text results; `u` is SQL built at run time, `v` one with the parameters of `p`, `n` is `a` unnamed, `s` a simple query,
  * `S` statement `a` as a simple query.
  *      "a+ b"   one group under one Sync         "-1"   query 1 is detached          "=1"   query 1 is complained about (STOP)
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
  *      "!"      the session is made exclusive
  *
- * Everything that the session says is recorded as words too; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
+ * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values are text; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
  * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
 #ifndef TESTS_SUPPORT_TRANSCRIPT_H
 #define TESTS_SUPPORT_TRANSCRIPT_H
@@ -42,6 +42,7 @@ struct transcript {
     struct pg_error error[TRANSCRIPT_QUERIES];
     struct pg_param params[2];
     uint32_t sequence[TRANSCRIPT_QUERIES];
+    int columns[TRANSCRIPT_QUERIES];  /* of its result, as of its outcome; -1: unknown */
     int outcomes[TRANSCRIPT_QUERIES]; /* given, or detached without one */
     uint32_t queries;
     struct blob unread, sent, log;

@@ -359,6 +359,67 @@ static void deferred_constraint_is_no_success(void **state)
     world_close(&w);
 }
 
+/* ---- sizes ---- */
+
+static void the_minimum_is_kept(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, "pool_max_conns=5 pool_min_conns=3 pool_connecting_limit=1");
+    assert_int_equal(model_stats(w.server)->connections_total, 0); /* opening does no I/O */
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(world_stats(&w).idle_conns, 3);
+    model_conn_end(model_conn_at(w.server, 1), MODEL_END_RESET, NULL);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(world_stats(&w).idle_conns, 3);
+    assert_int_equal(world_stats(&w).lost_conns_count, 1);
+    assert_int_equal(world_stats(&w).new_conns_count, 4);
+    world_close(&w);
+}
+
+/* As many connections as waiters need, and not one above the maximum; the refused are told so. */
+static void growth_and_refusal_are_bounded(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[6];
+    struct seen s;
+    world_open(&w, "pool_max_conns=4 pool_max_waiters=2");
+    for (int i = 0; i < 6; i++) {
+        held_init(&h[i]);
+        pg_pool_acquire(w.pool, &h[i].lease);
+        if (i % 2) world_run(&w, WORLD_SECOND / 10);
+    }
+    assert_int_equal(model_stats(w.server)->connections_max, 4);
+    assert_int_equal(world_stats(&w).pending, 2);
+    seen_init(&s, &world_echo, 1);
+    pg_pool_query(w.pool, &s.query);
+    assert_int_equal(s.done, 0);
+    world_run(&w, WORLD_MS);
+    assert_int_equal(s.status, PG_E_REFUSED);
+    assert_int_equal(s.sent, PG_SENT_NO);
+    struct held direct;
+    held_init(&direct);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &direct.lease), PG_E_REFUSED);
+    assert_int_equal(direct.grants, 0);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 4); /* each came before its connection stood */
+    for (int i = 0; i < 6; i++) pg_lease_abandon(&h[i].lease);
+    world_run(&w, WORLD_SECOND);
+    uint32_t parked = world_stats(&w).max_pending;
+    struct held served;
+    held_init(&served);
+    pg_pool_acquire(w.pool, &served.lease); /* an idle connection is there: served in this turn, and not counted as parked */
+    world_run(&w, WORLD_MS);
+    assert_int_equal(served.status + (int)served.grants, 1);
+    assert_int_equal(world_stats(&w).empty_acquire_count, 4);
+    assert_int_equal(world_stats(&w).max_pending, parked);
+    pg_lease_release(&served.lease);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &direct.lease), 0);
+    assert_int_equal(direct.grants, 0);
+    pg_lease_release(&direct.lease);
+    world_close(&w);
+}
+
 /* ---- closing ---- */
 
 static void close_ends_every_waiter_once(void **state)
@@ -456,6 +517,8 @@ int main(void)
         cmocka_unit_test(an_abandoned_lease_ends_its_draining),
         cmocka_unit_test(unrecognised_begin_swallows_no_insert),
         cmocka_unit_test(deferred_constraint_is_no_success),
+        cmocka_unit_test(the_minimum_is_kept),
+        cmocka_unit_test(growth_and_refusal_are_bounded),
         cmocka_unit_test(close_ends_every_waiter_once),
         cmocka_unit_test(draining_close_serves_what_is_queued),
         cmocka_unit_test(full_submission_queue_loses_nothing),

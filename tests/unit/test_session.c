@@ -23,7 +23,7 @@ static void check_all(const struct transcript_case *c, size_t n)
 static const struct transcript_case plain[] = {
     { "several statements in a simple query",
       { { "s", "T(x:25t) D(1) D(~) C(SELECT 2) C(UPDATE 3) T(y:25t,z:25t) D(a,b) C(SELECT 1) Z(I)" } },
-      "T(0) D(0:1) D(0:~) T(0) D(0:2:a,b) done(0:SELECT 1)", "Q" },
+      "T(0) d(0:1) d(0:~) T(0) d(0:2:a,b) done(0:SELECT 1)", "Q" },
     { "an empty simple query", { { "s", "I Z(I)" } }, "done(0: 0)", "Q" },
     { "first and second use of a statement",
       { { "a", FIRST ONE "Z(I)" }, { "a", "2 D(two) D(three) C(SELECT 2) Z(I)" } },
@@ -36,7 +36,12 @@ static const struct transcript_case plain[] = {
       "P: B: D E S P: B: D E S P: B: D E S" },
     { "parameters, declared and not", { { "p v", "1 2 T(x:23,y:25) C(SELECT 0) Z(I) 1 2 n C(INSERT 0 7) Z(I)" } },
       "T(0#5) done(0:SELECT 0) T(1) done(1:INSERT 7)", "P:s5/2 B:s5/2 D E S P:/2 B:/2 D E S" },
-    { "text results", { { "t", "1 2 T(x:25t) " ONE "Z(I)" } }, "T(0#4) D(0:one) done(0:SELECT 1)", "P:s4 B:s4t D E S" },
+    { "one description serves both formats",
+      { { "a x a", FIRST ONE "Z(I) 2 T(x:25t) " ONE "Z(I) 2 T(x:25) " ONE "Z(I)" }, { "x a", "2 " ONE "Z(I) 2 " ONE "Z(I)" } },
+      "T(0#1) D(0:one) done(0:SELECT 1) T(1#1) d(1:one) done(1:SELECT 1) T(2#1) D(2:one) done(2:SELECT 1) "
+      "d(3:one) done(3:SELECT 1) D(4:one) done(4:SELECT 1)",
+      "P:s1 B:s1 D E S B:s1t D E S B:s1 D E S B:s1t E S B:s1 E S" },
+    { "text results", { { "t", "1 2 T(x:25t) " ONE "Z(I)" } }, "T(0#4) d(0:one) done(0:SELECT 1)", "P:s4 B:s4t D E S" },
     { "no data, and no columns", { { "a b", "1 2 n C(CREATE TABLE) Z(I) 1 2 T() D() C(SELECT 1) Z(I)" } },
       "T(0#1) done(0:CREATE TABLE 0) T(1#2) D(1:) done(1:SELECT 1)", "P:s1 B:s1 D E S P:s2 B:s2 D E S" },
     { "an empty query", { { "u", "1 2 n I Z(I)" } }, "T(0) done(0: 0)", "P: B: D E S" },
@@ -49,7 +54,7 @@ static const struct transcript_case plain[] = {
     { "COMMIT answered by ROLLBACK", { { "C", "1 2 n C(ROLLBACK) Z(I)" } }, "T(0#6) done(0:E_ROLLED_BACK)", NULL },
     { "ROLLBACK where it was asked for", { { "u", "1 2 n C(ROLLBACK) Z(I)" } }, "T(0) done(0:ROLLBACK 0)", NULL },
     { "columns of the second result of a simple query", { { "s", "T(a:23t) C(SELECT 0) T(a:23t,b:23t) D(1,2) C(SELECT 1) Z(I)" } },
-      "T(0) T(0) D(0:1:1,2) done(0:SELECT 1)", "Q" },
+      "T(0) T(0) d(0:1:1,2) done(0:SELECT 1)", "Q" },
 };
 
 static void test_plain(void **state)
@@ -82,6 +87,23 @@ static void test_asynchronous_everywhere(void **state)
         blob_free(&words);
         blob_free(&events);
     }
+}
+
+/* What the outcome says of the columns: those of the last result that had any; those of an unnamed one only while they are there. */
+static void test_columns_at_the_outcome(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    transcript_begin(t, true);
+    transcript_queue(t, "s u+ v+ a b");
+    transcript_server(t, "T(x:25t,y:25t) C(SELECT 0) C(UPDATE 1) Z(I) 1 2 T(x:25) D(1) C(SELECT 1) 1 2 T(x:25,y:25,z:25) C(SELECT 0) " FIRST ONE "Z(I) "
+                         "E(ERROR,42601,syntax) Z(I)");
+    const int expected[] = { 2, -1, 3, 1, -1 };
+    for (size_t i = 0; i < RP_COUNT(expected); i++) {
+        assert_int_equal(t->outcomes[i], 1);
+        assert_int_equal(t->columns[i], expected[i]);
+    }
+    transcript_free(t);
 }
 
 static void test_parameters_are_kept(void **state)
@@ -123,6 +145,8 @@ static const struct transcript_case errors[] = {
       "T(0#1) D(0:one) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup) done(2:E_BATCH 23505 dup) "
       "D(3:one) done(3:SELECT 1) done(4:DELETE 1) T(5#3) done(5:DELETE 2)",
       "P:s1 B:s1 D E P:s2 B:s2 D E P:s3 B:s3 D E S B:s1 E S B:s2 E S P:s3 B:s3 D E S" },
+    { "in a batch, and once more behind it: the culprit stays",
+      { { "a+ b", DUPLICATE "E(ERROR,XX000,later) Z(I)" } }, "done(0:E_SERVER 23505 dup) done(1:E_BATCH 23505 dup)", NULL },
     { "at the commit of a batch: the last member is the culprit",
       { { "a+ b", "1 2 n C(INSERT 0 1) 1 2 n C(INSERT 0 1) " DUPLICATE "Z(I)" } },
       "T(0#1) T(1#2) done(0:E_BATCH 23505 dup) done(1:E_SERVER 23505 dup)", NULL },
@@ -220,6 +244,9 @@ static const struct transcript_case healing[] = {
       { PREPARE, { "a a", GONE "Z(I)" }, { "", GONE "Z(I) " AGAIN }, { "", "3 1 2 T(x:25) D(two) C(SELECT 1) Z(I)" } },
       PREPARED "heal(1) heal(2) T(1#1) D(1:one) done(1:SELECT 1) T(2#1) D(2:two) done(2:SELECT 1)",
       SENT_FIRST "B:s1 E S B:s1 E S C:s1 P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S" },
+    { "the second attempt finds a Parse that failed: no third",
+      { PREPARE, { "a a", GONE "Z(I)" }, { "", GONE "Z(I) 3 E(ERROR,42P01,no table) Z(I) " GONE "Z(I)" } },
+      PREPARED "heal(1) heal(2) done(1:E_SERVER 42P01 no table) done(2:E_SERVER 26000 no such statement)", NULL },
     { "nobody waits for it any more", { PREPARE, { "a |200 -1", GONE "Z(I)" } }, PREPARED "kept(1) done(-)", SENT_FIRST "B:s1 E S" },
     { "a Parse in the same flight: an error of its own", { { "a", "1 " GONE "Z(I)" } }, "done(0:E_SERVER 26000 no such statement)", NULL },
     { "an unnamed one", { { "u", "1 " GONE "Z(I)" } }, "done(0:E_SERVER 26000 no such statement)", NULL },
@@ -263,6 +290,10 @@ static const struct transcript_case forgetting[] = {
       { PREPARE, { "u a", "1 2 n C(DISCARD ALL) Z(I) " GONE "Z(I)" }, { "", FIRST ONE "Z(I)" } },
       PREPARED "T(1) done(1:DISCARD ALL 0) heal(2) T(2#1) D(2:one) done(2:SELECT 1)",
       SENT_FIRST "P: B: D E S B:s1 E S P:s1 B:s1 D E S" },
+    { "DISCARD ALL behind a Parse whose Bind failed",
+      { { "p", "1 E(ERROR,22P02,text) Z(I)" }, { "u", "1 2 n C(DISCARD ALL) Z(I)" }, { "p", "1 2 n C(DELETE 1) Z(I)" } },
+      "done(0:E_SERVER 22P02 text) T(1) done(1:DISCARD ALL 0) T(2#5) done(2:DELETE 1)",
+      "P:s5/2 B:s5/2 D E S P: B: D E S P:s5/2 B:s5/2 D E S" },
     { "a Close that its group never reached", { PREPARE, { "s", "C(DEALLOCATE) Z(I)" }, { "b+ a", DUPLICATE "Z(I)" }, { "a", AGAIN } },
       PREPARED "done(1:DEALLOCATE 0) done(2:E_SERVER 23505 dup) done(3:E_BATCH 23505 dup) T(4#1) D(4:one) done(4:SELECT 1)",
       SENT_FIRST "Q P:s2 B:s2 D E C:s1 P:s1 B:s1 D E S C:s1 P:s1 B:s1 D E S" },
@@ -282,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_asynchronous_everywhere),
+        cmocka_unit_test(test_columns_at_the_outcome),
         cmocka_unit_test(test_parameters_are_kept),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_error_before_all_was_sent),

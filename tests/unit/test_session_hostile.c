@@ -154,13 +154,15 @@ static void test_answers_before_the_question(void **state)
         transcript_expect(t, cases[i].events);
         transcript_free(t);
     }
-    struct transcript *t = transcript_new(); /* the server speaks before the startup message is sent */
-    transcript_begin(t, false);
-    transcript_queue(t, "^");
-    t->hold = true;
-    transcript_server(t, "R(0)");
-    transcript_expect(t, "broken(E_PROTOCOL)");
-    transcript_free(t);
+    static const char *const early[] = { "R(0)", "N(NOTICE,00000,n)", "S(TimeZone,UTC)" };
+    for (size_t i = 0; i < RP_COUNT(early); i++) { /* the server speaks before the startup message is sent */
+        struct transcript *t = transcript_new();
+        transcript_begin(t, false);
+        transcript_queue(t, "|5 ^");
+        transcript_server(t, early[i]);
+        transcript_expect(t, "broken(E_PROTOCOL)");
+        transcript_free(t);
+    }
 }
 
 /* ---- lengths (failures 17) ---- */
@@ -258,6 +260,14 @@ static void test_oversized_others(void **state)
         struct blob b = { 0 };
         t->config.row_limit = 200;
         put_row(&b, 300);
+        feed_in_pieces(t, &b, piece);
+        transcript_expect(t, "broken(E_PROTOCOL)");
+        transcript_free(t);
+
+        t = warm();
+        t->config.row_limit = 200;
+        transcript_queue(t, "a");
+        transcript_server(t, "1");
         feed_in_pieces(t, &b, piece);
         transcript_expect(t, "broken(E_PROTOCOL)");
         transcript_free(t);
