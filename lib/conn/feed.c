@@ -277,7 +277,7 @@ static void need_key(struct rp_conn *c)
         }
     }
     rp_pbkdf2_start(&c->pbkdf2, password, strlen(password), scram->salt, scram->salt_size, scram->iterations);
-    rp_ready(c->reactor, &c->ready);
+    rp_flush(c->reactor, &c->ready); /* what is ready may run many times in one turn, this once */
 }
 
 void rp_conn_derive(struct rp_conn *c)
@@ -286,7 +286,7 @@ void rp_conn_derive(struct rp_conn *c)
     struct rp_keys *keys = c->config->keys;
     struct rp_salted fresh = { .salt_size = scram->salt_size, .iterations = scram->iterations };
     if (!rp_pbkdf2_run(&c->pbkdf2, PBKDF2_SLICE, fresh.key)) {
-        rp_ready(c->reactor, &c->ready);
+        rp_flush(c->reactor, &c->ready);
         return;
     }
     memcpy(fresh.salt, scram->salt, scram->salt_size);
