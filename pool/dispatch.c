@@ -1,9 +1,9 @@
 /* pool/dispatch.c - who is served next, and by which connection; how the pool grows. Runs in the turn's ready queue.
  *
- * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an idle
- * connection; if there is none and none can be added, the least loaded shared connection takes no more statements
- * (DRAINING) until it is idle. The head is a statement: it joins the least loaded connection that has room. Whoever comes while
- * others wait stands behind them. */
+ * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
+ * idle connection; if there is none and none can be added, the least loaded shared connection takes no more statements
+ * (DRAINING) until it is idle. The head is a statement: it joins the least loaded connection that has room. Whoever
+ * comes while others wait stands behind them. */
 #include "pool/state.h"
 
 static const uint64_t BACKOFF_FIRST_NS = 100ull * 1000000, BACKOFF_MOST_NS = 3000ull * 1000000;
@@ -49,8 +49,10 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     pool->stats.connect_failed_count++;
     pool->connect_error = *why;
     if (why->code != PG_E_SERVER)
-        rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where, pg_error_field(why, 'M'));
-    bool together = rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
+        rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
+                     pg_error_field(why, 'M'));
+    bool together =
+        rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
     if (!together) pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
     if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
     /* Full jitter over the upper half: many pools do not come back as one. */
@@ -63,17 +65,19 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
 
 /* ---- draining ---- */
 
-/* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones will
- * serve. */
+/* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones
+ * will serve. */
 static void balance_draining(struct pg_pool *pool)
 {
     uint32_t wanted = 0, most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
-    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most; w = TAILQ_NEXT(w, link))
+    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
+         w = TAILQ_NEXT(w, link))
         wanted++;
     uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted) rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
+    while (pool->count[RP_SLOT_DRAINING] > wanted)
+        rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
 
 /* ---- serving ---- */

@@ -96,7 +96,8 @@ static void forget_ended(struct pg_lease *lease)
     struct rp_waiter *w = TAILQ_FIRST(&rp_lease(lease)->waiter.pool->ended);
     while (w && rp_lease(lease)->ended) {
         struct rp_waiter *next = TAILQ_NEXT(w, link);
-        if (w->lane == RP_LANE_LEASED_QUERY && rp_query(rp_query_of(w))->lease == lease) rp_forget_query(rp_query_of(w));
+        if (w->lane == RP_LANE_LEASED_QUERY && rp_query(rp_query_of(w))->lease == lease)
+            rp_forget_query(rp_query_of(w));
         w = next;
     }
 }

@@ -1,6 +1,6 @@
-/* pool/open.c - a pool's beginning and end: the connection string becomes addresses, startup parameters and memory; closing waits
- * for what is out and then for every connection's end. The shell (struct pg_pool) outlives the close while leases are still
- * held, since they point at it; the last one that is returned frees it. */
+/* pool/open.c - a pool's beginning and end: the connection string becomes addresses, startup parameters and memory;
+ * closing waits for what is out and then for every connection's end. The shell (struct pg_pool) outlives the close
+ * while leases are still held, since they point at it; the last one that is returned frees it. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -19,7 +19,8 @@ static int resolve_unix(struct pg_pool *pool, struct pg_error *error)
     struct sockaddr_un *un = (struct sockaddr_un *)&pool->addresses[0].at;
     int n = snprintf(pool->where, sizeof pool->where, "%s/.s.PGSQL.%u", host, pool->info.port);
     if (n < 0 || (size_t)n >= sizeof un->sun_path)
-        return rp_error_set(error, PG_E_CONFIG, "host: the socket's path is longer than %zu bytes", sizeof un->sun_path - 1);
+        return rp_error_set(error, PG_E_CONFIG, "host: the socket's path is longer than %zu bytes",
+                            sizeof un->sun_path - 1);
     memset(un, 0, sizeof *un);
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, pool->where, (size_t)n);
@@ -67,8 +68,12 @@ static void fill_startup(struct pg_pool *pool)
 {
     const struct rp_conninfo *i = &pool->info;
     const struct rp_pair pairs[] = {
-        { "user", i->user }, { "database", i->dbname }, { "options", i->options }, { "application_name", i->application_name },
-        { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" }, { NULL, NULL },
+        { "user", i->user },
+        { "database", i->dbname },
+        { "options", i->options },
+        { "application_name", i->application_name },
+        { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" },
+        { NULL, NULL },
     };
     _Static_assert(sizeof pairs <= sizeof pool->startup, "startup[] is too small");
     memcpy(pool->startup, pairs, sizeof pairs);
@@ -82,14 +87,26 @@ static void fill_config(struct pg_pool *pool)
     fill_startup(pool);
     size_t naddresses = pool->config.naddresses;
     pool->config = (struct rp_conn_config){
-        .session = { .startup = pool->startup, .user = i->user, .password = i->password,
-                     .scram_iterations_max = i->pool_max_scram_iterations, .message_limit = MESSAGE_LIMIT,
-                     .row_limit = i->pool_max_row_bytes, .entries = entries, .statements = rp_statement_capacity(pool->reactor),
+        .session = { .startup = pool->startup,
+                     .user = i->user,
+                     .password = i->password,
+                     .scram_iterations_max = i->pool_max_scram_iterations,
+                     .message_limit = MESSAGE_LIMIT,
+                     .row_limit = i->pool_max_row_bytes,
+                     .entries = entries,
+                     .statements = rp_statement_capacity(pool->reactor),
                      .catalog = pool->catalog.entry },
-        .ops = &rp_slot_ops, .addresses = pool->addresses, .naddresses = naddresses, .catalog = &pool->catalog, .keys = &pool->keys,
+        .ops = &rp_slot_ops,
+        .addresses = pool->addresses,
+        .naddresses = naddresses,
+        .catalog = &pool->catalog,
+        .keys = &pool->keys,
         .connect_timeout_ns = i->connect_timeout_ns ? i->connect_timeout_ns : CONNECT_TIMEOUT_NS,
-        .close_linger_ns = i->pool_close_linger_ns, .keepalives = i->keepalives, .keepalives_idle_s = i->keepalives_idle_s,
-        .keepalives_interval_s = i->keepalives_interval_s, .keepalives_count = i->keepalives_count,
+        .close_linger_ns = i->pool_close_linger_ns,
+        .keepalives = i->keepalives,
+        .keepalives_idle_s = i->keepalives_idle_s,
+        .keepalives_interval_s = i->keepalives_interval_s,
+        .keepalives_count = i->keepalives_count,
         .tcp_user_timeout_ms = i->tcp_user_timeout_ms,
     };
 }
@@ -142,8 +159,8 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     if (pool->info.pool_min_conns > pool->info.pool_max_conns)
-        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)", pool->info.pool_min_conns,
-                            pool->info.pool_max_conns);
+        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
+                            pool->info.pool_min_conns, pool->info.pool_max_conns);
     return 0;
 }
 
@@ -172,7 +189,8 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     return rc;
 }
 
-int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config, struct pg_error *error)
+int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
+                 struct pg_error *error)
 {
     *out = NULL;
     if (rp_closing(reactor)) return rp_error_set(error, PG_E_CLOSED, "the reactor is closing");
@@ -209,7 +227,8 @@ static void cut(struct pg_pool *pool)
     while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_CLOSED);
     for (uint32_t i = 0; i < pool->info.pool_max_conns; i++) {
         struct rp_slot *slot = &pool->slot[i];
-        if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
+        if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING)
+            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
     }
     rp_pool_kick(pool);
 }
@@ -253,7 +272,8 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     if (TAILQ_EMPTY(&pool->waiting)) {
         struct rp_slot *slot;
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
-        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING])))
+            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
     pool->finished = true;

@@ -1,5 +1,5 @@
-/* pool/query.c - starting a query in either lane, and what its caller may do to it afterwards. A batch is checked whole before its first
- * member goes anywhere. */
+/* pool/query.c - starting a query in either lane, and what its caller may do to it afterwards. A batch is checked whole
+ * before its first member goes anywhere. */
 #include "pool/state.h"
 
 static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease)
@@ -29,7 +29,8 @@ static int check(struct pg_pool *pool, struct pg_query *q, bool shared, struct p
     if (shared && class != RP_SQL_PLAIN)
         return rp_error_set(why, PG_E_NEEDS_LEASE, "the statement would change the session that others use: %.40s",
                             q->statement ? q->statement->sql : q->sql);
-    if (grouped && q->flags & PG_QUERY_SIMPLE) return rp_error_set(why, PG_E_PARAMETER, "a simple query cannot be a member of a batch");
+    if (grouped && q->flags & PG_QUERY_SIMPLE)
+        return rp_error_set(why, PG_E_PARAMETER, "a simple query cannot be a member of a batch");
     if (q->next && (class == RP_SQL_COMMIT || class == RP_SQL_ROLLBACK))
         return rp_error_set(why, PG_E_PARAMETER, "COMMIT and ROLLBACK must stand last in a batch");
     return rp_session_check(&pool->config.session, q, &rp_query(q)->bind_size, why);
@@ -83,7 +84,8 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
         pool->stats.refused_count++;
         rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
     } else {
-        for (struct pg_query *member = q; member; member = member->next) rp_query(member)->waiter.place = RP_PLACE_PARKED;
+        for (struct pg_query *member = q; member; member = member->next)
+            rp_query(member)->waiter.place = RP_PLACE_PARKED;
         arm_deadlines(pool, q->next);
         rp_park(pool, &rp_query(q)->waiter);
     }
@@ -167,6 +169,10 @@ struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
     const struct rp_column *c = &rq->columns->column[column];
     bool named = q->statement && !(q->flags & PG_QUERY_UNNAMED); /* described once for both formats */
     bool text = named ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT : c->text;
-    return (struct pg_column){ .name = { rq->columns->names + c->name_at, c->name_size }, .type = c->type, .table = c->table,
-                               .type_modifier = c->type_modifier, .attribute = c->attribute, .text = text };
+    return (struct pg_column){ .name = { rq->columns->names + c->name_at, c->name_size },
+                               .type = c->type,
+                               .table = c->table,
+                               .type_modifier = c->type_modifier,
+                               .attribute = c->attribute,
+                               .text = text };
 }

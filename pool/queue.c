@@ -1,8 +1,9 @@
-/* pool/queue.c - where waiters stand: parked in the one FIFO, or ended and still to be told. Every waiter leaves by exactly one of
- * these: dispatched (dispatch.c), ended here, or forgotten by its caller.
+/* pool/queue.c - where waiters stand: parked in the one FIFO, or ended and still to be told. Every waiter leaves by
+ * exactly one of these: dispatched (dispatch.c), ended here, or forgotten by its caller.
  *
- * A deadline is looked at before grants are made in a turn (reactor.h), and what the server answered before the turn counts:
- * so of a timeout and a grant in one turn it is the timeout, of a timeout and an answer in one batch it is the answer. */
+ * A deadline is looked at before grants are made in a turn (reactor.h), and what the server answered before the turn
+ * counts: so of a timeout and a grant in one turn it is the timeout, of a timeout and an answer in one batch it is the
+ * answer. */
 #include "pool/state.h"
 
 static const uint64_t MS = 1000000;
@@ -82,10 +83,20 @@ void rp_end_lease(struct pg_lease *lease, int status)
     end(&rp_lease(lease)->waiter, status);
 }
 
+void rp_end_decided(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    rq->slot = NULL;
+    rq->columns = NULL;
+    if (rq->lease) rp_lease(rq->lease)->ended++;
+    end(&rq->waiter, q->status);
+}
+
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why)
 {
     struct rp_query *rq = rp_query(q);
-    if (sent == PG_SENT_NO && rq->waiter.flags & RP_QUERY_REPEATED) sent = PG_SENT_MAYBE; /* its first attempt was sent */
+    if (sent == PG_SENT_NO && rq->waiter.flags & RP_QUERY_REPEATED)
+        sent = PG_SENT_MAYBE; /* its first attempt was sent */
     q->status = status;
     q->sent = sent;
     q->rows = 0;
@@ -95,10 +106,7 @@ void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struc
     if (q->error && why) *q->error = *why;
     else if (q->error && q->error->code != status) rp_error_set(q->error, status, "%s", pg_error_text(status));
     if (q->error) q->error->code = status, q->error->sent = sent;
-    rq->slot = NULL;
-    rq->columns = NULL;
-    if (rq->lease) rp_lease(rq->lease)->ended++;
-    end(&rq->waiter, status);
+    rp_end_decided(q);
 }
 
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why)
@@ -112,15 +120,18 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 /* Why nobody could be served: those that are there were busy, no connection could be made, or none was made yet. */
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
-    if (rp_pool_usable(pool) > 0) return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0)
+        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
     if (pool->connect_error.code == 0)
-        return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline", pool->where);
+        return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline",
+                            pool->where);
     *error = pool->connect_error;
     error->code = PG_E_UNAVAILABLE;
     return PG_E_UNAVAILABLE;
 }
 
-void rp_end_waiter(struct rp_waiter *w, int status)
+/* `culprit`: the parked query itself, or a later one of its batch; NULL for a lease. */
+static void end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
 {
     struct pg_error why;
     rp_error_set(&why, status, "%s", pg_error_text(status));
@@ -136,8 +147,13 @@ void rp_end_waiter(struct rp_waiter *w, int status)
         rp_end_lease(lease, status);
         if (lease->error) *lease->error = why;
     } else {
-        rp_end_batch(rp_query_of(w), status, PG_SENT_NO, &why);
+        rp_end_batch(culprit, status, PG_SENT_NO, &why);
     }
+}
+
+void rp_end_waiter(struct rp_waiter *w, int status)
+{
+    end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), status);
 }
 
 /* ---- telling ---- */
@@ -215,8 +231,8 @@ void rp_fire_lease(struct rp_timer *timer)
     rp_end_waiter(w, PG_E_TIMEOUT);
 }
 
-/* On a connection: not written yet, it is taken out; else its answer is still due, and the shared connection takes no new work
- * until it came, at most for the linger time. */
+/* On a connection: not written yet, it is taken out; else its answer is still due, and the shared connection takes no
+ * new work until it came, at most for the linger time. */
 void rp_fire_query(struct rp_timer *timer)
 {
     struct rp_waiter *w = RP_CONTAINER(timer, struct rp_waiter, timer);
@@ -226,7 +242,7 @@ void rp_fire_query(struct rp_timer *timer)
     if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
-        rp_end_waiter(&rp_query(rp_query(q)->head)->waiter, PG_E_TIMEOUT);
+        end_parked(&rp_query(rp_query(q)->head)->waiter, q, PG_E_TIMEOUT);
         return;
     }
     RP_ASSERT(w->place == RP_PLACE_ACTIVE);

@@ -1,5 +1,5 @@
-/* pool/slot.c - the slots: which state may follow which, what a connection's events do to its slot, and starting requests on
- * it. */
+/* pool/slot.c - the slots: which state may follow which, what a connection's events do to its slot, and starting
+ * requests on it. */
 #include "pool/state.h"
 
 #define BIT(state) (1u << RP_SLOT_##state)
@@ -83,7 +83,8 @@ uint32_t rp_batch_size(const struct pg_query *q)
 
 bool rp_slot_room(struct rp_slot *slot, uint32_t n)
 {
-    return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline && rp_session_room(&slot->conn.session, n);
+    return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline &&
+           rp_session_room(&slot->conn.session, n);
 }
 
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
@@ -120,7 +121,8 @@ static void roll_back(struct rp_slot *slot)
 static void start_stall(struct rp_slot *slot)
 {
     if (!rp_timer_armed(&slot->stall))
-        rp_timer_start(slot->pool->reactor, &slot->stall, rp_now(slot->pool->reactor) + slot->pool->info.pool_close_linger_ns);
+        rp_timer_start(slot->pool->reactor, &slot->stall,
+                       rp_now(slot->pool->reactor) + slot->pool->info.pool_close_linger_ns);
 }
 
 void rp_slot_stall(struct rp_slot *slot)
@@ -167,7 +169,8 @@ static bool can_repeat(const struct pg_query *q, bool written)
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
     if (w->lane != RP_LANE_SHARED || w->pool->closing) return false;
     if (!written) return true;
-    return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next && !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
+    return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
+           !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
 }
 
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why)
@@ -179,6 +182,10 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     bool written, inside = false, repeat = false, group_written = false;
     if (slot->lease) rp_lease(slot->lease)->slot = NULL; /* held, and lost: it refuses until it is released */
     slot->lease = NULL;
+    /* What was decided keeps its outcome, unless an open transaction takes it back. */
+    bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
+    while (stands && rp_session_take_decided(s, &q))
+        if (q && q != &slot->rollback) rp_end_decided(q);
     while (rp_session_orphan(s, &q, &written)) {
         bool first = !inside; /* or the first that is left: then the whole was written, and decided */
         inside = !(rp_session_entry(s, s->head - 1)->flags & RP_ENTRY_SYNC);
@@ -253,15 +260,18 @@ static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
     rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
 }
 
-/* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that transaction, and
- * is undone with it when the connection goes. */
+/* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that
+ * transaction, and is undone with it when the connection goes. */
 static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
 {
     struct pg_error why;
-    rp_error_set(&why, PG_E_ROLLED_BACK, "rolled back: a statement before it left a transaction open on the shared connection");
+    rp_error_set(&why, PG_E_ROLLED_BACK,
+                 "rolled back: a statement before it left a transaction open on the shared connection");
     if (culprit && culprit->status == PG_OK) {
         culprit->status = PG_E_NEEDS_LEASE;
         culprit->sent = PG_SENT_NO;
+        culprit->rows = 0;
+        memset(culprit->tag, 0, sizeof culprit->tag);
         rp_error_set(culprit->error, PG_E_NEEDS_LEASE, "the statement left a transaction open; it was rolled back");
     }
     rp_slot_kill(slot, PG_E_ROLLED_BACK, PG_SENT_NO, &why);

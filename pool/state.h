@@ -3,16 +3,16 @@
  *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO) -> dispatch -> slot -> connection
  *                                                outcome, grant <- ended (what is decided and still to be told)
  *
- * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps lists and
- * counts together:
+ * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
+ * lists and counts together:
  *
- *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against max_conns
- *                             |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
- *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it was given up
- *      all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
+ *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against
+ * max_conns |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
+ *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it was given
+ * up all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
  *
- * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows on a
- * connection; each of them is the last thing done in its step, and nothing is held across it. */
+ * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows
+ * on a connection; each of them is the last thing done in its step, and nothing is held across it. */
 #ifndef RP_POOL_STATE_H
 #define RP_POOL_STATE_H
 #include "config/conninfo.h"
@@ -84,8 +84,8 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
 uint32_t rp_batch_size(const struct pg_query *head);
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
-/* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was not goes back to
- * the head of the queue where that is possible. */
+/* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was
+ * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
 uint32_t rp_pool_total(const struct pg_pool *pool);
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
@@ -97,9 +97,13 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
 bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
-void rp_end_query(struct pg_query *q, int status, enum pg_sent sent, const struct pg_error *why); /* one; results are set, told later */
-void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const struct pg_error *why); /* all of its batch */
-void rp_end_waiter(struct rp_waiter *w, int status);             /* whichever it is, unparked; with the connect error where that is why */
+void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
+                  const struct pg_error *why);                   /* one; results are set, told later */
+void rp_end_decided(struct pg_query *q);                         /* the server's word stands in its results */
+void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent,
+                  const struct pg_error *why); /* all of its batch */
+void rp_end_waiter(struct rp_waiter *w,
+                   int status); /* whichever it is, unparked; with the connect error where that is why */
 void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */
 void rp_tell_query(struct pg_query *q);                          /* at once; results are set */
 void rp_pool_tell(struct rp_node *node);                         /* pool->tell */
@@ -109,7 +113,7 @@ void rp_fire_lease(struct rp_timer *timer);
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
-void rp_pool_kick(struct pg_pool *pool);                         /* something changed: dispatch in this or the next turn */
+void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
@@ -117,6 +121,6 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from no
 /* open.c */
 void rp_pool_close_if_done(struct pg_pool *pool);
 void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
-void rp_pool_return_lease(struct pg_pool *pool);                 /* one less out; the last one frees a closed pool's shell */
+void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
 
 #endif

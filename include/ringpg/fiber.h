@@ -23,7 +23,8 @@ void pg_fiber_unpark(struct pg_fiber fiber);
 void pg_fiber_cancel(struct pg_fiber fiber);
 
 int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED; /* 0: held; on_grant must be NULL */
-/* Of a query that was started with on_done NULL: its status. Returns at once if it ended before. */
+/* Of a query that was started with on_done NULL: its status. Returns at once if it ended before. Whoever else abandons
+ * the query or its lease meanwhile must cancel the fiber as well: nothing else would resume it. */
 int pg_await(struct pg_query *query) PG_WARN_UNUSED;
 /* Pull, on a lease, of a query with .on_row = pg_row_pull and on_done NULL: 1 a row, valid until the next call and
  * also across other awaits (but when the query ends meanwhile, by its deadline or a lost connection, the row has no

@@ -1,9 +1,9 @@
-/* ringpg/pool.h - N connections of one reactor, two lanes over one queue. Reactor thread only, except where it says: any
- * thread.
+/* ringpg/pool.h - N connections of one reactor, two lanes over one queue. Reactor thread only, except where it says:
+ * any thread.
  *
  * Lease lane: pg_pool_acquire gives an exclusive connection, for transactions and session state. Shared lane:
- * pg_pool_query pipelines one statement (or one batch) on a connection that others use at the same time; this is where the
- * speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. */
+ * pg_pool_query pipelines one statement (or one batch) on a connection that others use at the same time; this is where
+ * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. */
 #ifndef RINGPG_POOL_H
 #define RINGPG_POOL_H
 #include "query.h"
@@ -32,33 +32,33 @@ struct pg_pool_config {
 };
 #define PG_POOL_CONFIG(conninfo_) { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_) }
 
-/* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add up to;
- * no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may be NULL), the
- * password never; -ENOMEM.
- * Options beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_acquire_timeout 10s,
- * pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64. */
+/* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
+ * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
+ * be NULL), the password never; -ENOMEM. Options beside libpq's (README, "The connection string"): pool_max_conns 4,
+ * pool_min_conns 0, pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
-/* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then ended
- * with PG_E_CLOSED. on_closed (may be NULL) runs last, exactly once, from a turn; the handle is gone when it returns. Again:
- * shortens the deadline; the first on_closed stays. Any callback may call it. */
+/* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then
+ * ended with PG_E_CLOSED. on_closed (may be NULL) runs last, exactly once, from a turn; the handle is gone when it
+ * returns. Again: shortens the deadline; the first on_closed stays. Any callback may call it. */
 void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg);
 
-/* Shared lane. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY, PREPARE, DECLARE
- * and the like are refused with PG_E_NEEDS_LEASE where they can be recognised, and destroy the connection where not. */
+/* Shared lane. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
+ * PREPARE, DECLARE and the like are refused with PG_E_NEEDS_LEASE where they can be recognised, and destroy the
+ * connection where not. */
 void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 
 #define PG_STRING_(x) #x
 #define PG_STRING(x) PG_STRING_(x)
 #define PG_HERE __FILE__ ":" PG_STRING(__LINE__)
 
-/* Lease lane: one struct from parking to release; the caller's memory, zero-initialised once, reusable after release, abandon or
- * a grant with a status other than 0. */
+/* Lease lane: one struct from parking to release; the caller's memory, zero-initialised once, reusable after release,
+ * abandon or a grant with a status other than 0. */
 struct pg_lease {
-    void (*on_grant)(struct pg_lease *, int status); /* exactly once, never inside the acquire; 0: it is held. PG_E_TIMEOUT,
-                                                      * PG_E_UNAVAILABLE (error->text names the last cause), PG_E_REFUSED,
-                                                      * PG_E_CLOSED                                            */
+    void (*on_grant)(struct pg_lease *, int status); /* exactly once, never inside the acquire; 0: it is held.
+                                                      * PG_E_TIMEOUT, PG_E_UNAVAILABLE (error->text names the last
+                                                      * cause), PG_E_REFUSED, PG_E_CLOSED */
     uint64_t deadline_ns;                            /* for the acquire; 0: pool_acquire_timeout; PG_NEVER     */
     const char *tag;                                 /* PG_HERE; for reports; not copied                       */
     struct pg_error *error;                          /* may be NULL                                            */
@@ -69,20 +69,21 @@ struct pg_lease {
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
 /* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, or others wait; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
-/* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The lease
- * must be held, else the query ends with PG_E_LOST: a connection that died under its lease stays held, and refuses, until it
- * is released. */
+/* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
+ * lease must be held, else the query ends with PG_E_LOST: a connection that died under its lease stays held, and
+ * refuses, until it is released. */
 void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
-/* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the connection;
- * session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
+/* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
+ * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
 void pg_lease_release(struct pg_lease *lease);
-/* Any state, idempotent: parked, held, queries in flight (they are abandoned). No callback of lease or queries comes after it
- * returned. For destructors and clients that hang up. */
+/* Any state, idempotent: parked, held, queries in flight (they are abandoned). No callback of lease or queries comes
+ * after it returned. For destructors and clients that hang up. */
 void pg_lease_abandon(struct pg_lease *lease);
-/* 'I' idle, 'T' in a transaction, 'E' in a failed one, as of the last ReadyForQuery; 0: not held or the connection is lost. */
+/* 'I' idle, 'T' in a transaction, 'E' in a failed one, as of the last ReadyForQuery; 0: not held or the connection is
+ * lost. */
 char pg_lease_transaction(const struct pg_lease *lease);
-/* A ParameterStatus of the lease's server ("server_version"), a view that lives until the lease's next query ends; NULL: unknown,
- * not held, or not among those kept (server_version server_encoding client_encoding DateStyle TimeZone
+/* A ParameterStatus of the lease's server ("server_version"), a view that lives until the lease's next query ends;
+ * NULL: unknown, not held, or not among those kept (server_version server_encoding client_encoding DateStyle TimeZone
  * standard_conforming_strings integer_datetimes in_hot_standby default_transaction_read_only is_superuser). */
 const char *pg_lease_parameter(const struct pg_lease *lease, const char *name);
 
@@ -92,12 +93,13 @@ struct pg_pool_stats {
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
     uint32_t pending, max_pending;                   /* waiters parked: now, and the most so far            */
     uint64_t acquire_count, acquire_duration_ns;     /* leases granted, and the sum of their waits          */
-    uint64_t empty_acquire_count, empty_acquire_wait_ns; /* of both lanes: those that had to park and were served, sum of waits */
+    uint64_t empty_acquire_count,
+        empty_acquire_wait_ns; /* of both lanes: those that had to park and were served, sum of waits */
     uint64_t canceled_acquire_count, timeout_count, refused_count; /* of both lanes                         */
     uint64_t query_count;                            /* outcomes given, of both lanes                       */
     uint64_t new_conns_count, lost_conns_count, connect_failed_count; /* connections made, lost, not made   */
-    uint64_t abandoned_count;                        /* connections closed though the server had not let go of them within
-                                                      * pool_close_linger: its backends may run on          */
+    uint64_t abandoned_count; /* connections closed though the server had not let go of them within
+                               * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
 };
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out);

@@ -14,15 +14,15 @@ struct pg_row;
  * of statements of a process is bounded (pg_reactor_config.statements); one too many ends its query with PG_E_FULL. */
 struct pg_statement {
     const char *sql;                                 /* one statement, NUL-terminated                         */
-    uint32_t types[17];                              /* of the parameters, ends at 0; PG_TYPE_INFER: the server decides */
+    uint32_t types[17]; /* of the parameters, ends at 0; PG_TYPE_INFER: the server decides */
     const char *name;                                /* for stats and traces; NULL: none                      */
     uint32_t flags;                                  /* PG_STATEMENT_*                                        */
     uint32_t id_private;
 };
 enum {
     PG_STATEMENT_TEXT = 1,      /* results in text format; default: binary                                         */
-    PG_STATEMENT_REPEATABLE = 2 /* may be executed twice: on the shared lane the pool repeats it once when the connection is
-                                 * lost before its first row, also when it had been sent                          */
+    PG_STATEMENT_REPEATABLE = 2 /* may be executed twice: on the shared lane the pool repeats it once when the
+                                 * connection is lost before its first row, also when it had been sent */
 };
 #define PG_STATEMENT(...) PG_STATEMENT_(__VA_ARGS__, 0)
 #define PG_STATEMENT_(sql_, ...) { (sql_), { __VA_ARGS__ }, NULL, 0, 0 }
@@ -44,13 +44,13 @@ struct pg_query {
     const struct pg_param *params;
     uint16_t nparams;                                /* at most 65,535 (the protocol's own bound)             */
     uint16_t flags;                                  /* PG_QUERY_*                                            */
-    uint64_t deadline_ns;                            /* pg_reactor_now's clock, for everything from start to outcome; 0: while
-                                                      * it waits for a connection pool_acquire_timeout, then none; PG_NEVER */
+    uint64_t deadline_ns; /* pg_reactor_now's clock, for everything from start to outcome; 0: while
+                           * it waits for a connection pool_acquire_timeout, then none; PG_NEVER */
     enum pg_flow (*on_row)(struct pg_query *, struct pg_row *); /* NULL: rows are counted and dropped         */
     void (*on_done)(struct pg_query *);              /* exactly once, at the request's ReadyForQuery and not before;
                                                       * the library does not touch the query afterwards       */
-    struct pg_query *next;                           /* a batch: one connection, one Sync, one implicit transaction; outcomes
-                                                      * together, all or nothing; COMMIT and ROLLBACK only last */
+    struct pg_query *next; /* a batch: one connection, one Sync, one implicit transaction; outcomes
+                            * together, all or nothing; COMMIT and ROLLBACK only last */
     struct pg_error *error;                          /* NULL: status and sqlstate are enough                  */
     void *data;                                      /* the caller's                                          */
     /* out, valid from on_done on */
@@ -92,9 +92,9 @@ void pg_query_resume(struct pg_query *query);
 
 /* The caller goes away: when it returns, no callback comes any more and the memory is the caller's, wherever the query
  * was: parked, queued, sent, paused. No-op on a query that is not in flight. A statement that the server already has
- * runs to its end there, its answer is dropped and its connection takes no new work before that; when that takes longer than
- * pool_close_linger, the connection is given up. Abandoning a member of
- * a batch that was not sent yet ends the others with PG_E_BATCH. */
+ * runs to its end there, its answer is dropped and its connection takes no new work before that; when that takes longer
+ * than pool_close_linger, the connection is given up. Abandoning a member of a batch that was not sent yet ends the
+ * others with PG_E_BATCH. */
 void pg_query_abandon(struct pg_query *query);
 
 #ifdef __cplusplus

@@ -23,9 +23,9 @@ struct pg_reactor_config {
     struct pg_host *host;                            /* borrowed until pg_reactor_free                              */
     uint32_t resumes_per_turn;                       /* callbacks per turn before the program's own sockets get their
                                                       * share again; default 1024                                   */
-    uint32_t fibers;                                 /* alive at once; default 1024, at most half of vm.max_map_count / 2 */
+    uint32_t fibers; /* alive at once; default 1024, at most a quarter of vm.max_map_count */
     size_t fiber_stack_bytes;                        /* default 64 KiB (256 KiB under AddressSanitizer)             */
-    uint32_t statements;                             /* declared statements; default 256; one byte per connection each */
+    uint32_t statements; /* declared statements; default 256; one byte per connection each */
     size_t slab_bytes;                               /* bound for borrowed large buffers; default 64 MiB            */
     void *(*allocate)(void *arg, size_t bytes);      /* NULL: malloc. 16-byte aligned                               */
     void (*deallocate)(void *arg, void *at, size_t bytes);
@@ -34,8 +34,10 @@ struct pg_reactor_config {
 #define PG_REACTOR_CONFIG(host_) { .size = sizeof(struct pg_reactor_config), .abi = PG_ABI, .host = (host_) }
 
 /* Opens a reactor on the calling thread, which is its thread from then on. -ENOMEM; PG_E_CONFIG with the culprit's name
- * in `error` (may be NULL): size or abi of another version, a host without a required operation, a bound out of range. */
-int pg_reactor_open(struct pg_reactor **out, const struct pg_reactor_config *config, struct pg_error *error) PG_WARN_UNUSED;
+ * in `error` (may be NULL): size or abi of another version, a host without a required operation, a bound out of range.
+ */
+int pg_reactor_open(struct pg_reactor **out, const struct pg_reactor_config *config,
+                    struct pg_error *error) PG_WARN_UNUSED;
 
 /* Once per loop, after the completions and before the program's own flush and wait: posted tasks, finished operations,
  * deadlines, ready handlers, and LAST one SEND per connection with everything that was queued. Returns the longest wait
@@ -43,12 +45,12 @@ int pg_reactor_open(struct pg_reactor **out, const struct pg_reactor_config *con
  * Asserts: called from a callback, from another thread's reactor, in a forked child. */
 int64_t pg_reactor_turn(struct pg_reactor *reactor) PG_WARN_UNUSED;
 
-/* The clock of all deadlines: ns, the host's (default CLOCK_MONOTONIC). Read afresh at the first use after each wait and
- * then constant until the turn has ended. */
+/* The clock of all deadlines: ns, the host's (default CLOCK_MONOTONIC). Read afresh at the first use after each wait
+ * and then constant until the turn has ended. */
 uint64_t pg_reactor_now(struct pg_reactor *reactor);
 
-/* For programs that wait themselves (pg_uring_wait does it by itself): how many completions are worth waiting for and for how
- * long at the most, in ns, before one is enough. More than one is only ever waited for with that time limit. */
+/* For programs that wait themselves (pg_uring_wait does it by itself): how many completions are worth waiting for and
+ * for how long at the most, in ns, before one is enough. More than one is only ever waited for with that time limit. */
 struct pg_wait_hint { uint32_t completions; uint32_t min_wait_ns; };
 struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *reactor);
 
@@ -57,13 +59,14 @@ struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *reactor);
  * Any callback may call it. */
 void pg_reactor_close(struct pg_reactor *reactor, uint64_t drain_until_ns);
 
-/* After PG_WAIT_CLOSED. Earlier, as a last resort when the loop itself failed: descriptors are closed, and memory that the
- * host may still write to is left allocated. NULL is fine. */
+/* After PG_WAIT_CLOSED. Earlier, as a last resort when the loop itself failed: descriptors are closed, and memory that
+ * the host may still write to is left allocated. Leases are returned before; afterwards they lead nowhere. NULL is
+ * fine. */
 void pg_reactor_free(struct pg_reactor *reactor);
 
 /* Runs `run` on the reactor's thread in its next turn. Any thread, the reactor's own included (then it is a deferral).
- * Intrusive, therefore infallible; the memory is the caller's again when `run` is called. From another thread it needs a
- * host with `wake`. Tasks of one thread run in the order of their posts. */
+ * Intrusive, therefore infallible; the memory is the caller's again when `run` is called. From another thread it needs
+ * a host with `wake`. Tasks of one thread run in the order of their posts. */
 struct pg_task {
     void (*run)(struct pg_task *);
     struct pg_task *next_private;

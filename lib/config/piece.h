@@ -44,6 +44,6 @@ int rp_split_uri(struct rp_pieces *out, const char *text, struct pg_error *error
 enum rp_number { RP_NUMBER, RP_NUMBER_GARBAGE, RP_NUMBER_RANGE };
 enum rp_number rp_number_integer(const char *text, int64_t *out);  /* libpq's rule: a sign, white space around it    */
 enum rp_number rp_number_duration(const char *text, uint64_t *ns); /* Go's: "1h2m3.5s" "500ms"; and "10": seconds    */
-enum rp_number rp_number_bytes(const char *text, uint64_t *bytes); /* PostgreSQL's: "4096" "64kB" "16MB" "1GB"          */
+enum rp_number rp_number_bytes(const char *text, uint64_t *bytes); /* PostgreSQL's: "4096" "64kB" "16MB" "1GB" */
 
 #endif

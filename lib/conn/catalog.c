@@ -23,7 +23,8 @@ void rp_catalog_free(struct rp_catalog *c)
     *c = (struct rp_catalog){ 0 };
 }
 
-const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, const uint8_t *body, size_t size, uint8_t *generation)
+const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, const uint8_t *body, size_t size,
+                                           uint8_t *generation)
 {
     const char *why;
     size_t bytes = rp_columns_measure(body, size, &why);

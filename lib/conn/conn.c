@@ -1,5 +1,5 @@
-/* conn/conn.c - the life of a connection's descriptor: connecting over the known addresses, the teardown in its order, and the
- * transitions between the states in the header. Bytes and events are in feed.c. */
+/* conn/conn.c - the life of a connection's descriptor: connecting over the known addresses, the teardown in its order,
+ * and the transitions between the states in the header. Bytes and events are in feed.c. */
 #include "conn/conn.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -38,7 +38,8 @@ static void set_options(struct rp_conn *c)
         { IPPROTO_TCP, TCP_USER_TIMEOUT, config->tcp_user_timeout_ms },
     };
     for (size_t i = 0; i < RP_COUNT(options); i++)
-        if (options[i].value) (void)!setsockopt(c->socket.fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+        if (options[i].value)
+            (void)!setsockopt(c->socket.fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
 static int open_socket(struct rp_conn *c)
@@ -47,7 +48,8 @@ static int open_socket(struct rp_conn *c)
     uint8_t entropy[18];
     int rc = rp_host_entropy(c->reactor, entropy, sizeof entropy);
     if (rc) return rc;
-    c->socket = (struct pg_socket){ .fd = -1, .flags = PG_SOCKET_STREAM | (a->at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0) };
+    c->socket =
+        (struct pg_socket){ .fd = -1, .flags = PG_SOCKET_STREAM | (a->at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0) };
     rc = rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&a->at, a->size);
     if (rc) return rc;
     rc = rp_host_bind(c->reactor, &c->socket);

@@ -3,20 +3,29 @@
  *      CLOSED -> CONNECTING -> OPEN -> ENDING -> CLOSING -> CLOSED
  *                     \___________________________/
  *
- * CONNECTING: the connect runs, then the start of the session. Connecting has no operation of its own: the first send and
- * the armed receive complete when the connection stands, or with its error. ENDING: Terminate was said where that is possible,
- * our side is shut, and the receive waits for the server's EOF, at most close_linger. CLOSING: both sides are shut and the
- * completions of what is in flight are awaited; only then unbind, close, CLOSED: buffers belong to the host until then.
+ * CONNECTING: the connect runs, then the start of the session. Connecting has no operation of its own: the first send
+ * and the armed receive complete when the connection stands, or with its error. ENDING: Terminate was said where that
+ * is possible, our side is shut, and the receive waits for the server's EOF, at most close_linger. CLOSING: both sides
+ * are shut and the completions of what is in flight are awaited; only then unbind, close, CLOSED: buffers belong to the
+ * host until then.
  *
- * A receive is armed whenever there is room for bytes, on an idle connection too. Knows nothing of other connections; what
- * happens on this one is told to its owner (the pool) through `ops`, from completions and turns, never inside a call. */
+ * A receive is armed whenever there is room for bytes, on an idle connection too. Knows nothing of other connections;
+ * what happens on this one is told to its owner (the pool) through `ops`, from completions and turns, never inside a
+ * call. */
 #ifndef RP_CONN_H
 #define RP_CONN_H
 #include "conn/catalog.h"
 #include "conn/query.h"
 #include "session/session.h"
 
-enum rp_conn_state { RP_CONN_CLOSED, RP_CONN_CONNECTING, RP_CONN_OPEN, RP_CONN_ENDING, RP_CONN_CLOSING, RP_CONN_STATES };
+enum rp_conn_state {
+    RP_CONN_CLOSED,
+    RP_CONN_CONNECTING,
+    RP_CONN_OPEN,
+    RP_CONN_ENDING,
+    RP_CONN_CLOSING,
+    RP_CONN_STATES
+};
 
 enum { RP_CONN_IN = 8 * 1024, RP_CONN_OUT = 4 * 1024, RP_CONN_OUT_LARGE = 64 * 1024 };
 
@@ -24,7 +33,8 @@ struct rp_conn;
 struct rp_conn_ops {
     void (*up)(struct rp_conn *);                             /* the start is complete                              */
     /* Before `up`: the connect failed; after: the connection is lost. What is left in the FIFO is the owner's to take
-     * (rp_session_orphan), inside this call. The reason dies with it. Not called for an end that the owner asked for. */
+     * (rp_session_orphan), inside this call. The reason dies with it. Not called for an end that the owner asked for.
+     */
     void (*down)(struct rp_conn *, const struct pg_error *why);
     void (*outcome)(struct rp_conn *, struct pg_query *);     /* results are set; NULL: of nobody                   */
     void (*heal)(struct rp_conn *, struct pg_query *);        /* to be enqueued once more                           */
@@ -39,7 +49,11 @@ struct rp_address {
 
 /* Salted keys of one user and password: so that PBKDF2 runs once per salt and not once per connection. */
 struct rp_keys {
-    struct rp_salted { uint8_t salt[RP_SCRAM_SALT_MAX], key[RP_SCRAM_KEY]; size_t salt_size; uint32_t iterations; } salted[4];
+    struct rp_salted {
+        uint8_t salt[RP_SCRAM_SALT_MAX], key[RP_SCRAM_KEY];
+        size_t salt_size;
+        uint32_t iterations;
+    } salted[4];
     uint32_t next;
 };
 
@@ -94,12 +108,15 @@ struct rp_conn {
 
 /* Allocates everything that the connection's life takes. -ENOMEM. */
 int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_config *config);
-void rp_conn_free(struct rp_conn *c);  /* CLOSED, or never to be completed again (pg_reactor_free before the end: leaks what the host holds) */
+void rp_conn_free(struct rp_conn *c); /* CLOSED, or never to be completed again (pg_reactor_free before the end: leaks
+                                         what the host holds) */
 
 void rp_conn_open(struct rp_conn *c);  /* CLOSED; ends in `up` or in `down` and `closed` */
-/* Gracefully, whatever runs: the FIFO must have been emptied by the owner. Ends in `closed`. No-op when it is on its way. */
+/* Gracefully, whatever runs: the FIFO must have been emptied by the owner. Ends in `closed`. No-op when it is on its
+ * way. */
 void rp_conn_end(struct rp_conn *c);
-void rp_conn_abandon_socket(struct rp_conn *c); /* pg_reactor_free before the end: closes the descriptor, frees nothing */
+void rp_conn_abandon_socket(
+    struct rp_conn *c); /* pg_reactor_free before the end: closes the descriptor, frees nothing */
 
 /* Queues a checked query at the end of the FIFO; flags as rp_session_enqueue. Sent at the end of this turn. */
 void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags);

@@ -1,9 +1,10 @@
-/* conn/feed.c - bytes of one connection: received into the input buffer and fed to the session in place, pulled from the
- * session and sent; events to queries and owner.
+/* conn/feed.c - bytes of one connection: received into the input buffer and fed to the session in place, pulled from
+ * the session and sent; events to queries and owner.
  *
- * The input buffer holds [in_at, in_end) that is not fed yet. It is compacted only when a receive is about to be armed, and
- * never while a row is looked at (paused). Output is encoded when it is about to be sent and not before: a request that is
- * given up earlier leaves no trace, and one buffer is enough, since nothing can be sent while a send is in flight. */
+ * The input buffer holds [in_at, in_end) that is not fed yet. It is compacted only when a receive is about to be armed,
+ * and never while a row is looked at (paused). Output is encoded when it is about to be sent and not before: a request
+ * that is given up earlier leaves no trace, and one buffer is enough, since nothing can be sent while a send is in
+ * flight. */
 #include <errno.h>
 #include <string.h>
 #include "conn/internal.h"
@@ -85,7 +86,8 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
 
 static void arm(struct rp_conn *c)
 {
-    if (c->receiving || c->ended || c->over || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound) return;
+    if (c->receiving || c->ended || c->over || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound)
+        return;
     if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
     if (c->ready.queued && c->in_at < c->in_end && !c->paused) return;     /* not fed yet; the feed arms */
     if (!make_room(c)) {
@@ -103,7 +105,9 @@ static void arm(struct rp_conn *c)
 static void fail_at_end(struct rp_conn *c, int error)
 {
     if (error && error != -EPIPE) fail(c, error, pg_error_text(error), true);
-    else fail(c, PG_E_LOST, c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+    else
+        fail(c, PG_E_LOST,
+             c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
 }
 
 static void tell_end(struct rp_conn *c, int32_t res)
@@ -190,7 +194,8 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         return;
     }
     if (res < 0 && !retryable(res)) {
-        /* The reason may still stand in what the server sent before it went away: what was received is read to its end. */
+        /* The reason may still stand in what the server sent before it went away: what was received is read to its end.
+         */
         c->send_error = res;
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
         if (!c->receiving && !c->ready.queued && !c->over) fail(c, res, pg_error_text(res), true);
@@ -218,7 +223,8 @@ void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q)
     if (!row->mark) return;
     rp_session_complain(&c->session, rp_session_current(&c->session), PG_E_VALUE);
     struct rp_column none = { 0 };
-    const struct rp_column *column = row->marked_column < row->count ? &row->columns->column[row->marked_column] : &none;
+    const struct rp_column *column =
+        row->marked_column < row->count ? &row->columns->column[row->marked_column] : &none;
     rp_error_set(q->error, PG_E_VALUE, "column %u (%.*s) %s", row->marked_column, (int)column->name_size,
                  row->columns->names + column->name_at, row->why);
     row->mark = 0;
@@ -271,7 +277,8 @@ static void need_key(struct rp_conn *c)
     const char *password = c->config->session.password;
     for (size_t i = 0; i < RP_COUNT(c->config->keys->salted); i++) {
         const struct rp_salted *k = &c->config->keys->salted[i];
-        if (k->iterations == scram->iterations && k->salt_size == scram->salt_size && !memcmp(k->salt, scram->salt, k->salt_size)) {
+        if (k->iterations == scram->iterations && k->salt_size == scram->salt_size &&
+            !memcmp(k->salt, scram->salt, k->salt_size)) {
             rp_session_key(&c->session, k->key);
             return;
         }
@@ -337,6 +344,7 @@ void rp_conn_feed(struct rp_conn *c)
             return;
         }
     }
-    if (c->over && !c->paused && (c->state == RP_CONN_OPEN || c->state == RP_CONN_CONNECTING)) tell_end(c, c->over_result);
+    if (c->over && !c->paused && (c->state == RP_CONN_OPEN || c->state == RP_CONN_CONNECTING))
+        tell_end(c, c->over_result);
     else rp_flush(c->reactor, &c->flush);
 }

@@ -1,5 +1,5 @@
-/* conn/query.h - what the library keeps in the private area of a caller's query, and how something that waits without a callback
- * (a fiber) is told. */
+/* conn/query.h - what the library keeps in the private area of a caller's query, and how something that waits without a
+ * callback (a fiber) is told. */
 #ifndef RP_CONN_QUERY_H
 #define RP_CONN_QUERY_H
 #include "reactor/reactor.h"

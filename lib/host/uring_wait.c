@@ -66,8 +66,8 @@ static int enter(struct io_uring *ring, unsigned to_submit, unsigned completions
     return rc < 0 ? -errno : 0;
 }
 
-/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL, where
- * another thread posts the completions and the wait must not depend on how it is told of the first late one. */
+/* The minimum wait without the kernel's help: first for several with a time limit, then for one. Also with SQPOLL,
+ * where another thread posts the completions and the wait must not depend on how it is told of the first late one. */
 static int wait_twice(struct io_uring *ring, unsigned to_submit, const struct rp_ring_wait *wait)
 {
     int64_t first_ns = wait->min_wait_ns;

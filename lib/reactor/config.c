@@ -1,7 +1,8 @@
 /* reactor/config.c - the caller's configuration, checked and filled up with defaults.
  *
- * A struct says its own size: of a smaller one (an older program) the missing fields are defaults, in a larger one (a newer program)
- * the fields that we do not know must be zero. Knows no reactor; changes nothing but its out-parameters. */
+ * A struct says its own size: of a smaller one (an older program) the missing fields are defaults, in a larger one (a
+ * newer program) the fields that we do not know must be zero. Knows no reactor; changes nothing but its out-parameters.
+ */
 #include <stdio.h>
 #include <string.h>
 #include "state.h"
@@ -92,8 +93,8 @@ static int check_bounds(struct pg_reactor_config *c, struct pg_error *error)
     };
     for (size_t i = 0; i < RP_COUNT(bounds); i++)
         if (bounds[i].value < bounds[i].least || bounds[i].value > bounds[i].most)
-            return rp_error_set(error, PG_E_CONFIG, "%s: %zu is not between %zu and %zu", bounds[i].name, bounds[i].value,
-                                bounds[i].least, bounds[i].most);
+            return rp_error_set(error, PG_E_CONFIG, "%s: %zu is not between %zu and %zu", bounds[i].name,
+                                bounds[i].value, bounds[i].least, bounds[i].most);
     return 0;
 }
 

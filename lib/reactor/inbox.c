@@ -1,9 +1,9 @@
-/* reactor/inbox.c - the one structure that other threads touch. Concurrency Kit's stack: pushed by compare-and-swap, taken
- * whole by one exchange. Nobody ever pops a single entry, so that an entry which comes back between a pusher's load and its
- * swap (ABA) is still the top that the pusher linked to.
+/* reactor/inbox.c - the one structure that other threads touch. Concurrency Kit's stack: pushed by compare-and-swap,
+ * taken whole by one exchange. Nobody ever pops a single entry, so that an entry which comes back between a pusher's
+ * load and its swap (ABA) is still the top that the pusher linked to.
  *
- * Compiled without ThreadSanitizer, which sees neither the inline assembly nor its fences; RP_TSAN says that the rest of the
- * program is under it and must be told what is ordered by what. */
+ * Compiled without ThreadSanitizer, which sees neither the inline assembly nor its fences; RP_TSAN says that the rest
+ * of the program is under it and must be told what is ordered by what. */
 #include "inbox.h"
 #include <ck_pr.h>
 #include "wire/check.h"

@@ -1,6 +1,6 @@
-/* reactor/inbox.h - tasks from any thread. An intrusive stack (ck_stack): pushed by many, taken as a batch by one and turned
- * into order. In a file of its own, since ThreadSanitizer cannot model Concurrency Kit's inline assembly: inbox.c is
- * compiled without it and annotated. */
+/* reactor/inbox.h - tasks from any thread. An intrusive stack (ck_stack): pushed by many, taken as a batch by one and
+ * turned into order. In a file of its own, since ThreadSanitizer cannot model Concurrency Kit's inline assembly:
+ * inbox.c is compiled without it and annotated. */
 #ifndef RP_REACTOR_INBOX_H
 #define RP_REACTOR_INBOX_H
 #include <ck_stack.h>

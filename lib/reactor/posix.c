@@ -1,5 +1,5 @@
-/* reactor/posix.c - the host as the library calls it: the host's own operations, and POSIX in the place of those that it
- * does not bring. The one file of reactor/ that makes system calls on descriptors; it keeps no state. */
+/* reactor/posix.c - the host as the library calls it: the host's own operations, and POSIX in the place of those that
+ * it does not bring. The one file of reactor/ that makes system calls on descriptors; it keeps no state. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>

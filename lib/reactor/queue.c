@@ -1,7 +1,8 @@
-/* reactor/queue.c - what a turn runs beside deadlines: finished operations, the ready queue with its budget, the flush queue.
+/* reactor/queue.c - what a turn runs beside deadlines: finished operations, the ready queue with its budget, the flush
+ * queue.
  *
- * A node is taken out of its queue before it runs, and no iterator outlives a callback. Work that flushing makes, flush or
- * ready, is the next turn's, so that every turn ends. */
+ * A node is taken out of its queue before it runs, and no iterator outlives a callback. Work that flushing makes, flush
+ * or ready, is the next turn's, so that every turn ends. */
 #include "state.h"
 
 void rp_ask_for_turn(struct pg_reactor *r)
@@ -56,8 +57,8 @@ bool rp_budget_take(struct pg_reactor *r)
     return true;
 }
 
-/* However much the completions took, something of what they left behind moves on: two, since a node costs one itself and
- * may have nothing to run without another one. */
+/* However much the completions took, something of what they left behind moves on: two, since a node costs one itself
+ * and may have nothing to run without another one. */
 void rp_run_ready(struct pg_reactor *r)
 {
     uint32_t least = r->config.resumes_per_turn / 16;

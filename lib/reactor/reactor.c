@@ -1,8 +1,8 @@
 /* reactor/reactor.c - one thread's reactor from open to free, and its turn.
  *
- * It owns the order of the stages, the cached clock's lifetime and the list of members; it knows nothing of connections.
- * Invariants: a turn is never entered twice; the clock is read at most once between two turns' ends; in a forked child
- * every entry asserts. */
+ * It owns the order of the stages, the cached clock's lifetime and the list of members; it knows nothing of
+ * connections. Invariants: a turn is never entered twice; the clock is read at most once between two turns' ends; in a
+ * forked child every entry asserts. */
 #define _GNU_SOURCE
 #include "state.h"
 #include <errno.h>
@@ -101,8 +101,8 @@ int64_t pg_reactor_turn(struct pg_reactor *r)
     return wait;
 }
 
-/* A minimum wait pays from many connections that owe one answer each: at 32 it halved the wake-ups; at 8 and below it cost
- * throughput and saved no CPU. */
+/* A minimum wait pays from many connections that owe one answer each: at 32 it halved the wake-ups; at 8 and below it
+ * cost throughput and saved no CPU. */
 struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *r)
 {
     enum { WORTH_WAITING = 16, MOST = 20, MIN_WAIT_NS = 50000 };
@@ -111,8 +111,9 @@ struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *r)
     return (struct pg_wait_hint){ .completions = half < MOST ? half : MOST, .min_wait_ns = MIN_WAIT_NS };
 }
 
-/* The members one by one; rp_leave moves the cursor on if the next one goes meanwhile. A shorter deadline that comes while one
- * is passed on starts the round anew instead of a second one inside of it: no member's close is entered twice. */
+/* The members one by one; rp_leave moves the cursor on if the next one goes meanwhile. A shorter deadline that comes
+ * while one is passed on starts the round anew instead of a second one inside of it: no member's close is entered
+ * twice. */
 void pg_reactor_close(struct pg_reactor *r, uint64_t drain_until_ns)
 {
     rp_check_owner(r);

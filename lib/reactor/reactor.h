@@ -1,4 +1,5 @@
-/* reactor/reactor.h - the reactor as the library's own parts see it: host, clock, deadlines, ready and flush queue, memory.
+/* reactor/reactor.h - the reactor as the library's own parts see it: host, clock, deadlines, ready and flush queue,
+ * memory.
  *
  * Everything here runs on the reactor's thread except rp_inbox_push. A turn is
  *
@@ -15,8 +16,8 @@
 #include "wire/check.h"
 #include "wire/error.h"
 
-/* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time: while it
- * is queued in either, queueing it again does nothing. */
+/* A place in the ready or the flush queue; embedded in its owner, zero-initialised. In at most one of them at a time:
+ * while it is queued in either, queueing it again does nothing. */
 struct rp_node {
     TAILQ_ENTRY(rp_node) link;
     void (*run)(struct rp_node *);
@@ -36,19 +37,22 @@ static inline bool rp_timer_armed(const struct rp_timer *t) { return t->link.le_
 struct rp_member {
     TAILQ_ENTRY(rp_member) link;
     void (*close)(struct rp_member *, uint64_t drain_until_ns);
-    void (*abort)(struct rp_member *); /* pg_reactor_free before the end: close descriptors, free nothing that the host holds */
+    void (*abort)(
+        struct rp_member *); /* pg_reactor_free before the end: close descriptors, free nothing that the host holds */
 };
 
 struct rp_fibers; /* fiber/fiber.c */
 
 /* ---- queues. Outside of a turn the first entry asks the host for one (want_turn). ---- */
-void rp_ready(struct pg_reactor *r, struct rp_node *node); /* runs once in the next free place of a turn; no-op while queued there */
-void rp_flush(struct pg_reactor *r, struct rp_node *node); /* runs at the end of the turn, after all that is ready; a node that
-                                                            * queues itself again while it runs is run in the next turn      */
+void rp_ready(struct pg_reactor *r,
+              struct rp_node *node); /* runs once in the next free place of a turn; no-op while queued there */
+void rp_flush(struct pg_reactor *r,
+              struct rp_node *node); /* runs at the end of the turn, after all that is ready; a node that
+                                      * queues itself again while it runs is run in the next turn      */
 void rp_unqueue(struct pg_reactor *r, struct rp_node *node); /* from whichever queue it is in; no-op in none */
 
-/* One callback's worth of the turn's budget. False: it is used up, put the rest into the ready queue. The budget is filled
- * at the end of each turn and shared by the completions before the next one and that turn's ready queue. */
+/* One callback's worth of the turn's budget. False: it is used up, put the rest into the ready queue. The budget is
+ * filled at the end of each turn and shared by the completions before the next one and that turn's ready queue. */
 bool rp_budget_take(struct pg_reactor *r);
 
 /* ---- deadlines, 1 ms fine: never early, at most 1 ms and one turn late. PG_NEVER stops the timer. ---- */
@@ -58,8 +62,8 @@ void rp_timer_stop(struct pg_reactor *r, struct rp_timer *t);
 /* ---- memory: never on the query path. NULL: there is none. ---- */
 void *rp_alloc(struct pg_reactor *r, size_t bytes); /* zeroed */
 void rp_free(struct pg_reactor *r, void *at, size_t bytes);
-/* Large buffers, borrowed: powers of two from RP_SLAB_MIN bytes, bounded in sum by pg_reactor_config.slab_bytes, a few kept for
- * reuse. `*bytes` is rounded up. */
+/* Large buffers, borrowed: powers of two from RP_SLAB_MIN bytes, bounded in sum by pg_reactor_config.slab_bytes, a few
+ * kept for reuse. `*bytes` is rounded up. */
 enum { RP_SLAB_MIN = 16 * 1024 };
 void *rp_slab_get(struct pg_reactor *r, size_t *bytes);
 void rp_slab_put(struct pg_reactor *r, void *at, size_t bytes);
@@ -70,16 +74,19 @@ int rp_host_bind(struct pg_reactor *r, struct pg_socket *s);
 void rp_host_unbind(struct pg_reactor *r, struct pg_socket *s);
 int rp_host_send(struct pg_reactor *r, struct pg_socket *s, const void *at, size_t bytes, struct pg_completion *c);
 int rp_host_recv(struct pg_reactor *r, struct pg_socket *s, void *at, size_t bytes, struct pg_completion *c);
-void rp_host_cancel(struct pg_reactor *r, struct pg_socket *s, struct pg_completion *c); /* no-op where the host has none */
+void rp_host_cancel(struct pg_reactor *r, struct pg_socket *s,
+                    struct pg_completion *c); /* no-op where the host has none */
 void rp_host_shutdown(struct pg_reactor *r, struct pg_socket *s, int how);
 void rp_host_close(struct pg_reactor *r, struct pg_socket *s);
 int rp_host_entropy(struct pg_reactor *r, void *at, size_t bytes);
 
 /* ---- the rest ---- */
 uint64_t rp_now(struct pg_reactor *r); /* pg_reactor_now */
-uint32_t rp_random(struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
+uint32_t rp_random(
+    struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
 void rp_due(struct pg_reactor *r, int change); /* connections that wait for an answer: feeds pg_reactor_wait_hint */
-bool rp_turn_wanted(const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
+bool rp_turn_wanted(
+    const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
 void rp_check_owner(const struct pg_reactor *r); /* asserts: not in a forked child (MADV_WIPEONFORK page) */
 void rp_join(struct pg_reactor *r, struct rp_member *m); /* and the reactor's own close is passed on to it */
 void rp_leave(struct pg_reactor *r, struct rp_member *m);

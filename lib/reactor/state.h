@@ -42,7 +42,8 @@ struct pg_reactor {
     void (*free_fibers)(struct pg_reactor *);
 };
 
-/* Outside of a turn: the program must not block before it has had one. At most one call of the host per gap between turns. */
+/* Outside of a turn: the program must not block before it has had one. At most one call of the host per gap between
+ * turns. */
 void rp_ask_for_turn(struct pg_reactor *r);
 
 /* The stages of a turn, queue.c */

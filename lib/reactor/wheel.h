@@ -1,9 +1,9 @@
 /* reactor/wheel.h - deadlines in a hierarchical timing wheel: ticks of 1 ms, eight levels of 64 slots.
  *
- * A timer lies in the level of the highest group of six bits in which its tick differs from the wheel's position, in the slot
- * that these bits name. So everything in a lower level is due before everything in a higher one, no slot is behind the
- * position, and 48 bits of ticks hold every deadline that 64 bits of ns can name: nothing lies beyond the top level.
- * Knows nothing of the reactor; time comes in as an argument. */
+ * A timer lies in the level of the highest group of six bits in which its tick differs from the wheel's position, in
+ * the slot that these bits name. So everything in a lower level is due before everything in a higher one, no slot is
+ * behind the position, and 48 bits of ticks hold every deadline that 64 bits of ns can name: nothing lies beyond the
+ * top level. Knows nothing of the reactor; time comes in as an argument. */
 #ifndef RP_REACTOR_WHEEL_H
 #define RP_REACTOR_WHEEL_H
 #include "reactor/reactor.h"
@@ -23,13 +23,15 @@ struct rp_wheel {
 };
 
 void rp_wheel_init(struct rp_wheel *w);
-/* O(1), armed or not. An expiry that the wheel has passed already fires in the next advance, never in the running one. */
+/* O(1), armed or not. An expiry that the wheel has passed already fires in the next advance, never in the running one.
+ */
 void rp_wheel_start(struct rp_wheel *w, struct rp_timer *t, uint64_t at_ns);
 void rp_wheel_stop(struct rp_wheel *w, struct rp_timer *t);
 /* Fires what is due at now_ns, in the order of ticks; within one tick the order is not defined. */
 void rp_wheel_advance(struct rp_wheel *w, uint64_t now_ns);
-/* When to advance next, in ns; 0: something is late already; PG_NEVER: nothing is armed. Never after the first expiry's tick; before
- * it only if an even earlier neighbour was stopped: then that advance sorts the slot anew and fires nothing. */
+/* When to advance next, in ns; 0: something is late already; PG_NEVER: nothing is armed. Never after the first expiry's
+ * tick; before it only if an even earlier neighbour was stopped: then that advance sorts the slot anew and fires
+ * nothing. */
 uint64_t rp_wheel_next(const struct rp_wheel *w);
 
 #endif

@@ -1,5 +1,6 @@
-/* session/receive.c - the session's incoming half: one table says which message is legal while which answer is due, and what it
- * does. Authentication has a table of its own in startup.c. Trusts nothing: what is illegal breaks the connection. */
+/* session/receive.c - the session's incoming half: one table says which message is legal while which answer is due, and
+ * what it does. Authentication has a table of its own in startup.c. Trusts nothing: what is illegal breaks the
+ * connection. */
 #include "session/session.h"
 #include "session/internal.h"
 #include "wire/check.h"
@@ -11,23 +12,58 @@
 /* ---- messages by class ---- */
 
 enum class {
-    M_OTHER, M_PARSED, M_BOUND, M_CLOSED, M_COLUMNS, M_NO_DATA, M_ROW, M_COMPLETE, M_EMPTY, M_ERROR, M_READY, M_COPY, M_CLASSES
+    M_OTHER,
+    M_PARSED,
+    M_BOUND,
+    M_CLOSED,
+    M_COLUMNS,
+    M_NO_DATA,
+    M_ROW,
+    M_COMPLETE,
+    M_EMPTY,
+    M_ERROR,
+    M_READY,
+    M_COPY,
+    M_CLASSES
 };
 static const uint8_t class_of[256] = {
-    ['1'] = M_PARSED, ['2'] = M_BOUND, ['3'] = M_CLOSED, ['T'] = M_COLUMNS, ['n'] = M_NO_DATA, ['D'] = M_ROW, ['C'] = M_COMPLETE,
-    ['I'] = M_EMPTY,  ['E'] = M_ERROR, ['Z'] = M_READY,  ['G'] = M_COPY,    ['H'] = M_COPY,    ['W'] = M_COPY,
+    ['1'] = M_PARSED, ['2'] = M_BOUND,    ['3'] = M_CLOSED, ['T'] = M_COLUMNS, ['n'] = M_NO_DATA,
+    ['D'] = M_ROW,    ['C'] = M_COMPLETE, ['I'] = M_EMPTY,  ['E'] = M_ERROR,   ['Z'] = M_READY,
+    ['G'] = M_COPY,   ['H'] = M_COPY,     ['W'] = M_COPY,
 };
 
-enum action { ILLEGAL, STEP, PARSED, BOUND, COLUMNS, NO_COLUMNS, ROW, COMPLETE, RESULT, ERROR, READY, COPY, IDLE_ERROR };
+enum action {
+    ILLEGAL,
+    STEP,
+    PARSED,
+    BOUND,
+    COLUMNS,
+    NO_COLUMNS,
+    ROW,
+    COMPLETE,
+    RESULT,
+    ERROR,
+    READY,
+    COPY,
+    IDLE_ERROR
+};
 
 static const uint8_t table[RP_STEPS][M_CLASSES] = {
     [RP_STEP_CLOSE] = { [M_CLOSED] = STEP, [M_ERROR] = ERROR },
     [RP_STEP_PARSE] = { [M_PARSED] = PARSED, [M_ERROR] = ERROR },
     [RP_STEP_BIND] = { [M_BOUND] = BOUND, [M_ERROR] = ERROR },
     [RP_STEP_DESCRIBE] = { [M_COLUMNS] = COLUMNS, [M_NO_DATA] = NO_COLUMNS, [M_ERROR] = ERROR },
-    [RP_STEP_EXECUTE] = { [M_ROW] = ROW, [M_COMPLETE] = COMPLETE, [M_EMPTY] = COMPLETE, [M_ERROR] = ERROR, [M_COPY] = COPY },
+    [RP_STEP_EXECUTE] = { [M_ROW] = ROW,
+                          [M_COMPLETE] = COMPLETE,
+                          [M_EMPTY] = COMPLETE,
+                          [M_ERROR] = ERROR,
+                          [M_COPY] = COPY },
     [RP_STEP_ROWS] = { [M_ROW] = ROW, [M_COMPLETE] = RESULT, [M_ERROR] = ERROR },
-    [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS, [M_COMPLETE] = RESULT, [M_EMPTY] = RESULT, [M_ERROR] = ERROR, [M_READY] = READY,
+    [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS,
+                         [M_COMPLETE] = RESULT,
+                         [M_EMPTY] = RESULT,
+                         [M_ERROR] = ERROR,
+                         [M_READY] = READY,
                          [M_COPY] = COPY },
     /* A deferred constraint fails between CommandComplete and ReadyForQuery. */
     [RP_STEP_SYNC] = { [M_READY] = READY, [M_ERROR] = ERROR },
@@ -36,7 +72,8 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
 };
 static const bool is_empty[IDLE_ERROR + 1] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true };
 static const char *const step_name[RP_STEPS] = {
-    "CloseComplete", "ParseComplete", "BindComplete", "a row description", "rows", "rows", "a result", "ReadyForQuery", "nothing",
+    "CloseComplete", "ParseComplete", "BindComplete",  "a row description", "rows",
+    "rows",          "a result",      "ReadyForQuery", "nothing",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
@@ -51,7 +88,9 @@ static struct rp_event illegal(struct rp_session *s, uint8_t type, enum rp_step 
 {
     bool printable = type > ' ' && type < 127;
     s->phase = RP_PHASE_BROKEN;
-    rp_error_set(&s->error, PG_E_PROTOCOL, printable ? "the server sent message '%c' where %s was due" : "the server sent message 0x%02x where %s was due",
+    rp_error_set(&s->error, PG_E_PROTOCOL,
+                 printable ? "the server sent message '%c' where %s was due"
+                           : "the server sent message 0x%02x where %s was due",
                  type, step_name[step]);
     return (struct rp_event){ .kind = RP_EVENT_BROKEN };
 }
@@ -71,7 +110,9 @@ static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
 {
     uint32_t id = rp_session_entry(s, sequence)->statement, end = s->unsent + (s->written > 0);
     while (++sequence != end)
-        if (rp_session_entry(s, sequence)->statement == id && rp_session_entry(s, sequence)->sent_steps & BIT(RP_STEP_PARSE)) return true;
+        if (rp_session_entry(s, sequence)->statement == id &&
+            rp_session_entry(s, sequence)->sent_steps & BIT(RP_STEP_PARSE))
+            return true;
     return false;
 }
 
@@ -125,14 +166,17 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
     struct rp_cursor c = { f->body, f->size, false };
     const char *tag = f->type == 'C' ? rp_read_cstr(&c) : "";
     if (c.bad || c.left) {
-        *ev = rp_session_break(s, PG_E_PROTOCOL, f->type == 'C' ? "a CommandComplete without its end" : "an EmptyQueryResponse with a body");
+        *ev = rp_session_break(s, PG_E_PROTOCOL,
+                               f->type == 'C' ? "a CommandComplete without its end"
+                                              : "an EmptyQueryResponse with a body");
         return true;
     }
     uint64_t rows;
     rp_tag_parse(tag, e->tag, &rows);
     e->rows = rows;
     /* Someone emptied the server's list of prepared statements, or took one out that we cannot tell. */
-    if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL"))) discard_prepared(s, RP_PREPARED_NONE);
+    if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL")))
+        discard_prepared(s, RP_PREPARED_NONE);
     else if (tag[0] == 'D' && !strcmp(tag, "DEALLOCATE")) discard_prepared(s, RP_PREPARED_UNSURE);
     return false;
 }
@@ -141,7 +185,8 @@ static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_f
 {
     const char *why = NULL;
     bool wanted = e->query && !e->complaint;
-    struct pg_row dropped, *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
+    struct pg_row dropped,
+        *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
     if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
     if (rp_row_parse(row, f->body, f->size, e->columns, &why)) {
         *ev = rp_session_break(s, PG_E_PROTOCOL, why);
@@ -165,7 +210,9 @@ static bool describe(struct rp_session *s, const struct rp_entry *e, const struc
         return true;
     }
     s->wait_columns = true;
-    *ev = (struct rp_event){ .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size, .statement = e->statement };
+    *ev = (struct rp_event){
+        .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size, .statement = e->statement
+    };
     return true;
 }
 
@@ -236,7 +283,9 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return false;
     case ERROR: return error_response(s, f, ev);
     case READY: return ready_for_query(s, f, ev);
-    case COPY: *ev = rp_session_break(s, PG_E_PROTOCOL, "the statement started a COPY, which is not there yet"); return true;
+    case COPY:
+        *ev = rp_session_break(s, PG_E_PROTOCOL, "the statement started a COPY, which is not there yet");
+        return true;
     case IDLE_ERROR:
         rp_error_parse(&s->error, f->body, f->size);
         s->error.code = PG_E_SERVER;
@@ -250,8 +299,8 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
 
 /* ---- outcomes ---- */
 
-/* Did it fail since its statement was not there, or not as it was? Behind BindComplete the same words are about another statement,
- * some function's. */
+/* Did it fail since its statement was not there, or not as it was? Behind BindComplete the same words are about another
+ * statement, some function's. */
 static bool lost_statement(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
 {
     if (!s->failed || sequence != s->culprit || !e->statement || e->flags & RP_ENTRY_BOUND) return false;
@@ -311,6 +360,16 @@ static bool next_outcome(struct rp_session *s, struct rp_event *ev)
     return false;
 }
 
+bool rp_session_take_decided(struct rp_session *s, struct pg_query **query)
+{
+    struct rp_event ev;
+    if (!s->finishing || !next_outcome(s, &ev)) return false;
+    if (ev.kind == RP_EVENT_HEAL)
+        fill_results(s, rp_session_entry(s, s->head - 1), PG_E_SERVER); /* too late for that */
+    *query = ev.query;
+    return true;
+}
+
 /* ---- the loop over messages ---- */
 
 static bool asynchronous(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
@@ -330,7 +389,8 @@ static bool asynchronous(struct rp_session *s, const struct rp_frame *f, struct 
         rp_read_cstr(&c);
     }
     if (!c.bad && !c.left) return false;
-    *ev = rp_session_break(s, PG_E_PROTOCOL, f->type == 'S' ? "a malformed ParameterStatus" : "a malformed NotificationResponse");
+    *ev = rp_session_break(s, PG_E_PROTOCOL,
+                           f->type == 'S' ? "a malformed ParameterStatus" : "a malformed NotificationResponse");
     return true;
 }
 
@@ -380,8 +440,9 @@ struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t 
         size_t limit = s->phase == RP_PHASE_READY ? s->config->message_limit : 65536;
         int there = rp_frame_read(at + *consumed, have, limit, &f, &need);
         if (there < 0)
-            return rp_session_break(s, PG_E_PROTOCOL, s->phase == RP_PHASE_READY ? "a message with an impossible length"
-                                                                               : "the answer is not PostgreSQL's protocol");
+            return rp_session_break(s, PG_E_PROTOCOL,
+                                    s->phase == RP_PHASE_READY ? "a message with an impossible length"
+                                                               : "the answer is not PostgreSQL's protocol");
         if (oversized(s, &f, need)) continue;
         if (need > s->config->row_limit + RP_FRAME_HEAD) /* however much of it is here */
             return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");

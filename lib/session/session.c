@@ -1,7 +1,7 @@
 /* session/session.c - the session's outgoing half: requests become entries of the FIFO, entries become bytes.
  *
- * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes follow
- * the order of the wire, and an entry that is dropped before has changed nothing. */
+ * What is prepared is decided when the first byte of an entry is written, not when it is queued: so the prepared bytes
+ * follow the order of the wire, and an entry that is dropped before has changed nothing. */
 #include "session/session.h"
 #include <openssl/crypto.h>
 #include <stdatomic.h>
@@ -21,12 +21,13 @@ uint32_t rp_statement_id(struct pg_statement *statement)
     if (id) return id;
     uint32_t fresh = atomic_fetch_add(&last_id, 1) + 1, none = 0;
     /* Two threads may race for the first use: the loser's number stays unused. */
-    return __atomic_compare_exchange_n(&statement->id_private, &none, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? fresh
-                                                                                                                       : none;
+    return __atomic_compare_exchange_n(&statement->id_private, &none, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+               ? fresh
+               : none;
 }
 
-void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries, uint8_t *prepared,
-                     const uint8_t entropy[18])
+void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
+                     uint8_t *prepared, const uint8_t entropy[18])
 {
     RP_ASSERT(config->entries && !(config->entries & (config->entries - 1)));
     memset(s, 0, sizeof *s);
@@ -65,13 +66,17 @@ static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
     return b;
 }
 static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
-static bool is_named(const struct pg_query *q) { return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE)); }
+static bool is_named(const struct pg_query *q)
+{
+    return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE));
+}
 static int too_long(struct pg_error *error)
 {
     return rp_error_set(error, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
 }
 
-int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size, struct pg_error *error)
+int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size,
+                     struct pg_error *error)
 {
     *bind_size = 0;
     if (!sql_of(q)) return rp_error_set(error, PG_E_PARAMETER, "the query has neither a statement nor SQL");
@@ -85,7 +90,8 @@ int rp_session_check(const struct rp_session_config *config, struct pg_query *q,
     struct rp_bind b = bind_of(q, id);
     if (rp_parse_size(&b, sql_of(q)) > config->message_limit) return too_long(error);
     if (q->statement && b.ntypes != b.nparams)
-        return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes, b.nparams);
+        return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes,
+                            b.nparams);
     uint32_t which = 0;
     const char *why = NULL;
     if (rp_bind_measure(&b, config->message_limit, bind_size, &which, &why))
@@ -107,9 +113,9 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
 
 /* ---- entries become bytes ---- */
 
-/* Whether to rely on a Parse that is still on its way. It may fail, or be skipped when something before it in its group fails. Who
- * can be healed then relies on it; a member of a batch, a lease's request and a second attempt bring their own Parse, unless their
- * group has it. */
+/* Whether to rely on a Parse that is still on its way. It may fail, or be skipped when something before it in its group
+ * fails. Who can be healed then relies on it; a member of a batch, a lease's request and a second attempt bring their
+ * own Parse, unless their group has it. */
 static bool may_rely_on_parse(struct rp_session *s, const struct rp_entry *e)
 {
     if (!(e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED)) && !s->exclusive) return true;
@@ -135,7 +141,9 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     case RP_PREPARED_NONE: steps |= first; break;
     case RP_PREPARED_UNSURE: steps |= BIT(RP_STEP_CLOSE) | first; break;
     case RP_PREPARED_BLIND: steps |= BIT(RP_STEP_DESCRIBE); break;
-    case RP_PREPARED_PARSING: steps |= may_rely_on_parse(s, e) ? BIT(RP_STEP_DESCRIBE) : BIT(RP_STEP_CLOSE) | first; break;
+    case RP_PREPARED_PARSING:
+        steps |= may_rely_on_parse(s, e) ? BIT(RP_STEP_DESCRIBE) : BIT(RP_STEP_CLOSE) | first;
+        break;
     default: break;
     }
     if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;

@@ -10,10 +10,10 @@
  *
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *
- * The lowest step left says which messages are legal; what is not in that row of the table breaks the connection, whatever
- * it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the group's
- * ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose caller went
- * away stays as an entry without a query until its answer has passed.
+ * The lowest step left says which messages are legal; what is not in that row of the table breaks the connection,
+ * whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the
+ * group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose
+ * caller went away stays as an entry without a query until its answer has passed.
  *
  * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
 #ifndef RP_SESSION_H
@@ -70,8 +70,8 @@ struct rp_entry {
     uint64_t rows;
     uint32_t statement;               /* id, 0: unnamed or simple                 */
     uint32_t result;                  /* which result set of a simple query       */
-    int complaint;                    /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
-    uint8_t steps, sent_steps;        /* bits of rp_step: still due; all that were written; both 0 before its first byte */
+    int complaint;             /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
+    uint8_t steps, sent_steps; /* bits of rp_step: still due; all that were written; both 0 before its first byte */
     uint16_t flags;
     uint8_t generation;               /* the prepared byte that it relied on      */
     char tag[16];
@@ -149,15 +149,15 @@ struct rp_session {
 };
 
 /* `entries` and `prepared` are zeroed memory of the sizes in config; `entropy` is fresh for each connection. */
-void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries, uint8_t *prepared,
-                     const uint8_t entropy[18]);
+void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
+                     uint8_t *prepared, const uint8_t entropy[18]);
 
 /* The next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
  * is still looked at until the next call. */
 struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed);
 void rp_session_key(struct rp_session *s, const uint8_t salted[RP_SCRAM_KEY]);
-/* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared statement;
- * RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
+/* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared
+ * statement; RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
 void rp_session_described(struct rp_session *s, const struct rp_columns *columns, uint8_t generation);
 
 /* Bytes to send, at most `capacity`; 0: nothing to say. Resumable in the middle of a message. */
@@ -166,29 +166,40 @@ bool rp_session_has_output(const struct rp_session *s);
 size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
 
 /* Room for `n` more entries? */
-static inline bool rp_session_room(const struct rp_session *s, uint32_t n) { return s->config->entries - (s->tail - s->head) >= n; }
+static inline bool rp_session_room(const struct rp_session *s, uint32_t n)
+{
+    return s->config->entries - (s->tail - s->head) >= n;
+}
 static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
-/* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its Bind (0 for a
- * simple query). `error` may be NULL. */
-int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size, struct pg_error *error);
-/* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED. The entry's sequence number,
- * which names it from now on. */
+/* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its
+ * Bind (0 for a simple query). `error` may be NULL. */
+int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size,
+                     struct pg_error *error);
+/* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED. The entry's
+ * sequence number, which names it from now on. */
 uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t bind_size, uint16_t flags);
-/* The entry's caller goes away. RP_DETACH_GONE: nothing of its group was written, the whole group is dropped; KEPT: its answer is still
- * due; BROKEN: a message is half written, only the end of the connection helps. */
+/* The entry's caller goes away. RP_DETACH_GONE: nothing of its group was written, the whole group is dropped; KEPT: its
+ * answer is still due; BROKEN: a message is half written, only the end of the connection helps. */
 enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence);
 bool rp_session_written(const struct rp_session *s, uint32_t sequence); /* at least its first byte */
-bool rp_session_decided(const struct rp_session *s, uint32_t sequence); /* its ReadyForQuery was read, its outcome is on its way */
+bool rp_session_decided(const struct rp_session *s,
+                        uint32_t sequence); /* its ReadyForQuery was read, its outcome is on its way */
 static inline struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
 {
     return &s->entry[sequence & (s->config->entries - 1)];
 }
 /* The caller of the current rows wants no more, or a getter complained. */
 void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint);
-static inline uint32_t rp_session_current(const struct rp_session *s) { return s->due; } /* the sequence number of the entry that RP_EVENT_ROW is about */
+static inline uint32_t rp_session_current(const struct rp_session *s)
+{
+    return s->due;
+} /* the sequence number of the entry that RP_EVENT_ROW is about */
 /* A description's memory is about to be reused: entries that were answered no longer point at it. */
 void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns);
+/* For a connection that is given up between two outcomes of a decided group: the next of them, its results set (NULL
+ * query: nobody's). False: there is none. */
+bool rp_session_take_decided(struct rp_session *s, struct pg_query **query);
 /* For a connection that is lost: takes the oldest entry out of the FIFO; NULL query: nobody's. False: it is empty. */
 bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written);
 void rp_session_terminate(struct rp_session *s);

@@ -1,9 +1,10 @@
-/* session/startup.c - from the startup message to the first ReadyForQuery: which authentication message may come when. Source: chapter
- * "Frontend/Backend Protocol", "Start-up" and "SASL Authentication"; RFC 5802.
+/* session/startup.c - from the startup message to the first ReadyForQuery: which authentication message may come when.
+ * Source: chapter "Frontend/Backend Protocol", "Start-up" and "SASL Authentication"; RFC 5802.
  *
  *      NONE -> (trust) Ok
  *      NONE -> cleartext or MD5 asked, password said -> DONE -> Ok
- *      NONE -> SASL asked, first said -> SASL_FIRST -> continue, key, final said -> SASL_FINAL -> server proved -> SASL_DONE -> Ok */
+ *      NONE -> SASL asked, first said -> SASL_FIRST -> continue, key, final said -> SASL_FINAL -> server proved ->
+ * SASL_DONE -> Ok */
 #include <openssl/crypto.h>
 #include "session/internal.h"
 #include "wire/check.h"
@@ -63,8 +64,10 @@ static bool refuse(struct rp_session *s, int code, const char *text, struct rp_e
 static bool need_password(struct rp_session *s, struct rp_event *ev)
 {
     const char *password = s->config->password;
-    if (!password) return !refuse(s, PG_E_CONFIG, "the server asks for a password and the connection string has none", ev);
-    if (strlen(password) > RP_SCRAM_MESSAGE) return !refuse(s, PG_E_CONFIG, "the password is longer than 512 bytes", ev);
+    if (!password)
+        return !refuse(s, PG_E_CONFIG, "the server asks for a password and the connection string has none", ev);
+    if (strlen(password) > RP_SCRAM_MESSAGE)
+        return !refuse(s, PG_E_CONFIG, "the password is longer than 512 bytes", ev);
     return true;
 }
 
@@ -85,7 +88,8 @@ static bool sasl(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
     bool offered = false;
     while (c->left > 1) offered |= !strcmp(rp_read_cstr(c), "SCRAM-SHA-256");
     if (c->left != 1 || *c->at) return refuse(s, PG_E_PROTOCOL, "a malformed list of SASL mechanisms", ev);
-    if (!offered) return refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
+    if (!offered)
+        return refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
     if (!need_password(s, ev)) return true;
     s->auth = RP_AUTH_SASL_FIRST; /* client-first stands in say_text since the start */
     say(s, RP_SAY_SASL_FIRST);
@@ -120,7 +124,8 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
     switch (method) {
     case AUTH_OK:
         if (s->auth == RP_AUTH_SASL_FIRST || s->auth == RP_AUTH_SASL_FINAL)
-            return refuse(s, PG_E_PROTOCOL, "the server ended the authentication without proving that it knows the password", ev);
+            return refuse(s, PG_E_PROTOCOL,
+                          "the server ended the authentication without proving that it knows the password", ev);
         if (s->say || c->left) break;
         s->phase = RP_PHASE_SETUP;
         rp_session_wipe(s);
@@ -144,7 +149,8 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
         s->auth = RP_AUTH_SASL_DONE;
         return false;
     default:
-        rp_error_set(&s->error, PG_E_CONFIG, "the server asks for authentication method %u, which is not supported", method);
+        rp_error_set(&s->error, PG_E_CONFIG, "the server asks for authentication method %u, which is not supported",
+                     method);
         return refuse(s, PG_E_CONFIG, NULL, ev);
     }
     return refuse(s, PG_E_PROTOCOL, "an authentication message that was not due, or is malformed", ev);
@@ -165,12 +171,17 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
         return false;
     }
     if (s->phase == RP_PHASE_SETUP && f->type == 'Z') {
-        if (f->size != 1 || f->body[0] != 'I') return refuse(s, PG_E_PROTOCOL, "the first ReadyForQuery is not idle", ev);
+        if (f->size != 1 || f->body[0] != 'I')
+            return refuse(s, PG_E_PROTOCOL, "the first ReadyForQuery is not idle", ev);
         s->phase = RP_PHASE_READY;
         s->transaction = 'I';
         *ev = (struct rp_event){ .kind = RP_EVENT_READY };
         return true;
     }
-    if (f->type == 'v') return refuse(s, PG_E_PROTOCOL, "the server negotiates a protocol version that was not asked for", ev);
-    return refuse(s, PG_E_PROTOCOL, s->phase == RP_PHASE_SETUP ? "a message that is illegal during the start" : "the answer is not PostgreSQL's protocol", ev);
+    if (f->type == 'v')
+        return refuse(s, PG_E_PROTOCOL, "the server negotiates a protocol version that was not asked for", ev);
+    return refuse(s, PG_E_PROTOCOL,
+                  s->phase == RP_PHASE_SETUP ? "a message that is illegal during the start"
+                                             : "the answer is not PostgreSQL's protocol",
+                  ev);
 }

@@ -1,5 +1,5 @@
-/* wire/check.h - what we believe, stated in code. Asserts are for the caller's mistakes and our own invariants; they stay
- * on in release builds, and bytes from a server never trip them. */
+/* wire/check.h - what we believe, stated in code. Asserts are for the caller's mistakes and our own invariants; they
+ * stay on in release builds, and bytes from a server never trip them. */
 #ifndef RP_WIRE_CHECK_H
 #define RP_WIRE_CHECK_H
 #include <stddef.h>

@@ -4,7 +4,10 @@
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; } /* in every locale */
-static bool is_word(char c) { return (upper(c) >= 'A' && upper(c) <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c & 0x80; }
+static bool is_word(char c)
+{
+    return (upper(c) >= 'A' && upper(c) <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c & 0x80;
+}
 
 /* Block comments nest in PostgreSQL. */
 static const char *skip_blank(const char *s)

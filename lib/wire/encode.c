@@ -1,5 +1,5 @@
-/* wire/encode.c - bytes out: each message of the frontend, written through the windowed writer. A message's size is known
- * before its first byte is written, since its length word comes first. */
+/* wire/encode.c - bytes out: each message of the frontend, written through the windowed writer. A message's size is
+ * known before its first byte is written, since its length word comes first. */
 #include "wire/message.h"
 #include "wire/check.h"
 #include "wire/param.h"

@@ -1,5 +1,5 @@
-/* wire/error_set.c - failures in the library's own words, in the form of those that a server reports: entries of a letter and
- * a NUL-terminated value, ended by a NUL letter. */
+/* wire/error_set.c - failures in the library's own words, in the form of those that a server reports: entries of a
+ * letter and a NUL-terminated value, ended by a NUL letter. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

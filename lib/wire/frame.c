@@ -2,29 +2,16 @@
 #include "wire/message.h"
 #include "wire/cursor.h"
 
-int rp_frame_read(const uint8_t *at, size_t have, size_t limit, struct rp_frame *frame, size_t *need)
-{
-    *need = RP_FRAME_HEAD;
-    if (have == 0) return 0;
-    frame->type = at[0];
-    if (have < RP_FRAME_HEAD) return 0;
-    size_t length = rp_get_u32(at + 1);
-    if (length < 4 || length > limit) return -1;
-    *need = length + 1;
-    if (have < *need) return 0;
-    frame->body = at + RP_FRAME_HEAD;
-    frame->size = length - 4;
-    return 1;
-}
-
-/* The fields that are worth the room come first where not all fit: the message is never crowded out by a source file name. */
+/* The fields that are worth the room come first where not all fit: the message is never crowded out by a source file
+ * name. */
 static bool worth_keeping(uint8_t field, bool first_pass)
 {
     bool wanted = strchr("SCMDHn", field) != NULL;
     return first_pass ? wanted : !wanted;
 }
 
-static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size, bool first_pass, size_t *used, bool *fatal)
+static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size, bool first_pass, size_t *used,
+                        bool *fatal)
 {
     struct rp_cursor c = { body, size, false };
     for (uint8_t field = rp_read_u8(&c); field; field = rp_read_u8(&c)) {
@@ -36,7 +23,8 @@ static void keep_fields(struct pg_error *error, const uint8_t *body, size_t size
         if (first_pass && field == 'P' && !error->position)
             for (size_t i = 0; i < n && i < 9 && value[i] >= '0' && value[i] <= '9'; i++)
                 error->position = error->position * 10 + (uint32_t)(value[i] - '0');
-        if (first_pass && (field == 'V' || field == 'S') && n >= 5 && (!memcmp(value, "FATAL", 5) || !memcmp(value, "PANIC", 5)))
+        if (first_pass && (field == 'V' || field == 'S') && n >= 5 &&
+            (!memcmp(value, "FATAL", 5) || !memcmp(value, "PANIC", 5)))
             *fatal = true;
         size_t room = sizeof error->text - *used;
         if (!worth_keeping(field, first_pass) || n == 0 || room < 4 || *pg_error_field(error, (char)field)) continue;

@@ -1,9 +1,11 @@
-/* wire/message.h - the messages of protocol 3.0: frames in, messages out, and the fields of ErrorResponse and CommandComplete.
+/* wire/message.h - the messages of protocol 3.0: frames in, messages out, and the fields of ErrorResponse and
+ * CommandComplete.
  *
  * Source: PostgreSQL, chapter "Frontend/Backend Protocol", "Message Formats". Pure functions over bytes. */
 #ifndef RP_WIRE_MESSAGE_H
 #define RP_WIRE_MESSAGE_H
 #include "ringpg/query.h"
+#include "wire/cursor.h"
 #include "wire/write.h"
 
 enum { RP_FRAME_HEAD = 5 }; /* type byte and length word */
@@ -14,13 +16,27 @@ struct rp_frame {
     size_t size; /* of the body */
 };
 
-/* Reads one frame off `have` bytes. Returns 1: there; 0: more bytes are needed, `*need` is how many of this message in all (at least
- * RP_FRAME_HEAD), and `frame->type` is set if have > 0; -1: the length word is below 4 or above `limit`. */
-int rp_frame_read(const uint8_t *at, size_t have, size_t limit, struct rp_frame *frame, size_t *need);
+/* Reads one frame off `have` bytes. Returns 1: there; 0: more bytes are needed, `*need` is how many of this message in
+ * all (at least RP_FRAME_HEAD), and `frame->type` is set if have > 0; -1: the length word is below 4 or above `limit`.
+ */
+static inline int rp_frame_read(const uint8_t *at, size_t have, size_t limit, struct rp_frame *frame, size_t *need)
+{
+    *need = RP_FRAME_HEAD;
+    if (have == 0) return 0;
+    frame->type = at[0];
+    if (have < RP_FRAME_HEAD) return 0;
+    size_t length = rp_get_u32(at + 1);
+    if (length < 4 || length > limit) return -1;
+    *need = length + 1;
+    if (have < *need) return 0;
+    frame->body = at + RP_FRAME_HEAD;
+    frame->size = length - 4;
+    return 1;
+}
 
-/* ErrorResponse and NoticeResponse: every field copied, cut to fit, in their order. Missing or repeated fields, an absent
- * terminator and a body of any size do no harm. `error->code` and `sent` are the caller's to set. True: the severity is
- * FATAL or PANIC, so the connection ends. */
+/* ErrorResponse and NoticeResponse: every field copied, cut to fit, in their order. Missing or repeated fields, an
+ * absent terminator and a body of any size do no harm. `error->code` and `sent` are the caller's to set. True: the
+ * severity is FATAL or PANIC, so the connection ends. */
 bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size);
 
 /* "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. */
@@ -35,8 +51,8 @@ struct rp_bind {
     uint32_t nparams;
     bool text_results;
 };
-/* Checks all parameters and measures the Bind. 0; PG_E_PARAMETER with a static `*why` and the 0-based `*which`. `limit`: the
- * protocol's bound on a message (1 GiB - 1), injectable for tests. */
+/* Checks all parameters and measures the Bind. 0; PG_E_PARAMETER with a static `*why` and the 0-based `*which`.
+ * `limit`: the protocol's bound on a message (1 GiB - 1), injectable for tests. */
 int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_t *which, const char **why);
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size);
 
@@ -61,14 +77,15 @@ size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs);
 size_t rp_write_password(struct rp_writer *w, const char *password);
 size_t rp_write_sasl(struct rp_writer *w, const char *mechanism, const char *at, size_t size);
 
-/* What the first words of an SQL text say about its effect on the session. Comments are skipped; a guess that is never wrong about what
- * it names, and silent about what is hidden in functions. */
+/* What the first words of an SQL text say about its effect on the session. Comments are skipped; a guess that is never
+ * wrong about what it names, and silent about what is hidden in functions. */
 enum rp_sql_class {
     RP_SQL_PLAIN,
     RP_SQL_BEGIN,
     RP_SQL_COMMIT,
     RP_SQL_ROLLBACK,
-    RP_SQL_SESSION, /* leaves something behind in the session or needs one: SET, LISTEN, COPY, PREPARE, DECLARE, TEMP ... */
+    RP_SQL_SESSION, /* leaves something behind in the session or needs one: SET, LISTEN, COPY, PREPARE, DECLARE, TEMP
+                       ... */
 };
 enum rp_sql_class rp_sql_classify(const char *sql);
 

@@ -8,7 +8,8 @@
 /* Checks `p` against the declared type. 0: the statement declares nothing and the Parse names the parameter's own type,
  * so that is meant; PG_TYPE_INFER: the server decides, so only text format and NULL are legal.
  * 0: `*size` is the value's size in bytes on the wire (without its length word; 0 for NULL), `*text` the format.
- * PG_E_PARAMETER: `*why` says what is wrong in a static string ("is an int8 out of range for int4", "is text with a NUL byte"). */
+ * PG_E_PARAMETER: `*why` says what is wrong in a static string ("is an int8 out of range for int4", "is text with a NUL
+ * byte"). */
 int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why);
 
 /* The same format for a parameter that was checked, without looking at its value. */

@@ -39,9 +39,10 @@ struct pg_row {
 /* Marks the row once; later complaints do not replace the first. `row` may be NULL. */
 void rp_row_mark(struct pg_row *row, uint32_t column, const char *why);
 
-/* Validates a DataRow's body against `columns` and makes `row` a view of it; `row->result` stays what the caller set it to.
- * 0, or PG_E_PROTOCOL with a static `*why`: then `row` must not be read. */
-int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns, const char **why);
+/* Validates a DataRow's body against `columns` and makes `row` a view of it; `row->result` stays what the caller set it
+ * to. 0, or PG_E_PROTOCOL with a static `*why`: then `row` must not be read. */
+int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns,
+                 const char **why);
 
 /* The bytes that rp_columns_build needs for a RowDescription's body; 0 and a static `*why`: it is malformed. */
 size_t rp_columns_measure(const uint8_t *body, size_t size, const char **why);

@@ -1,5 +1,5 @@
-/* server/test_allocation.c - no allocation on the query path after warm-up: malloc and its kin of the whole process are counted while
- * queries of both lanes run on a real ring. Fails at one. */
+/* server/test_allocation.c - no allocation on the query path after warm-up: malloc and its kin of the whole process are
+ * counted while queries of both lanes run on a real ring. Fails at one. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -92,7 +92,9 @@ static void granted(struct pg_lease *lease, int status)
 {
     struct handler *h = lease->data;
     wrong += status != 0;
-    h->query = (struct pg_query){ .statement = &echo, .params = &h->param, .nparams = 1, .on_row = check, .on_done = answered, .data = h };
+    h->query = (struct pg_query){
+        .statement = &echo, .params = &h->param, .nparams = 1, .on_row = check, .on_done = answered, .data = h
+    };
     h->begin = (struct pg_query){ .statement = &pg_begin, .next = &h->query };
     pg_lease_query(lease, &h->begin);
 }
@@ -111,7 +113,12 @@ static void again(struct handler *h)
     h->param = pg_int8((int64_t)(h->rounds * 1000 + (unsigned)(h - handlers)));
     uint64_t deadline_ns = PG_NEVER;
     if (h->rounds-- % 4) {
-        h->query = (struct pg_query){ .statement = &echo, .params = &h->param, .nparams = 1, .on_row = check, .on_done = shared_done, .data = h,
+        h->query = (struct pg_query){ .statement = &echo,
+                                      .params = &h->param,
+                                      .nparams = 1,
+                                      .on_row = check,
+                                      .on_done = shared_done,
+                                      .data = h,
                                       .deadline_ns = deadline_ns };
         pg_pool_query(h->pool, &h->query);
     } else {
@@ -173,7 +180,8 @@ static void the_counter_counts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(on_uring), cmocka_unit_test(on_epoll), cmocka_unit_test(the_counter_counts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(on_uring), cmocka_unit_test(on_epoll),
+                                        cmocka_unit_test(the_counter_counts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif

@@ -1,5 +1,5 @@
-/* server/test_authentication.c - every way in, and one clear error for every way that does not lead in: what was wrong is named, the
- * password never (failures 15). */
+/* server/test_authentication.c - every way in, and one clear error for every way that does not lead in: what was wrong
+ * is named, the password never (failures 15). */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <setjmp.h>
@@ -48,21 +48,24 @@ static void roles_come_in_by_their_methods(void **state)
         for (size_t h = 0; h < 2; h++) {
             char text[512];
             struct pg_error error;
-            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=%s", hosts[h], live_env("RINGPG_TEST_PORT"), users[u],
-                     live_env("RINGPG_TEST_PASSWORD"));
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=%s", hosts[h],
+                     live_env("RINGPG_TEST_PORT"), users[u], live_env("RINGPG_TEST_PASSWORD"));
             if (ask(text, &error)) fail_msg("%s by %s: %s", users[u], hosts[h], pg_error_field(&error, 'M'));
-            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=wr0ng-secret", hosts[h], live_env("RINGPG_TEST_PORT"), users[u]);
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres password=wr0ng-secret", hosts[h],
+                     live_env("RINGPG_TEST_PORT"), users[u]);
             assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE);
             assert_string_equal(error.sqlstate, "28P01");
             assert_non_null(strstr(pg_error_field(&error, 'M'), users[u]));
             assert_null(memmem(error.text, sizeof error.text, "wr0ng-secret", 12));
-            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres", hosts[h], live_env("RINGPG_TEST_PORT"), users[u]);
+            snprintf(text, sizeof text, "host=%s port=%s user=%s dbname=postgres", hosts[h],
+                     live_env("RINGPG_TEST_PORT"), users[u]);
             assert_int_equal(ask(text, &error), PG_E_UNAVAILABLE);
             assert_non_null(strstr(pg_error_field(&error, 'M'), "password"));
         }
 }
 
-/* The server listens on 127.0.0.1 alone; where localhost is ::1 first, that is refused and the next address is tried. */
+/* The server listens on 127.0.0.1 alone; where localhost is ::1 first, that is refused and the next address is tried.
+ */
 static void every_address_of_a_name_is_tried(void **state)
 {
     (void)state;
@@ -127,8 +130,8 @@ static void garbage_done(struct pg_query *q) { ((struct garbage *)q->data)->ther
 static void garbage_is_called_garbage(void **state)
 {
     (void)state;
-    const char *says[] = { "HTTP/1.1 400 Bad Request\r\n\r\n", "EFATAL:  unsupported frontend protocol\n", "220 mail ready\r\n",
-                           "\x16\x03\x01\x02\x01\x01\x01" };
+    const char *says[] = { "HTTP/1.1 400 Bad Request\r\n\r\n", "EFATAL:  unsupported frontend protocol\n",
+                           "220 mail ready\r\n", "\x16\x03\x01\x02\x01\x01\x01" };
     for (size_t i = 0; i < 4; i++) {
         struct garbage g = { .client = -1, .says = says[i] };
         uint16_t port;
@@ -136,7 +139,8 @@ static void garbage_is_called_garbage(void **state)
         g.listener = port_taken(true, &port);
         assert_int_equal(fcntl(g.listener, F_SETFL, O_NONBLOCK), 0);
         snprintf(text, sizeof text, "host=127.0.0.1 port=%u user=x password=s3cret", port);
-        struct pg_pool *pool = live_pool(&live, text, "pool_max_conns=1 pool_acquire_timeout=20s pool_close_linger=100ms");
+        struct pg_pool *pool =
+            live_pool(&live, text, "pool_max_conns=1 pool_acquire_timeout=20s pool_close_linger=100ms");
         g.query = (struct pg_query){ .sql = "SELECT 1", .on_done = garbage_done, .data = &g, .error = &g.error };
         pg_pool_query(pool, &g.query);
         assert_true(live_until(&live, answered, &g));

@@ -36,7 +36,17 @@ static int close_live(void **state)
 
 /* ---- values ---- */
 
-struct types { bool b; int32_t i2, i4; int64_t i8; double f4, f8; char text[32]; unsigned char bytes[8]; size_t nbytes; bool null; unsigned rows; };
+struct types {
+    bool b;
+    int32_t i2, i4;
+    int64_t i8;
+    double f4, f8;
+    char text[32];
+    unsigned char bytes[8];
+    size_t nbytes;
+    bool null;
+    unsigned rows;
+};
 static enum pg_flow take_types(struct pg_query *q, struct pg_row *row)
 {
     struct types *t = q->data;
@@ -54,18 +64,24 @@ static enum pg_flow take_types(struct pg_query *q, struct pg_row *row)
     return PG_CONTINUE;
 }
 static struct pg_statement types_statement =
-    PG_STATEMENT("SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9", PG_TYPE_BOOL, PG_TYPE_INT2, PG_TYPE_INT4, PG_TYPE_INT8, PG_TYPE_FLOAT4,
-                 PG_TYPE_FLOAT8, PG_TYPE_TEXT, PG_TYPE_BYTEA, PG_TYPE_INT4);
+    PG_STATEMENT("SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9", PG_TYPE_BOOL, PG_TYPE_INT2, PG_TYPE_INT4, PG_TYPE_INT8,
+                 PG_TYPE_FLOAT4, PG_TYPE_FLOAT8, PG_TYPE_TEXT, PG_TYPE_BYTEA, PG_TYPE_INT4);
 
 static void types_in_both_formats(void **state)
 {
     (void)state;
-    struct pg_param p[] = { pg_bool(true), pg_int2(-32768), pg_int4(INT32_MIN), pg_int8(INT64_MIN), pg_float4(1.5f), pg_float8(0.1),
+    struct pg_param p[] = { pg_bool(true),          pg_int2(-32768),         pg_int4(INT32_MIN),
+                            pg_int8(INT64_MIN),     pg_float4(1.5f),         pg_float8(0.1),
                             pg_str("h\303\244llo"), pg_bytes("\0\1\xff", 3), pg_null() };
     for (int text = 0; text < 2; text++) {
         struct types t = { 0 };
         struct pg_error error;
-        struct pg_query q = { .statement = &types_statement, .params = p, .nparams = 9, .on_row = take_types, .data = &t, .error = &error,
+        struct pg_query q = { .statement = &types_statement,
+                              .params = p,
+                              .nparams = 9,
+                              .on_row = take_types,
+                              .data = &t,
+                              .error = &error,
                               .flags = text ? PG_QUERY_TEXT : 0 };
         if (live_query(&live, pool, NULL, &q)) fail_msg("%s", pg_error_field(&error, 'M'));
         assert_int_equal(t.rows, 1);
@@ -89,7 +105,10 @@ static void a_forgotten_null_is_no_silent_zero(void **state)
     (void)state;
     int64_t value = 7;
     struct pg_error error;
-    struct pg_query q = { .sql = "SELECT NULL::int8 AS price FROM generate_series(1, 3)", .on_row = take_null, .data = &value, .error = &error };
+    struct pg_query q = { .sql = "SELECT NULL::int8 AS price FROM generate_series(1, 3)",
+                          .on_row = take_null,
+                          .data = &value,
+                          .error = &error };
     assert_int_equal(live_query(&live, pool, NULL, &q), PG_E_VALUE);
     assert_int_equal(value, 0);
     assert_non_null(strstr(pg_error_field(&error, 'M'), "price"));
@@ -179,7 +198,9 @@ static void several_statements_by_the_simple_protocol(void **state)
     int64_t value = 0;
     struct pg_lease lease = { .tag = PG_HERE };
     assert_int_equal(live_acquire(&live, pool, &lease), 0);
-    struct pg_query q = { .sql = "SELECT 1::int8; SELECT 2::int8", .flags = PG_QUERY_SIMPLE, .on_row = take_null, .data = &value };
+    struct pg_query q = {
+        .sql = "SELECT 1::int8; SELECT 2::int8", .flags = PG_QUERY_SIMPLE, .on_row = take_null, .data = &value
+    };
     assert_int_equal(live_query(&live, NULL, &lease, &q), 0);
     assert_int_equal(value, 2);
     pg_lease_release(&lease);
@@ -228,7 +249,8 @@ static void a_batch_is_all_or_nothing(void **state)
     (void)state;
     static struct pg_statement wrong = PG_STATEMENT("SELECT 1 / $1", PG_TYPE_INT4);
     struct pg_param zero = pg_int4(0);
-    struct pg_query third = { .sql = "SELECT 3" }, second = { .statement = &wrong, .params = &zero, .nparams = 1, .next = &third },
+    struct pg_query third = { .sql = "SELECT 3" },
+                    second = { .statement = &wrong, .params = &zero, .nparams = 1, .next = &third },
                     first = { .sql = "SELECT 1", .next = &second };
     assert_int_equal(live_query(&live, pool, NULL, &first), PG_E_BATCH);
     assert_int_equal(first.status, PG_E_BATCH);

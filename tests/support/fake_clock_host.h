@@ -1,5 +1,5 @@
-/* support/fake_clock_host.h - the smallest host: a clock that the test sets, and counters. It moves no bytes; the simulated host
- * does that. */
+/* support/fake_clock_host.h - the smallest host: a clock that the test sets, and counters. It moves no bytes; the
+ * simulated host does that. */
 #ifndef TESTS_FAKE_CLOCK_HOST_H
 #define TESTS_FAKE_CLOCK_HOST_H
 #include <stdatomic.h>

@@ -15,8 +15,9 @@ bool live_open(struct live *l, enum live_host kind)
     memset(l, 0, sizeof *l);
     l->kind = kind;
     if (kind == LIVE_URING) {
-        struct io_uring_params params = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
-                                                   IORING_SETUP_CQSIZE, .cq_entries = 4096 };
+        struct io_uring_params params = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                                   IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+                                          .cq_entries = 4096 };
         int rc = io_uring_queue_init_params(1024, &l->ring, &params);
         if (rc < 0) {
             print_message("io_uring cannot be had here: %s\n", strerror(-rc));
@@ -27,7 +28,8 @@ bool live_open(struct live *l, enum live_host kind)
     } else {
         assert_int_equal(pg_epoll_open(&l->epoll, &error), 0);
     }
-    struct pg_reactor_config config = PG_REACTOR_CONFIG(kind == LIVE_URING ? pg_uring_host(l->uring) : pg_epoll_host(l->epoll));
+    struct pg_reactor_config config =
+        PG_REACTOR_CONFIG(kind == LIVE_URING ? pg_uring_host(l->uring) : pg_epoll_host(l->epoll));
     assert_int_equal(pg_reactor_open(&l->reactor, &config, &error), 0);
     return true;
 }

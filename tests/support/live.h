@@ -1,5 +1,5 @@
-/* support/live.h - a reactor on a real host, for tests beside a real server: what the fixtures of tests/server share. Loops are
- * bounded by a generous time that only a hang reaches. */
+/* support/live.h - a reactor on a real host, for tests beside a real server: what the fixtures of tests/server share.
+ * Loops are bounded by a generous time that only a hang reaches. */
 #ifndef SUPPORT_LIVE_H
 #define SUPPORT_LIVE_H
 #include <liburing.h>
@@ -24,7 +24,8 @@ void live_step(struct live *l);
 bool live_until(struct live *l, bool (*done)(void *), void *arg);
 /* Closes reactor and pools, asserts that they end. */
 void live_close(struct live *l);
-/* Opens a pool on DATABASE_URL, or on `url` with `options` behind it (keyword/value, translated where `url` is a URI). */
+/* Opens a pool on DATABASE_URL, or on `url` with `options` behind it (keyword/value, translated where `url` is a URI).
+ */
 struct pg_pool *live_pool(struct live *l, const char *url, const char *options);
 /* Starts a query on pool or lease (one of them NULL) and runs until its outcome; the status. */
 int live_query(struct live *l, struct pg_pool *pool, struct pg_lease *lease, struct pg_query *q);

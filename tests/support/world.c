@@ -83,7 +83,9 @@ void seen_init(struct seen *s, struct pg_statement *statement, int64_t param)
 {
     memset(s, 0, sizeof *s);
     s->param = pg_int8(param);
-    s->query = (struct pg_query){ .statement = statement, .on_row = on_row, .on_done = on_done, .data = s, .error = &s->error };
+    s->query = (struct pg_query){
+        .statement = statement, .on_row = on_row, .on_done = on_done, .data = s, .error = &s->error
+    };
     if (statement && statement->types[0]) {
         s->query.params = &s->param;
         s->query.nparams = 1;

@@ -1,5 +1,5 @@
-/* support/world.h - one reactor, one pool, one model server on the simulated host: what most tests of the pool begin with, and
- * recorders that say what happened to each lease and query. */
+/* support/world.h - one reactor, one pool, one model server on the simulated host: what most tests of the pool begin
+ * with, and recorders that say what happened to each lease and query. */
 #ifndef SUPPORT_WORLD_H
 #define SUPPORT_WORLD_H
 #include <stdarg.h>

@@ -568,8 +568,8 @@ static void test_a_getters_complaint(void **state)
     world_close(&w);
 }
 
-/* A row in hand while the fiber awaits something else. The query's deadline ends it: the row has no columns any more. The connection's
- * end does not before all that had come is read. */
+/* A row in hand while the fiber awaits something else. The query's deadline ends it: the row has no columns any more.
+ * The connection's end does not before all that had come is read. */
 static void hold_a_row(struct job *job)
 {
     struct pg_row *row;

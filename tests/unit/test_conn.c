@@ -1,5 +1,5 @@
-/* unit/test_conn.c - one connection by itself, without a pool: the addresses of a name are tried in their order, each within the connect's
- * deadline, and the owner hears of it once. */
+/* unit/test_conn.c - one connection by itself, without a pool: the addresses of a name are tried in their order, each
+ * within the connect's deadline, and the owner hears of it once. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -70,15 +70,27 @@ static void open_fixture(enum sim_connect first, enum sim_connect second, enum s
     enum sim_connect outcome[] = { first, second, third };
     memcpy(f.outcome, outcome, sizeof outcome);
     for (int i = 0; i < 3; i++) {
-        struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(5432), .sin_addr.s_addr = htonl(0x0a000000u + (unsigned)i) };
+        struct sockaddr_in at = { .sin_family = AF_INET,
+                                  .sin_port = htons(5432),
+                                  .sin_addr.s_addr = htonl(0x0a000000u + (unsigned)i) };
         memcpy(&f.address[i].at, &at, sizeof at);
         f.address[i].size = sizeof at;
     }
     assert_int_equal(rp_catalog_init(&f.catalog, f.reactor, 4), 0);
-    f.config = (struct rp_conn_config){ .session = { .startup = startup, .user = "app", .message_limit = 1 << 30, .row_limit = 1 << 20,
-                                                     .entries = 8, .statements = 4, .catalog = f.catalog.entry },
-                                        .ops = &ops, .addresses = f.address, .naddresses = 3, .catalog = &f.catalog, .keys = &f.keys,
-                                        .connect_timeout_ns = 500ull * MS, .close_linger_ns = 1000ull * MS };
+    f.config = (struct rp_conn_config){ .session = { .startup = startup,
+                                                     .user = "app",
+                                                     .message_limit = 1 << 30,
+                                                     .row_limit = 1 << 20,
+                                                     .entries = 8,
+                                                     .statements = 4,
+                                                     .catalog = f.catalog.entry },
+                                        .ops = &ops,
+                                        .addresses = f.address,
+                                        .naddresses = 3,
+                                        .catalog = &f.catalog,
+                                        .keys = &f.keys,
+                                        .connect_timeout_ns = 500ull * MS,
+                                        .close_linger_ns = 1000ull * MS };
     assert_int_equal(rp_conn_init(&f.conn, f.reactor, &f.config), 0);
 }
 

@@ -272,8 +272,8 @@ static void the_completion_queue_overflows(void **state)
     close_small(&f);
 }
 
-/* The kernel ends a poll of many shots when it has to, and a program may cancel everything on its ring. The poll is armed
- * again at once, even if the queue has to be submitted for that. */
+/* The kernel ends a poll of many shots when it has to, and a program may cancel everything on its ring. The poll is
+ * armed again at once, even if the queue has to be submitted for that. */
 static void the_poll_of_wake_is_armed_again(void **state)
 {
     struct fixture f;

@@ -1,5 +1,5 @@
-/* test_inbox.c - tasks from other threads: nothing lost, each thread's in its order, a wake for every first one; and what must not
- * touch a reactor at all. Run under ThreadSanitizer, too. */
+/* test_inbox.c - tasks from other threads: nothing lost, each thread's in its order, a wake for every first one; and
+ * what must not touch a reactor at all. Run under ThreadSanitizer, too. */
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -73,7 +73,8 @@ static void every_threads_tasks_run_in_its_order(void **state)
     for (unsigned t = 0; t < THREADS; t++) {
         posters[t] = (struct poster){ .reactor = r, .stamps = stamps + (size_t)t * TASKS };
         for (unsigned i = 0; i < TASKS; i++)
-            posters[t].stamps[i] = (struct stamp){ .task.run = check_order, .thread = t, .number = i, .seen = seen, .total = &total };
+            posters[t].stamps[i] =
+                (struct stamp){ .task.run = check_order, .thread = t, .number = i, .seen = seen, .total = &total };
         assert_int_equal(pthread_create(&threads[t], NULL, post_all, &posters[t]), 0);
     }
     while (total < THREADS * TASKS) {
@@ -87,7 +88,8 @@ static void every_threads_tasks_run_in_its_order(void **state)
     free(stamps);
 }
 
-/* What a poster wrote before the post is there when the task runs, and its memory is free to be posted again from then on. */
+/* What a poster wrote before the post is there when the task runs, and its memory is free to be posted again from then
+ * on. */
 struct relay {
     struct pg_task task;
     struct pg_reactor *reactor;

@@ -1,6 +1,6 @@
-/* unit/test_pool.c - parking and resuming on the simulated host: who is granted in which order, and that every waiter ends
- * exactly once whatever happens in the same turn. Each test opens its own world and closes it; closing asserts that
- * nothing is left anywhere. */
+/* unit/test_pool.c - parking and resuming on the simulated host: who is granted in which order, and that every waiter
+ * ends exactly once whatever happens in the same turn. Each test opens its own world and closes it; closing asserts
+ * that nothing is left anywhere. */
 #include "support/world.h"
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +161,8 @@ static void a_million_waiters_need_constant_stack(void **state)
     world_run(&w, 100 * WORLD_SECOND);
     assert_int_equal(stack.granted, N);
     assert_true(stack.highest - stack.lowest < 4096);
-    assert_true(sim_counters(w.sim)->turns - turns >= N / 1024); /* the budget lets others have their turn (failures 48) */
+    assert_true(sim_counters(w.sim)->turns - turns >=
+                N / 1024); /* the budget lets others have their turn (failures 48) */
     world_close(&w);
     free(lease);
 }
@@ -408,7 +409,8 @@ static void growth_and_refusal_are_bounded(void **state)
     uint32_t parked = world_stats(&w).max_pending;
     struct held served;
     held_init(&served);
-    pg_pool_acquire(w.pool, &served.lease); /* an idle connection is there: served in this turn, and not counted as parked */
+    pg_pool_acquire(w.pool,
+                    &served.lease); /* an idle connection is there: served in this turn, and not counted as parked */
     world_run(&w, WORLD_MS);
     assert_int_equal(served.status + (int)served.grants, 1);
     assert_int_equal(world_stats(&w).empty_acquire_count, 4);
@@ -459,6 +461,36 @@ static void close_ends_every_waiter_once(void **state)
     world_close(&w);
 }
 
+/* The server has committed all three: that the pool ends in the middle of telling so changes nothing. */
+static struct world *closes;
+static void closes_the_pool(struct pg_query *q)
+{
+    ((struct seen *)q->data)->done++;
+    pg_pool_close(closes->pool, 0, NULL, NULL);
+}
+static void what_was_decided_outlives_the_pool(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen s[3];
+    world_open(&w, "pool_max_conns=1");
+    closes = &w;
+    for (int i = 0; i < 3; i++) seen_init(&s[i], &world_insert, i);
+    s[0].query.next = &s[1].query;
+    s[1].query.next = &s[2].query;
+    s[0].query.on_done = closes_the_pool;
+    pg_pool_query(w.pool, &s[0].query);
+    world_run(&w, 20 * WORLD_SECOND);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(s[i].done, 1);
+        assert_int_equal(s[i].query.status, 0);
+        assert_int_equal(s[i].query.sent, PG_SENT_YES);
+    }
+    assert_int_equal(model_stats(w.server)->inserts_committed, 3);
+    w.pool = NULL;
+    world_close(&w);
+}
+
 static void draining_close_serves_what_is_queued(void **state)
 {
     (void)state;
@@ -487,8 +519,13 @@ static void full_submission_queue_loses_nothing(void **state)
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct world w;
         struct seen s[N];
-        struct sim_config sim = { .seed = seed, .submit_again = 300, .short_send = 200, .short_recv = 200, .retryable = 100,
-                                  .latency_max_ns = 100000, .completion_ns = 20000 };
+        struct sim_config sim = { .seed = seed,
+                                  .submit_again = 300,
+                                  .short_send = 200,
+                                  .short_recv = 200,
+                                  .retryable = 100,
+                                  .latency_max_ns = 100000,
+                                  .completion_ns = 20000 };
         struct model_config server = { 0 };
         world_open_with(&w, &sim, &server, "pool_max_conns=3 pool_max_pipeline=16");
         for (int i = 0; i < N; i++) seen_init(&s[i], &world_echo, i * 7), pg_pool_query(w.pool, &s[i].query);
@@ -520,6 +557,7 @@ int main(void)
         cmocka_unit_test(the_minimum_is_kept),
         cmocka_unit_test(growth_and_refusal_are_bounded),
         cmocka_unit_test(close_ends_every_waiter_once),
+        cmocka_unit_test(what_was_decided_outlives_the_pool),
         cmocka_unit_test(draining_close_serves_what_is_queued),
         cmocka_unit_test(full_submission_queue_loses_nothing),
     };

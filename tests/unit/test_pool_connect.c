@@ -1,5 +1,6 @@
-/* unit/test_pool_connect.c - connecting over several addresses, and slow authentication: what is tried next, and what remains of what was
- * given up. On the simulated host; the addresses are put under the pool by hand, since a name's are not ours to choose. */
+/* unit/test_pool_connect.c - connecting over several addresses, and slow authentication: what is tried next, and what
+ * remains of what was given up. On the simulated host; the addresses are put under the pool by hand, since a name's are
+ * not ours to choose. */
 #include "support/world.h"
 #include <errno.h>
 #include <string.h>
@@ -16,7 +17,8 @@ static enum sim_connect on_connect(void *arg, struct sim_peer *peer, const struc
     return at < gate.n ? gate.first[at] : gate.model(gate.model_arg, peer, address);
 }
 
-static void open_addresses(struct world *w, unsigned naddresses, unsigned n, const enum sim_connect *first, const char *options)
+static void open_addresses(struct world *w, unsigned naddresses, unsigned n, const enum sim_connect *first,
+                           const char *options)
 {
     world_open(w, options);
     for (unsigned i = 1; i < naddresses; i++) w->pool->addresses[i] = w->pool->addresses[0];
@@ -36,7 +38,8 @@ static void the_next_address_is_tried(void **state)
     for (int i = 0; i < 4; i++) {
         struct world w;
         struct seen s;
-        open_addresses(&w, 3, 2, (enum sim_connect[]){ worst[i], worst[(i + 1) % 4] }, "pool_max_conns=1 connect_timeout=2");
+        open_addresses(&w, 3, 2, (enum sim_connect[]){ worst[i], worst[(i + 1) % 4] },
+                       "pool_max_conns=1 connect_timeout=2");
         seen_init(&s, &world_echo, 7);
         pg_pool_query(w.pool, &s.query);
         world_run(&w, 9 * WORLD_SECOND);
@@ -138,8 +141,12 @@ static void ends_between_two_slices(void **state)
     for (int how = 0; how < 3; how++) {
         struct world w;
         struct seen s;
-        struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000, .turn_ns = how ? WORLD_MS : 50 * WORLD_MS };
-        struct model_config server = { .auth = MODEL_SCRAM, .user = "app", .password = "pw", .scram_iterations = 100000, .exit_delay_ns = 1000 };
+        struct sim_config sim = {
+            .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000, .turn_ns = how ? WORLD_MS : 50 * WORLD_MS
+        };
+        struct model_config server = {
+            .auth = MODEL_SCRAM, .user = "app", .password = "pw", .scram_iterations = 100000, .exit_delay_ns = 1000
+        };
         world_open_with(&w, &sim, &server, "pool_max_conns=1 password=pw connect_timeout=2");
         seen_init(&s, &world_echo, 1);
         s.query.deadline_ns = PG_NEVER;

@@ -1,5 +1,6 @@
-/* unit/test_pool_corners.c - the pool where two things meet: a waiter that goes and those behind it, a batch that lost its first
- * member, a closed pool whose lease is still held, an end of the stream behind what was not read yet. On the simulated host. */
+/* unit/test_pool_corners.c - the pool where two things meet: a waiter that goes and those behind it, a batch that lost
+ * its first member, a closed pool whose lease is still held, an end of the stream behind what was not read yet. On the
+ * simulated host. */
 #include "support/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,7 +173,9 @@ static void the_last_lease_of_a_closed_pool(void **state)
         world_run(&w, WORLD_SECOND);
         assert_int_equal(closed_times, 1);
         w.pool = NULL;
-        struct pg_query q = { .statement = &world_echo, .params = (struct pg_param[]){ pg_int8(1) }, .nparams = 1, .data = &h };
+        struct pg_query q = {
+            .statement = &world_echo, .params = (struct pg_param[]){ pg_int8(1) }, .nparams = 1, .data = &h
+        };
         q.on_done = how == 0 ? release_inside : never;
         if (how < 2) pg_lease_query(&h.lease, &q);
         if (how == 1) pg_lease_abandon(&h.lease);
@@ -277,7 +280,8 @@ static void a_paused_reader_gets_all_that_had_come(void **state)
         held_init(&h);
         pg_pool_acquire(w.pool, &h.lease);
         world_run(&w, 10 * WORLD_MS);
-        r.query = (struct pg_query){ .statement = &five, .on_row = pause_each, .on_done = slow_reader_done, .data = &r };
+        r.query =
+            (struct pg_query){ .statement = &five, .on_row = pause_each, .on_done = slow_reader_done, .data = &r };
         pg_lease_query(&h.lease, &r.query);
         world_run(&w, 10 * WORLD_MS);
         assert_int_equal(r.rows, 1);
@@ -308,7 +312,9 @@ static void what_is_decided_does_not_time_out(void **state)
     unsigned answered = 0, late = 0;
     for (uint64_t ms = 1; ms <= 10; ms++) {
         struct world w;
-        struct sim_config sim = { .seed = 1, .latency_min_ns = 2000000, .latency_max_ns = 2000000, .turn_ns = WORLD_MS };
+        struct sim_config sim = {
+            .seed = 1, .latency_min_ns = 2000000, .latency_max_ns = 2000000, .turn_ns = WORLD_MS
+        };
         struct model_config server = { .exit_delay_ns = 200000 };
         world_open_with(&w, &sim, &server, "pool_max_conns=1 pool_min_conns=1 pool_max_pipeline=1024");
         world_run(&w, WORLD_SECOND);

@@ -1,5 +1,5 @@
-/* unit/test_pool_failing.c - the n-th allocation fails, and the n-th call of the host, for every n (failures 57): each request still
- * ends exactly once, nothing leaks, and the pool serves afterwards. */
+/* unit/test_pool_failing.c - the n-th allocation fails, and the n-th call of the host, for every n (failures 57): each
+ * request still ends exactly once, nothing leaks, and the pool serves afterwards. */
 #define _GNU_SOURCE
 #include "support/world.h"
 #include <errno.h>
@@ -58,7 +58,8 @@ static enum pg_flow count_row(struct pg_query *q, struct pg_row *row)
 static void start_all(struct pg_pool *pool)
 {
     memset(&s, 0, sizeof s);
-    for (int i = 0; i < SMALL; i++) seen_init(&s.small[i], i % 2 ? &world_insert : &world_echo, i), pg_pool_query(pool, &s.small[i].query);
+    for (int i = 0; i < SMALL; i++)
+        seen_init(&s.small[i], i % 2 ? &world_insert : &world_echo, i), pg_pool_query(pool, &s.small[i].query);
     seen_sql(&s.unnamed, "ECHO words");
     s.unnamed.query.on_row = count_row;
     pg_pool_query(pool, &s.unnamed.query);
@@ -173,7 +174,8 @@ static void freed_memory_holds_no_password(void **state)
         rc.arg = &heap;
         struct pg_reactor *reactor;
         struct pg_pool *pool;
-        struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app password=s3cret-and-long pool_min_conns=1");
+        struct pg_pool_config pc =
+            PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app password=s3cret-and-long pool_min_conns=1");
         assert_int_equal(pg_reactor_open(&reactor, &rc, NULL), 0);
         assert_int_equal(pg_pool_open(&pool, reactor, &pc, NULL), 0);
         /* Closed while the password is on its way, and when the connection stands. */

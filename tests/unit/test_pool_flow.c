@@ -1,5 +1,5 @@
-/* unit/test_pool_flow.c - bytes in both directions at once, rows that pause, peers that never stop talking, and callers that misuse a
- * lease: on the simulated host. */
+/* unit/test_pool_flow.c - bytes in both directions at once, rows that pause, peers that never stop talking, and callers
+ * that misuse a lease: on the simulated host. */
 #include "support/world.h"
 #include <signal.h>
 #include <stdio.h>
@@ -10,7 +10,15 @@
 /* ---- both buffers full (failures 27) ---- */
 
 static struct pg_statement echo_bytes = PG_STATEMENT("ECHO $1", PG_TYPE_BYTEA);
-struct large { struct pg_query query; struct pg_param param; const uint8_t *at; size_t n; unsigned done; int status; bool equal; };
+struct large {
+    struct pg_query query;
+    struct pg_param param;
+    const uint8_t *at;
+    size_t n;
+    unsigned done;
+    int status;
+    bool equal;
+};
 static enum pg_flow compare(struct pg_query *q, struct pg_row *row)
 {
     struct large *l = q->data;
@@ -31,13 +39,19 @@ static void a_server_that_stops_reading_is_no_deadlock(void **state)
     static uint8_t bytes[SIZE + N];
     static struct large l[N];
     struct world w;
-    struct sim_config sim = { .seed = 5, .latency_max_ns = 20000, .send_buffer_bytes = 16384, .short_send = 300, .short_recv = 300 };
+    struct sim_config sim = {
+        .seed = 5, .latency_max_ns = 20000, .send_buffer_bytes = 16384, .short_send = 300, .short_recv = 300
+    };
     struct model_config server = { .unread_limit = 16384 }; /* reads nothing while its own answers are not taken */
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 2654435761u >> 13);
     world_open_with(&w, &sim, &server, "pool_max_conns=1");
     for (int i = 0; i < N; i++) {
         l[i] = (struct large){ .at = bytes + i, .n = SIZE, .param = pg_bytes(bytes + i, SIZE) };
-        l[i].query = (struct pg_query){ .statement = &echo_bytes, .params = &l[i].param, .nparams = 1, .on_row = compare, .on_done = large_done,
+        l[i].query = (struct pg_query){ .statement = &echo_bytes,
+                                        .params = &l[i].param,
+                                        .nparams = 1,
+                                        .on_row = compare,
+                                        .on_done = large_done,
                                         .data = &l[i] };
         pg_pool_query(w.pool, &l[i].query);
     }
@@ -59,10 +73,14 @@ static void a_half_sent_message_takes_its_connection_along(void **state)
     struct world w;
     struct large l = { .at = bytes, .n = SIZE, .param = pg_bytes(bytes, SIZE) };
     struct seen behind;
-    struct sim_config sim = { .seed = 5, .latency_min_ns = 100000, .latency_max_ns = 200000, .send_buffer_bytes = 4096 };
+    struct sim_config sim = {
+        .seed = 5, .latency_min_ns = 100000, .latency_max_ns = 200000, .send_buffer_bytes = 4096
+    };
     struct model_config server = { 0 };
     world_open_with(&w, &sim, &server, "pool_max_conns=1");
-    l.query = (struct pg_query){ .statement = &echo_bytes, .params = &l.param, .nparams = 1, .on_done = large_done, .data = &l };
+    l.query = (struct pg_query){
+        .statement = &echo_bytes, .params = &l.param, .nparams = 1, .on_done = large_done, .data = &l
+    };
     pg_pool_query(w.pool, &l.query);
     seen_init(&behind, &world_echo, 3);
     pg_pool_query(w.pool, &behind.query);
@@ -78,7 +96,14 @@ static void a_half_sent_message_takes_its_connection_along(void **state)
 
 /* ---- rows that pause ---- */
 
-struct paused { struct pg_query query; struct pg_row *row; unsigned rows, done; int status; int64_t expect; bool wrong; };
+struct paused {
+    struct pg_query query;
+    struct pg_row *row;
+    unsigned rows, done;
+    int status;
+    int64_t expect;
+    bool wrong;
+};
 static enum pg_flow pause_each(struct pg_query *q, struct pg_row *row)
 {
     struct paused *p = q->data;

@@ -1,12 +1,39 @@
-/* unit/test_pool_reentry.c - callbacks that do everything: from each place where the library calls its caller, each thing that a
- * caller may do there, itself included. Whatever it is, each request that was not given up ends exactly once, and pool and
- * reactor close with nothing left. On the simulated host, one world per pair. */
+/* unit/test_pool_reentry.c - callbacks that do everything: from each place where the library calls its caller, each
+ * thing that a caller may do there, itself included. Whatever it is, each request that was not given up ends exactly
+ * once, and pool and reactor close with nothing left. On the simulated host, one world per pair. */
 #include "support/world.h"
 #include <string.h>
 
-enum where { ON_ROW, ON_DONE, ON_REFUSED, ON_LEASED_ROW, ON_LEASED_DONE, ON_BATCH_DONE, ON_GRANT, ON_NO_GRANT, ON_CONNECTED, ON_LOST, ON_NOTICE,
-             ON_CONNECT_FAILED, PLACES };
-enum what { CLOSE_NOW, CLOSE_LATER, CLOSE_REACTOR, ABANDON_THIS, ABANDON_OTHERS, ABANDON_LEASE, QUERY, ACQUIRE, TRY, LEASED_QUERY, RESUME, STATS, DEEDS };
+enum where {
+    ON_ROW,
+    ON_DONE,
+    ON_REFUSED,
+    ON_LEASED_ROW,
+    ON_LEASED_DONE,
+    ON_BATCH_DONE,
+    ON_GRANT,
+    ON_NO_GRANT,
+    ON_CONNECTED,
+    ON_LOST,
+    ON_NOTICE,
+    ON_CONNECT_FAILED,
+    PLACES
+};
+enum what {
+    CLOSE_NOW,
+    CLOSE_LATER,
+    CLOSE_REACTOR,
+    ABANDON_THIS,
+    ABANDON_OTHERS,
+    ABANDON_LEASE,
+    QUERY,
+    ACQUIRE,
+    TRY,
+    LEASED_QUERY,
+    RESUME,
+    STATS,
+    DEEDS
+};
 
 enum { OTHERS = 6 };
 static struct scene {
@@ -103,8 +130,10 @@ static void grant(struct pg_lease *l, int status)
 static void event(void *arg, const struct pg_event *e)
 {
     (void)arg;
-    static const enum where place[] = { [PG_EVENT_CONNECTED] = ON_CONNECTED, [PG_EVENT_CONNECT_FAILED] = ON_CONNECT_FAILED,
-                                        [PG_EVENT_LOST] = ON_LOST, [PG_EVENT_NOTICE] = ON_NOTICE };
+    static const enum where place[] = { [PG_EVENT_CONNECTED] = ON_CONNECTED,
+                                        [PG_EVENT_CONNECT_FAILED] = ON_CONNECT_FAILED,
+                                        [PG_EVENT_LOST] = ON_LOST,
+                                        [PG_EVENT_NOTICE] = ON_NOTICE };
     act(place[e->kind]);
 }
 
@@ -126,7 +155,8 @@ static void open_scene(void)
 {
     struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000 };
     struct model_config server = { .exit_delay_ns = 200000 };
-    struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app pool_max_conns=2 pool_close_linger=200ms");
+    struct pg_pool_config pc =
+        PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app pool_max_conns=2 pool_close_linger=200ms");
     pc.on_event = event;
     world_open_with(&s.w, &sim, &server, "pool_max_conns=1"); /* its own pool stays idle */
     if (s.where == ON_CONNECT_FAILED) model_server_refuse(s.w.server, "57P03");
@@ -163,11 +193,13 @@ static void play(enum where where, enum what what)
     world_run(&s.w, 20 * WORLD_MS);
     model_server_refuse(s.w.server, NULL);
     for (size_t i = 0; i < model_conn_count(s.w.server); i++)
-        if (model_conn_alive(model_conn_at(s.w.server, i))) model_conn_notice(model_conn_at(s.w.server, i), "01000", "listen");
+        if (model_conn_alive(model_conn_at(s.w.server, i)))
+            model_conn_notice(model_conn_at(s.w.server, i), "01000", "listen");
     world_run(&s.w, 20 * WORLD_MS);
     for (int i = 0; i < 10; i++) pg_query_resume(&s.leased.query), world_run(&s.w, WORLD_MS);
     if (where == ON_LOST)
-        for (size_t i = 0; i < model_conn_count(s.w.server); i++) model_conn_end(model_conn_at(s.w.server, i), MODEL_END_FATAL, "57P01");
+        for (size_t i = 0; i < model_conn_count(s.w.server); i++)
+            model_conn_end(model_conn_at(s.w.server, i), MODEL_END_FATAL, "57P01");
     world_run(&s.w, WORLD_SECOND);
     for (int i = 0; i < 100; i++) pg_query_resume(&s.leased.query), world_run(&s.w, 50 * WORLD_MS);
     assert_true(s.acted);

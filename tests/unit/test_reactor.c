@@ -1,4 +1,5 @@
-/* test_reactor.c - the turn: its order, its budget, what callbacks may do to each other, its return value; open, close and free. */
+/* test_reactor.c - the turn: its order, its budget, what callbacks may do to each other, its return value; open, close
+ * and free. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -230,7 +231,8 @@ static void a_node_may_take_the_next_one_out(void **state)
     for (unsigned flushing = 0; flushing < 2; flushing++) {
         struct fixture *f = open_with(0);
         void (*queue)(struct pg_reactor *, struct rp_node *) = flushing ? rp_flush : rp_ready;
-        struct actor a = actor(f, 'a', unqueue_other), b = actor(f, 'b', NULL), c = actor(f, 'c', unqueue_other), d = actor(f, 'd', NULL);
+        struct actor a = actor(f, 'a', unqueue_other), b = actor(f, 'b', NULL), c = actor(f, 'c', unqueue_other),
+                     d = actor(f, 'd', NULL);
         a.other = &b;
         c.other = &d; /* the last one of its queue */
         queue(f->r, &a.node);
@@ -488,7 +490,8 @@ static void members_may_leave_while_they_are_told(void **state)
 {
     (void)state;
     struct fixture *f = open_with(0);
-    struct actor a = actor(f, 'a', leave), b = actor(f, 'b', leave_both), c = actor(f, 'c', NULL), d = actor(f, 'd', leave);
+    struct actor a = actor(f, 'a', leave), b = actor(f, 'b', leave_both), c = actor(f, 'c', NULL),
+                 d = actor(f, 'd', leave);
     b.other = &c;
     rp_join(f->r, &a.member);
     rp_join(f->r, &b.member);
@@ -573,7 +576,8 @@ static void post_from_outside_without_wake(void *arg)
 static void misuse_is_caught(void **state)
 {
     (void)state;
-    void (*harmless)(struct actor *) = nothing, (*turn)(struct actor *) = turn_inside, (*end)(struct actor *) = free_inside;
+    void (*harmless)(struct actor *) = nothing, (*turn)(struct actor *) = turn_inside,
+                                  (*end)(struct actor *) = free_inside;
     assert_int_equal(signal_of(misuse_inside, &harmless), 0);
     assert_int_equal(signal_of(misuse_inside, &turn), SIGABRT);
     assert_int_equal(signal_of(misuse_inside, &end), SIGABRT);
@@ -583,8 +587,10 @@ static void misuse_is_caught(void **state)
 static void the_hint_follows_what_is_due(void **state)
 {
     (void)state;
-    static const struct { int due; uint32_t completions, min_wait_ns; } table[] = {
-        { 0, 1, 0 }, { 8, 1, 0 }, { 15, 1, 0 }, { 16, 8, 50000 }, { 33, 16, 50000 }, { 40, 20, 50000 }, { 1000, 20, 50000 },
+    static const struct { int due; uint32_t completions, min_wait_ns;
+    } table[] = {
+        { 0, 1, 0 },       { 8, 1, 0 },       { 15, 1, 0 },        { 16, 8, 50000 },
+        { 33, 16, 50000 }, { 40, 20, 50000 }, { 1000, 20, 50000 },
     };
     struct fixture *f = open_with(0);
     for (size_t i = 0; i < RP_COUNT(table); i++) {

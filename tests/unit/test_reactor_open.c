@@ -1,5 +1,5 @@
-/* test_reactor_open.c - what surrounds a turn: the configuration's check and defaults, memory and its bounds, what the library
- * does for a host that leaves it out, and failures in the library's words. */
+/* test_reactor_open.c - what surrounds a turn: the configuration's check and defaults, memory and its bounds, what the
+ * library does for a host that leaves it out, and failures in the library's words. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +222,8 @@ static void the_slab_rounds_up_reuses_and_keeps_its_bound(void **state)
     struct fake_clock_host fake;
     struct heap heap = { 0 };
     struct pg_reactor *r = open_on(&fake, &heap, 256 * 1024);
-    size_t own = heap.bytes, small = 1, middle = RP_SLAB_MIN + 1, large = 256 * 1024, huge = 256 * 1024 + 1, absurd = SIZE_MAX;
+    size_t own = heap.bytes, small = 1, middle = RP_SLAB_MIN + 1, large = 256 * 1024, huge = 256 * 1024 + 1,
+           absurd = SIZE_MAX;
 
     void *a = rp_slab_get(r, &small), *b = rp_slab_get(r, &middle);
     assert_true(a && b);
@@ -331,7 +332,8 @@ static void a_full_unix_backlog_is_again(void **state)
     socklen_t size = sizeof(sa_family_t);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
     assert_true(listener >= 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0); /* an abstract name of the kernel's choice */
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size),
+                     0); /* an abstract name of the kernel's choice */
     assert_int_equal(listen(listener, 1), 0);
     size = sizeof address;
     assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);

@@ -415,8 +415,8 @@ static void test_forgetting(void **state)
     CHECK_ALL(forgetting);
 }
 
-/* A Parse failed while another one of the same statement is behind it, sent as a whole or in part: who comes third can only close
- * first. A Parse of another statement is of no interest. */
+/* A Parse failed while another one of the same statement is behind it, sent as a whole or in part: who comes third can
+ * only close first. A Parse of another statement is of no interest. */
 static void test_parses_behind_a_failed_one(void **state)
 {
     (void)state;

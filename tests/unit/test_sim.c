@@ -8,7 +8,8 @@
 static void test_echo(void **state)
 {
     (void)state;
-    struct sim_world *f = sim_world_connected((struct sim_config){ .latency_min_ns = 100 * US, .latency_max_ns = 100 * US });
+    struct sim_world *f =
+        sim_world_connected((struct sim_config){ .latency_min_ns = 100 * US, .latency_max_ns = 100 * US });
     f->server->echoes = true;
     uint64_t start = sim_now(f->sim);
     assert_int_equal(sim_socket_receive(&f->s), 0);
@@ -218,7 +219,8 @@ static void test_descriptors_are_reused_lowest_first(void **state)
 static void test_late_bytes_miss_the_next_owner(void **state)
 {
     (void)state;
-    struct sim_world *f = sim_world_connected((struct sim_config){ .seed = 1, .latency_min_ns = MS, .latency_max_ns = MS });
+    struct sim_world *f =
+        sim_world_connected((struct sim_config){ .seed = 1, .latency_min_ns = MS, .latency_max_ns = MS });
     sim_settle(f->sim);
     sim_peer_send(f->server->peer[0], "old", 3);
     int fd = f->s.socket.fd;

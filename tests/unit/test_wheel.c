@@ -1,4 +1,5 @@
-/* test_wheel.c - the timing wheel against a model that is too simple to be wrong: an array that is searched from end to end. */
+/* test_wheel.c - the timing wheel against a model that is too simple to be wrong: an array that is searched from end to
+ * end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -169,7 +170,8 @@ static void the_next_expiry_is_exact(void **state)
     }
 }
 
-/* Each stop leaves a bound behind that is too early at the most; sorting the slots anew then costs one advance per level. */
+/* Each stop leaves a bound behind that is too early at the most; sorting the slots anew then costs one advance per
+ * level. */
 static void a_stopped_neighbour_costs_no_more_than_a_few_empty_advances(void **state)
 {
     (void)state;
@@ -241,8 +243,9 @@ static void never(struct rp_timer *t)
     fail_msg("a stopped timer fired");
 }
 
-/* A million deadlines started, moved and stopped. Were one of these linear in what is armed, this would be 10^12 steps and
- * run into the test's time limit; that the wheel is empty afterwards without an advance shows that a stop leaves nothing. */
+/* A million deadlines started, moved and stopped. Were one of these linear in what is armed, this would be 10^12 steps
+ * and run into the test's time limit; that the wheel is empty afterwards without an advance shows that a stop leaves
+ * nothing. */
 static void a_million_timers(void **state)
 {
     (void)state;
