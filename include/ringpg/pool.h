@@ -41,7 +41,8 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 
 /* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then
  * ended with PG_E_CLOSED. on_closed (may be NULL) runs last, exactly once, from a turn; the handle is gone when it
- * returns. Again: shortens the deadline; the first on_closed stays. Any callback may call it. */
+ * returns. Again: shortens the deadline; the first on_closed stays. Any callback may call it. Leases that are held then
+ * stay so, on nothing, until they are returned; that must happen before pg_reactor_free. */
 void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg);
 
 /* Shared lane. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
