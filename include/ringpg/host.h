@@ -39,7 +39,8 @@ struct pg_host_ops {
     int (*submit_send)(struct pg_host *, struct pg_socket *, const void *at, size_t bytes, struct pg_completion *);
     int (*submit_recv)(struct pg_host *, struct pg_socket *, void *at, size_t bytes, struct pg_completion *);
     /* optional: NULL takes the library's POSIX default; a simulated host brings its own */
-    /* Sets fd (non-blocking, close-on-exec) and starts the connect; flags are set. 0, -EAGAIN (backlog full), -errno. */
+    /* Sets fd (non-blocking, close-on-exec) and starts the connect; flags are set. 0, -EAGAIN (backlog full), -errno.
+     */
     int (*open)(struct pg_host *, struct pg_socket *, const struct sockaddr *, socklen_t);
     void (*shutdown)(struct pg_host *, struct pg_socket *, int how); /* SHUT_WR, SHUT_RDWR */
     void (*close)(struct pg_host *, struct pg_socket *);
