@@ -27,6 +27,7 @@ static void grow(struct pg_pool *pool)
 {
     while (can_grow(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
+        slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
         rp_conn_open(&slot->conn);
     }

@@ -7,7 +7,7 @@
  * RETIRING, since statements would else keep it from ever coming to rest.
  *
  * Closing comes first and replacing afterwards, by the growth in dispatch.c: a connection in the place of one that
- * went is one more only when the server has let go of that, or when max_conns leaves room. Must never know who waits. */
+ * went is made when the server has let go of that one, or when max_conns leaves room. Must never know who waits. */
 #include <errno.h>
 #include "pool/state.h"
 
@@ -27,7 +27,7 @@ enum { CONNS_MOST = 10000 };
 
 enum retirement { NOTHING, AT_ONCE, WHEN_DRAINED, ON_RETURN };
 static const enum retirement retirement[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = AT_ONCE,    [RP_SLOT_IDLE] = AT_ONCE,
+    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_IDLE] = AT_ONCE,
     [RP_SLOT_SHARED] = WHEN_DRAINED,    [RP_SLOT_DRAINING] = WHEN_DRAINED, [RP_SLOT_RETIRING] = NOTHING,
     [RP_SLOT_STALLED] = ON_RETURN,      [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
     [RP_SLOT_CLOSING] = NOTHING,
@@ -36,12 +36,12 @@ static const enum retirement retirement[RP_SLOT_STATES] = {
 void rp_life_end(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    bool lived = slot->state != RP_SLOT_CONNECTING; /* else the expiry is that of the one before in this slot */
-    if (lived && slot->expires_ns <= rp_now(pool->reactor)) pool->stats.max_lifetime_destroy_count++;
+    if (slot->expires_ns <= rp_now(pool->reactor)) pool->stats.max_lifetime_destroy_count++;
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, NULL);
 }
 
-/* ON_RETURN: it comes to rest, and is asked then. */
+/* ON_RETURN: it comes to rest, and is asked then. That holds for a connect, too: given up in the middle it would leave
+ * a backend that starts nevertheless, and that nobody counts. */
 static void retire(struct rp_slot *slot)
 {
     switch (retirement[slot->state]) {
@@ -55,8 +55,10 @@ static void retire(struct rp_slot *slot)
 bool rp_life_over(const struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    return slot->generation != pool->generation || slot->expires_ns <= rp_now(pool->reactor) ||
-           rp_pool_live(pool) > pool->info.pool_max_conns;
+    if (slot->generation != pool->generation || slot->expires_ns <= rp_now(pool->reactor)) return true;
+    /* Of those that are too many the ones that are being made go first. */
+    uint32_t others = slot->state == RP_SLOT_CONNECTING ? rp_pool_live(pool) : rp_pool_usable(pool);
+    return others > pool->info.pool_max_conns;
 }
 
 static void aged(struct rp_timer *timer) { retire(RP_CONTAINER(timer, struct rp_slot, age)); }
@@ -66,7 +68,6 @@ void rp_life_begin(struct rp_slot *slot)
     struct pg_pool *pool = slot->pool;
     uint64_t lifetime_ns = pool->info.pool_max_conn_lifetime_ns;
     uint64_t jitter_ns = pool->info.pool_max_conn_lifetime_jitter_ns;
-    slot->generation = pool->generation;
     slot->expires_ns = PG_NEVER;
     slot->age.fire = aged;
     if (!lifetime_ns) return;
@@ -124,11 +125,10 @@ void rp_life_sweep(struct rp_timer *timer)
 
 /* ---- sizes and generations ---- */
 
-/* Whose going disturbs least; NULL: all that are left go on their return. */
+/* Whose going disturbs least; NULL: all that are left go on their return, or when they are up. */
 static struct rp_slot *superfluous(struct pg_pool *pool)
 {
     struct rp_slot *slot = TAILQ_LAST(&pool->slots[RP_SLOT_IDLE], rp_slots);
-    if (!slot) slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING]);
     if (!slot) slot = rp_slot_least_loaded(pool);
     return slot ? slot : TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]);
 }
@@ -141,7 +141,7 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
     struct rp_slot *slot;
-    while (rp_pool_live(pool) > max_conns && (slot = superfluous(pool))) retire(slot);
+    while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) retire(slot);
     arm_sweep(pool); /* there may be more to spare now */
     rp_pool_kick(pool);
     return 0;

@@ -245,7 +245,7 @@ static void on_up(struct rp_conn *conn)
     pool->stats.new_conns_count++;
     slot->stall.fire = stalled;
     rp_life_begin(slot);
-    rp_slot_move(slot, RP_SLOT_IDLE);
+    come_to_rest(slot);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }

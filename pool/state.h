@@ -39,7 +39,7 @@ struct rp_slot {
     struct pg_query rollback;
     uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
     uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
-    uint64_t generation;       /* of the pool when it came up                                    */
+    uint64_t generation;       /* of the pool when it was begun                                  */
     struct rp_timer age;       /* at expires_ns                                                  */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
@@ -144,7 +144,7 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from no
 void rp_life_begin(struct rp_slot *slot);      /* it is up */
 void rp_life_idle(struct rp_slot *slot);       /* it has become idle */
 void rp_life_sweep(struct rp_timer *timer);    /* pool->sweep */
-bool rp_life_over(const struct rp_slot *slot); /* too old, of a former generation or one too many: not to be used again */
+bool rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many */
 void rp_life_end(struct rp_slot *slot);        /* closed for that */
 void rp_life_tell(struct pg_pool *pool);       /* the warm-ups that are decided; from the turn's queue */
 void rp_life_warm_end(struct pg_pool *pool, int status);

@@ -48,28 +48,30 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg);
 
 /* The pool makes its min_conns by itself, in the background; this tells when they are up. `on_warm` (may be NULL: then
- * nothing is awaited) runs exactly once, from a turn, never inside the call, if this returned 0. Its status: 0, min_conns
- * connections stand; PG_E_TIMEOUT, PG_E_UNAVAILABLE: not before `deadline_ns` (0: pool_acquire_timeout from now;
- * PG_NEVER), and in the second case the last connect had failed (on_event told why); PG_E_UNAVAILABLE also at once, when
- * the server says what it will say again, such as a wrong password; PG_E_CLOSED. Several may be awaited at a time. Any
- * callback may call it. Returns 0, PG_E_CLOSED, or -ENOMEM: then no callback comes. */
+ * nothing is awaited) runs exactly once, from a turn, never inside the call, if this returned 0. Its status: 0,
+ * min_conns connections stand; PG_E_TIMEOUT, PG_E_UNAVAILABLE: not before `deadline_ns` (0: pool_acquire_timeout from
+ * now; PG_NEVER), and in the second case the last connect had failed (on_event told why); PG_E_UNAVAILABLE also at
+ * once, when the server says what it will say again, such as a wrong password; PG_E_CLOSED. Several may be awaited at a
+ * time. Any callback may call it. Returns 0, PG_E_CLOSED, or -ENOMEM: then no callback comes. */
 int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(void *arg, int status),
                  void *arg) PG_WARN_UNUSED;
 
 /* Other bounds from now on, any callback may call it. Growing serves those who wait at once, as far as connecting goes.
- * Shrinking closes idle connections and those that are being made, then lets shared ones run dry, and takes leased ones
- * back when they are returned: until then there are more than max_conns, but never one more than there were. Memory of
- * connections is allocated when max_conns exceeds all that it was before, and freed with the pool. Returns 0; PG_E_CONFIG:
- * max_conns is 0 or above 10000, or min_conns above it; PG_E_CLOSED; -ENOMEM; then nothing has changed. */
+ * Shrinking closes idle connections at once, those that are being made when they stand, lets shared ones run dry, and
+ * takes leased ones back when they are returned: until then there are more than max_conns, but never more than there
+ * were. Memory of connections is allocated when max_conns exceeds all that it was before, and freed with the pool.
+ * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it; PG_E_CLOSED; -ENOMEM; then nothing has
+ * changed. */
 int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns) PG_WARN_UNUSED;
-/* No connection that exists now is used by anyone who comes later: idle ones and those that are being made are closed at
- * once, shared ones when what runs on them has ended, leased ones when they are returned. New ones take their places as
- * they are needed. Nothing that runs is disturbed. After a failover or a change of roles and settings. Any callback may
- * call it; of a pool that is closing it does nothing. */
+/* No connection that exists now is used by anyone who comes later: idle ones are closed at once, those that are being
+ * made when they stand, shared ones when what runs on them has ended, leased ones when they are returned. New ones take
+ * their places as they are needed. Nothing that runs is disturbed. After a failover or a change of roles and settings.
+ * Any callback may call it; of a pool that is closing it does nothing. */
 void pg_pool_reset(struct pg_pool *pool);
 /* No grants, no statements to connections, and no new connections until pg_pool_resume. Who comes is parked, who waits
- * keeps place and deadline (PG_E_TIMEOUT then); leases that are held and statements that run go on. Both are idempotent,
- * any callback may call them. Closing the pool ends the suspension, since what is queued is to be served. */
+ * keeps place and deadline (PG_E_TIMEOUT then); leases that are held and statements that run go on. Both are
+ * idempotent, any callback may call them. Closing the pool ends the suspension, since what is queued is to be served.
+ * */
 void pg_pool_suspend(struct pg_pool *pool);
 void pg_pool_resume(struct pg_pool *pool);
 

@@ -38,8 +38,9 @@ struct rp_conninfo {
 
 /* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value and
  * the contradictions (pool_min_conns or pool_min_idle_conns above pool_max_conns, several hosts, a NUL or an overlong
- * socket path). `text` NULL: "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a failure leaves nothing to
- * free and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there is no user. */
+ * socket path). `text` NULL: "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a
+ * failure leaves nothing to free and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there
+ * is no user. */
 int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocate)(void *arg, size_t bytes), void *arg,
                       struct pg_error *error);
 void rp_conninfo_wipe(struct rp_conninfo *c, void (*deallocate)(void *arg, void *at, size_t bytes), void *arg);

@@ -340,7 +340,7 @@ static void bad_strings(void **state)
         { "service=x", "service: service files are not there yet" },
         { "pool_max_conn_lifetime=1x", "pool_max_conn_lifetime: not a duration such as 10s, 500ms or 1m30s" },
         { "pool_max_conn_lifetime_jitter=9000h", "pool_max_conn_lifetime_jitter: must be 0 to 8760h" },
-        { "pool_max_conn_idle_time=-1s", "pool_max_conn_idle_time: not a duration such as 10s, 500ms or 1m30s" },
+        { "pool_max_conn_idle_time=-1s", "pool_max_conn_idle_time: must be 0 to 8760h" },
         { "pool_health_check_period=0", "pool_health_check_period: must be 1ms to 8760h" },
         { "pool_min_idle_conns=5", "pool_min_idle_conns: 5 is above pool_max_conns, 4" },
         { "statement_cache_capacity=10", "statement_cache_capacity: not there yet" },
