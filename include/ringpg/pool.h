@@ -70,8 +70,7 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
 void pg_pool_reset(struct pg_pool *pool);
 /* No grants, no statements to connections, and no new connections until pg_pool_resume. Who comes is parked, who waits
  * keeps place and deadline (PG_E_TIMEOUT then); leases that are held and statements that run go on. Both are
- * idempotent, any callback may call them. Closing the pool ends the suspension, since what is queued is to be served.
- * */
+ * idempotent, any callback may call them. Closing the pool ends it, since what is queued is to be served. */
 void pg_pool_suspend(struct pg_pool *pool);
 void pg_pool_resume(struct pg_pool *pool);
 
