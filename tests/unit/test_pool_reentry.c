@@ -223,10 +223,10 @@ static void play(enum where where, enum what what)
         for (size_t i = 0; i < model_conn_count(s.w.server); i++)
             model_conn_end(model_conn_at(s.w.server, i), MODEL_END_FATAL, "57P01");
     world_run(&s.w, WORLD_SECOND);
+    if (what == SUSPEND) pg_pool_resume(s.pool);
     for (int i = 0; i < 100; i++) pg_query_resume(&s.leased.query), world_run(&s.w, 50 * WORLD_MS);
     assert_true(s.acted);
     assert_int_equal(s.warm, 1 + (what == WARM));
-    if (what == SUSPEND) pg_pool_resume(s.pool);
     if (!s.gone_lease && s.lease.grants && !s.lease.status) pg_lease_abandon(&s.lease.lease);
     world_run(&s.w, 20 * WORLD_SECOND);
     pg_lease_abandon(&s.waiting.lease);
