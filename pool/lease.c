@@ -48,7 +48,8 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
 /* The connection goes back: clean to the next one, else it is cleaned first. */
 static void give_back(struct rp_slot *slot)
 {
-    bool clean = rp_session_in_flight(&slot->conn.session) == 0 && slot->conn.session.transaction == 'I';
+    bool clean = rp_session_in_flight(&slot->conn.session) == 0 && slot->conn.session.transaction == 'I' &&
+                 !rp_cancel_busy(&slot->cancel);
     slot->lease = NULL;
     slot->conn.session.exclusive = false;
     rp_slot_move(slot, clean ? RP_SLOT_IDLE : RP_SLOT_RESETTING);

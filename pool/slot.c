@@ -51,6 +51,10 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     slot->pool->count[state]++;
     list_insert(slot);
     rp_timer_stop(slot->pool->reactor, &slot->stall);
+    if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
+        rp_timer_stop(slot->pool->reactor, &slot->again);
+        slot->asked = false;
+    }
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
@@ -132,7 +136,8 @@ void rp_slot_stall(struct rp_slot *slot)
 
 void rp_slot_settle(struct rp_slot *slot)
 {
-    bool quiet = rp_session_in_flight(&slot->conn.session) == 0;
+    rp_slot_cancel_unwanted(slot);
+    bool quiet = rp_session_in_flight(&slot->conn.session) == 0 && !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
         if (quiet) {
@@ -167,7 +172,7 @@ void rp_slot_settle(struct rp_slot *slot)
 static bool can_repeat(const struct pg_query *q, bool written)
 {
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
-    if (w->lane != RP_LANE_SHARED || w->pool->closing) return false;
+    if (w->lane != RP_LANE_SHARED || w->pool->closing || w->flags & RP_QUERY_CANCEL) return false;
     if (!written) return true;
     return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
            !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
@@ -184,6 +189,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     slot->lease = NULL;
     /* What was decided keeps its outcome, unless an open transaction takes it back. */
     bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
+    rp_slot_cancel_last(slot);
     while (stands && rp_session_take_decided(s, &q))
         if (q && q != &slot->rollback) rp_end_decided(q);
     while (rp_session_orphan(s, &q, &written)) {
@@ -251,6 +257,13 @@ static void on_closed(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
     slot->pool->stats.abandoned_count += conn->abandoned;
+    rp_cancel_stop(&slot->cancel); /* what it was to stop is gone */
+    rp_slot_free(slot);
+}
+
+void rp_slot_free(struct rp_slot *slot)
+{
+    if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_pool_kick(slot->pool);
 }
@@ -295,6 +308,11 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 /* Its entry was the oldest, so there is room for one. */
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
+    if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
+        rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
+        rp_slot_settle(slot_of(conn));
+        return;
+    }
     unsigned commit = rp_query(q)->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0;
     rp_conn_enqueue(conn, q, (uint16_t)(RP_ENTRY_SYNC | RP_ENTRY_HEALED | commit));
     rp_slot_settle(slot_of(conn));
