@@ -45,6 +45,7 @@ static void list_insert(struct rp_slot *slot)
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
 {
     RP_ASSERT(legal[slot->state] & 1u << state);
+    RP_ASSERT((state != RP_SLOT_IDLE && state != RP_SLOT_FREE) || !rp_cancel_busy(&slot->cancel));
     list_remove(slot);
     slot->pool->count[slot->state]--;
     slot->state = state;
@@ -217,6 +218,10 @@ static void stalled(struct rp_timer *timer)
 {
     struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, stall);
     struct pg_error why;
+    if (rp_session_in_flight(&slot->conn.session) == 0 && rp_cancel_busy(&slot->cancel)) {
+        rp_cancel_stop(&slot->cancel); /* if it was never sent, the connection is good */
+        return;
+    }
     rp_error_set(&why, PG_E_LOST, "the connection was given up: a query before did not end in time");
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, &why);
 }
