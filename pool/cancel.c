@@ -11,7 +11,7 @@
 
 static const uint64_t AGAIN_NS = 250ull * 1000000;
 
-/* Is there something to stop, and nobody who could be harmed? `*running`: the oldest of what is still to be answered. */
+/* Is there something to stop, and nobody who could be harmed? `*running`: the oldest of what is to be answered. */
 static bool unwanted(struct rp_slot *slot, uint32_t *running)
 {
     struct rp_session *s = &slot->conn.session;

@@ -4,13 +4,13 @@
  *      NONE -> WANTED -> TALKING -> CLOSING -> NONE
  *                 \________________/
  *
- * WANTED: asked for, opened in the next turn. TALKING: the request is on its way, then the server's EOF is awaited, both
- * within one deadline. CLOSING: both sides are shut and the completions of what is in flight are awaited; only then
- * unbind and close.
+ * WANTED: asked for, opened in the next turn. TALKING: the request is on its way, then the server's EOF is awaited,
+ * both within one deadline. CLOSING: both sides are shut and the completions of what is in flight are awaited; only
+ * then unbind and close.
  *
- * The server acts on the request before it closes the socket. So after its EOF the request can hit nothing any more, and
- * neither can one of which not every byte was taken; in all other cases it may still be under way somewhere, and the
- * connection that it names must never serve again. Allocates nothing. Knows nothing of the connection's queries.
+ * The server acts on the request before it closes the socket. So after its EOF the request can hit nothing any more,
+ * and neither can one of which not every byte was taken; in all other cases it may still be under way somewhere, and
+ * the connection that it names must never serve again. Allocates nothing. Knows nothing of the connection's queries.
  *
  * Source: PostgreSQL, chapter "Frontend/Backend Protocol", "Canceling Requests in Progress". */
 #ifndef RP_CONN_CANCEL_H

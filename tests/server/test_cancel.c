@@ -1,6 +1,6 @@
-/* server/test_cancel.c - cancel requests to a real PostgreSQL, on both hosts: the statement stops, the connection stays,
- * and nobody else is hit. No test here depends on how fast anything is: the statements would run far longer than the
- * time that a test has. */
+/* server/test_cancel.c - cancel requests to a real PostgreSQL, on both hosts: the statement stops, the connection
+ * stays, and nobody else is hit. No test here depends on how fast anything is: the statements would run far longer than
+ * the time that a test has. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -465,7 +465,7 @@ static void cancelled_from_inside_of_its_row(void **state)
     world_close(&w);
 }
 
-/* A message of which a part is written cannot be taken back, and is no statement yet: it is stopped once it is whole. */
+/* A message of which a part is written cannot be taken back, and is no statement yet: stopped once it is whole. */
 static void half_written(void **state)
 {
     (void)state;
