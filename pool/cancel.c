@@ -26,6 +26,17 @@ static bool unwanted(struct rp_slot *slot, uint32_t *running)
     return any;
 }
 
+bool rp_slot_wanted(const struct rp_slot *slot)
+{
+    const struct rp_session *s = &slot->conn.session;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
+        const struct rp_entry *e = &s->entry[sequence & (s->config->entries - 1)];
+        if (e->flags & RP_ENTRY_DROPPED) continue;
+        if (!e->query || rp_query(e->query)->waiter.flags & RP_QUERY_CANCEL) return false;
+    }
+    return !rp_cancel_busy(&slot->cancel);
+}
+
 static void give_up(struct rp_slot *slot)
 {
     struct pg_error why;

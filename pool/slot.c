@@ -10,7 +10,7 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
     [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(STALLED) | BIT(CLOSING),
     [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(CLOSING),
     [RP_SLOT_LEASED] = BIT(IDLE) | BIT(RESETTING) | BIT(CLOSING),
     [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
@@ -153,6 +153,7 @@ void rp_slot_settle(struct rp_slot *slot)
         break;
     case RP_SLOT_STALLED:
         if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+        else if (rp_slot_wanted(slot)) rp_slot_move(slot, RP_SLOT_SHARED);
         else start_stall(slot);
         break;
     case RP_SLOT_RESETTING:

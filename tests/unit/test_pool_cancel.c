@@ -153,6 +153,27 @@ static void neighbours_are_not_hit(void **state)
     world_close(&w);
 }
 
+/* What is bounded by the linger is the wait for the answer that nobody wants, and not the neighbours' work behind it. */
+static void neighbours_have_their_time(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen slow, behind, more;
+    world_open(&w, "pool_max_conns=1 pool_close_linger=300ms");
+    ask(&w, &slow, "SLEEP 100", 50 * WORLD_MS);
+    ask(&w, &behind, "SLEEP 1000", 0);
+    world_run(&w, 60 * WORLD_MS);
+    ask(&w, &more, "SLEEP 1", 0);
+    assert_int_equal(world_stats(&w).pending, 1);
+    world_run(&w, 100 * WORLD_MS);
+    assert_int_equal(world_stats(&w).pending, 0); /* it is shared again */
+    world_run(&w, 2 * WORLD_SECOND);
+    assert_outcome(&behind, 0, "", PG_SENT_YES);
+    assert_outcome(&more, 0, "", PG_SENT_YES);
+    assert_int_equal(server(&w)->connections_total, 1);
+    world_close(&w);
+}
+
 /* ---- the request itself fails ---- */
 
 static void a_late_request_never_hits_the_next_one(void **state)
@@ -500,6 +521,7 @@ int main(void)
         cmocka_unit_test(an_abandoned_lease_is_stopped_and_rolled_back),
         cmocka_unit_test(a_lease_goes_on_after_its_timeout),
         cmocka_unit_test(neighbours_are_not_hit),
+        cmocka_unit_test(neighbours_have_their_time),
         cmocka_unit_test(a_late_request_never_hits_the_next_one),
         cmocka_unit_test(a_request_without_an_end_costs_the_connection),
         cmocka_unit_test(a_lost_request_is_repeated),
