@@ -73,10 +73,10 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
+    if (!pool->suspended && TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
-        if (slot->load > 1 && pool->count[RP_SLOT_FREE] && !pool->more_wanted) {
+        if (slot->load > 1 && rp_pool_has_place(pool) && !pool->more_wanted) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }

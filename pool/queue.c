@@ -10,13 +10,16 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
+static uint32_t served_next(const struct pg_pool *pool) { return pool->suspended ? 0 : pool->count[RP_SLOT_IDLE]; }
+
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
+    uint32_t served = served_next(pool);
     pool->nwaiting++;
-    if (pool->nwaiting <= pool->count[RP_SLOT_IDLE]) return;
+    if (pool->nwaiting <= served) return;
     w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting - pool->count[RP_SLOT_IDLE];
+    uint32_t parked = pool->nwaiting - served;
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
@@ -39,7 +42,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 
 bool rp_queue_full(const struct pg_pool *pool)
 {
-    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
+    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + served_next(pool);
 }
 
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
@@ -120,6 +123,7 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 /* Why nobody could be served: those that are there were busy, no connection could be made, or none was made yet. */
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
+    if (pool->suspended) return rp_error_set(error, PG_E_TIMEOUT, "the pool is suspended");
     if (rp_pool_usable(pool) > 0)
         return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
     if (pool->connect_error.code == 0)

@@ -8,13 +8,17 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_FREE] = BIT(CONNECTING),
     [RP_SLOT_CONNECTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
-    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(CLOSING),
-    [RP_SLOT_LEASED] = BIT(IDLE) | BIT(RESETTING) | BIT(CLOSING),
+    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(CLOSING),
+    [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
     [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
 };
+
+/* Statements of several callers are on it, or may be. */
+static const unsigned SHARING = BIT(SHARED) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED);
 
 static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn, struct rp_slot, conn); }
 
@@ -56,6 +60,8 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         rp_timer_stop(slot->pool->reactor, &slot->again);
         slot->asked = false;
     }
+    if (state == RP_SLOT_IDLE) rp_life_idle(slot);
+    if (state == RP_SLOT_CLOSING) rp_timer_stop(slot->pool->reactor, &slot->age);
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
@@ -65,10 +71,14 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
     return NULL;
 }
 
-uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->info.pool_max_conns - pool->count[RP_SLOT_FREE]; }
+uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
+uint32_t rp_pool_live(const struct pg_pool *pool)
+{
+    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_CLOSING];
+}
 uint32_t rp_pool_usable(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_CONNECTING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_live(pool) - pool->count[RP_SLOT_CONNECTING];
 }
 
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
@@ -132,7 +142,14 @@ static void start_stall(struct rp_slot *slot)
 
 void rp_slot_stall(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
+    if (legal[slot->state] & BIT(STALLED)) rp_slot_move(slot, RP_SLOT_STALLED);
+}
+
+/* Nothing is in flight, and nothing is to be cleaned. */
+static void come_to_rest(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_RETIRING || rp_life_over(slot)) rp_life_end(slot);
+    else rp_slot_move(slot, RP_SLOT_IDLE);
 }
 
 void rp_slot_settle(struct rp_slot *slot)
@@ -142,23 +159,24 @@ void rp_slot_settle(struct rp_slot *slot)
     switch (slot->state) {
     case RP_SLOT_SHARED:
         if (quiet) {
-            rp_slot_move(slot, RP_SLOT_IDLE);
+            come_to_rest(slot);
         } else {
             list_remove(slot);
             list_insert(slot);
         }
         break;
     case RP_SLOT_DRAINING:
-        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+    case RP_SLOT_RETIRING:
+        if (quiet) come_to_rest(slot);
         break;
     case RP_SLOT_STALLED:
-        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
-        else if (rp_slot_wanted(slot)) rp_slot_move(slot, RP_SLOT_SHARED);
+        if (quiet) come_to_rest(slot);
+        else if (rp_slot_wanted(slot)) rp_slot_move(slot, rp_life_over(slot) ? RP_SLOT_RETIRING : RP_SLOT_SHARED);
         else start_stall(slot);
         break;
-    case RP_SLOT_RESETTING:
-        if (quiet && slot->conn.session.transaction == 'I') {
-            rp_slot_move(slot, RP_SLOT_IDLE);
+    case RP_SLOT_RESETTING: /* a connection that goes anyway needs no ROLLBACK */
+        if (quiet && (slot->conn.session.transaction == 'I' || rp_life_over(slot))) {
+            come_to_rest(slot);
         } else {
             start_stall(slot);
             if (quiet) roll_back(slot);
@@ -238,7 +256,8 @@ static void on_up(struct rp_conn *conn)
     rp_timer_stop(pool->reactor, &pool->retry);
     pool->stats.new_conns_count++;
     slot->stall.fire = stalled;
-    rp_slot_move(slot, RP_SLOT_IDLE);
+    rp_life_begin(slot);
+    come_to_rest(slot);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }
@@ -304,7 +323,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
         else rp_slot_settle(slot);
         return;
     }
-    bool shared = slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING || slot->state == RP_SLOT_STALLED;
+    bool shared = SHARING & 1u << slot->state;
     if (q) rp_query(q)->slot = NULL;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
     else rp_slot_settle(slot);

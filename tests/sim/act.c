@@ -41,6 +41,7 @@ void act_in_callback(struct run *r)
 {
     if (r->over) return;
     if (chance(r, r->set.closing_callback)) act_close(r);
+    if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
     switch (pick(r, 7)) {
     case 0:
@@ -97,14 +98,13 @@ static void check_gauges(struct run *r)
         struct holder *h = table_find(&r->holders, r->holders.alive[i]);
         if (h->held) pg_lease_transaction(&h->lease) ? held++ : lost++;
     }
-    REQUIRE(s.total_conns <= r->set.max_conns && s.max_conns == r->set.max_conns, "%u connections of %u", s.total_conns,
-            s.max_conns);
+    tune_check(r);
     REQUIRE(s.acquired_conns == held, "%u leases are held, %u are counted (and %u are lost)", held, s.acquired_conns,
             lost);
     REQUIRE(s.idle_conns + s.acquired_conns + s.shared_conns + s.constructing_conns <= s.total_conns,
             "the gauges do not add up");
     /* Those that an idle connection will serve in the next turn were not counted in max_pending. */
-    REQUIRE(s.pending <= r->asks.count + r->holders.count && s.pending <= s.max_pending + s.max_conns,
+    REQUIRE(s.pending <= r->asks.count + r->holders.count && s.pending <= s.max_pending + r->peak_conns,
             "%u wait, %u are there, %u were the most", s.pending, r->asks.count + r->holders.count, s.max_pending);
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);

@@ -58,6 +58,20 @@ static void draw_sizes(struct run *r)
     s->connect_timeout_ns = between(r, 2, 3) * SECOND;
 }
 
+/* How long connections live, and what the operator does to the pool. Mostly much shorter than anybody would set it. */
+static void draw_life(struct run *r)
+{
+    struct settings *s = &r->set;
+    s->min_conns = pick(r, 3) ? 0 : (uint32_t)pick(r, s->max_conns + 1);
+    s->min_idle = pick(r, 5) ? 0 : (uint32_t)pick(r, s->max_conns + 1);
+    s->lifetime_ns = pick(r, 3) ? 3600 * SECOND : between(r, 20, 2000) * MS;
+    s->jitter_ns = pick(r, 2) ? 0 : pick(r, 1000) * MS;
+    s->idle_ns = pick(r, 3) ? 1800 * SECOND : between(r, 5, 1000) * MS;
+    s->period_ns = between(r, 1, 500) * MS;
+    s->tunes = seldom(r, 100);
+    s->tune_every_ns = between(r, 1, 300) * MS;
+}
+
 /* What handlers do. */
 static void draw_habits(struct run *r)
 {
@@ -131,10 +145,12 @@ void settings_draw(struct run *r)
     s->one_at_a_time = pick(r, 8) == 0;
     s->closes_early = !s->calm && pick(r, 3) == 0;
     draw_sizes(r);
+    draw_life(r);
     draw_habits(r);
     draw_server(r);
     draw_host(r);
     s->strict = is_strict(r);
+    s->one_at_a_time = s->max_conns == 1; /* and stays so */
     s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
                  !s->errors; /* a statement that is gone is healed at the end */
     s->password = s->wrong_password ? "misremembered" : "confidential";
@@ -142,11 +158,15 @@ void settings_draw(struct run *r)
         s->options, sizeof s->options,
         "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
-        "pool_connecting_limit=%u pool_max_row_bytes=%zuB",
+        "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
+        "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
+        "pool_health_check_period=%llums",
         pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
-        s->max_conns, pick(r, 3) ? 0 : (unsigned)pick(r, s->max_conns + 1), s->pipeline, s->waiters,
+        s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
-        (unsigned)between(r, 1, 8), s->row_limit);
+        (unsigned)between(r, 1, 8), s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
+        (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
+        (unsigned long long)(s->period_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
     r->actors_left = s->actors;
 }
