@@ -206,7 +206,10 @@ static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 static void member_abort(struct rp_member *m)
 {
     struct pg_pool *pool = RP_CONTAINER(m, struct pg_pool, member);
-    for (uint32_t i = 0; i < pool->nslots; i++) rp_conn_abandon_socket(&pool->slot[i]->conn);
+    for (uint32_t i = 0; i < pool->nslots; i++) {
+        rp_conn_abandon_socket(&pool->slot[i]->conn);
+        rp_cancel_abandon_socket(&pool->slot[i]->cancel);
+    }
     explicit_bzero(&pool->keys, sizeof pool->keys);
 }
 

@@ -156,6 +156,27 @@ void pg_query_abandon(struct pg_query *q)
     rp_forget_query(q);
 }
 
+void pg_query_cancel(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    struct rp_slot *slot = rq->slot;
+    if (rq->waiter.place == RP_PLACE_PARKED) {
+        rq->waiter.pool->stats.canceled_acquire_count++;
+        rp_end_parked(&rp_query(rq->head)->waiter, q, PG_E_CANCELLED);
+        return;
+    }
+    if (rq->waiter.place != RP_PLACE_ACTIVE) return;
+    struct rp_session *s = &slot->conn.session;
+    if (rp_session_decided(s, rq->sequence)) return;
+    if (!rp_session_written(s, rp_session_group(s, rq->sequence))) {
+        (void)!rp_conn_detach(&slot->conn, q); /* takes out the whole batch */
+        rp_end_batch(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
+    } else {
+        rp_slot_wish(slot, rq->sequence);
+    }
+    rp_slot_settle(slot);
+}
+
 uint32_t pg_query_columns(const struct pg_query *q)
 {
     const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;

@@ -134,8 +134,7 @@ static int late(struct pg_pool *pool, struct pg_error *error)
     return PG_E_UNAVAILABLE;
 }
 
-/* `culprit`: the parked query itself, or a later one of its batch; NULL for a lease. */
-static void end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
+void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
 {
     struct pg_error why;
     rp_error_set(&why, status, "%s", pg_error_text(status));
@@ -157,7 +156,7 @@ static void end_parked(struct rp_waiter *w, struct pg_query *culprit, int status
 
 void rp_end_waiter(struct rp_waiter *w, int status)
 {
-    end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), status);
+    rp_end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), status);
 }
 
 /* ---- telling ---- */
@@ -168,10 +167,19 @@ static bool is_conflict(const struct pg_query *q)
     return q->status != PG_OK && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01"));
 }
 
+/* The caller's own wish has come true: that is no complaint of the server's. */
+static void look_at_cancel(struct pg_query *q)
+{
+    if (q->status != PG_E_SERVER || strcmp(q->sqlstate, "57014") != 0) return;
+    q->status = PG_E_CANCELLED;
+    if (q->error) q->error->code = PG_E_CANCELLED;
+}
+
 void rp_tell_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
     struct pg_pool *pool = rq->waiter.pool;
+    if (rq->waiter.flags & RP_QUERY_CANCEL) look_at_cancel(q);
     if (rq->lease && is_conflict(q)) rp_lease(rq->lease)->conflict = true;
     rp_timer_stop(pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_DONE;
@@ -246,7 +254,7 @@ void rp_fire_query(struct rp_timer *timer)
     if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
-        end_parked(&rp_query(rp_query(q)->head)->waiter, q, PG_E_TIMEOUT);
+        rp_end_parked(&rp_query(rp_query(q)->head)->waiter, q, PG_E_TIMEOUT);
         return;
     }
     RP_ASSERT(w->place == RP_PLACE_ACTIVE);

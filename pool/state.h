@@ -9,7 +9,7 @@
  *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING      FREE: nothing there; all other states count
  *                             |        |  \------> RETIRING    DRAINING: takes no more statements, a lease waits for it
  *                             |        \-> STALLED -> IDLE     RETIRING: the same, since it is to be closed
- *                             \-> LEASED -> RESETTING -> IDLE  STALLED: the same, since a statement on it was given up
+ *                             \-> LEASED -> RESETTING -> IDLE  STALLED: the same, until what was given up has passed
  *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then ROLLBACK
  *
  * Slots are allocated one by one and never move in memory: a host holds pointers into them. There are as many as the
@@ -20,6 +20,7 @@
 #ifndef RP_POOL_STATE_H
 #define RP_POOL_STATE_H
 #include "config/conninfo.h"
+#include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
 
@@ -37,6 +38,10 @@ struct rp_slot {
     struct pg_lease *lease;    /* LEASED                                                         */
     struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
     struct pg_query rollback;
+    struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
+    struct rp_timer again;     /* before that the same statement is not cancelled once more      */
+    uint32_t asked_for;        /* its sequence number                                            */
+    bool asked;
     uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
     uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
     uint64_t generation;       /* of the pool when it was begun                                  */
@@ -104,6 +109,7 @@ bool rp_slot_room(struct rp_slot *slot, uint32_t n);
 /* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was
  * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
+void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and its cancel request are at their ends */
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
@@ -112,6 +118,13 @@ static inline bool rp_pool_has_place(const struct pg_pool *pool)
     return rp_pool_total(pool) < pool->info.pool_max_conns;
 }
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+
+/* cancel.c */
+void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
+/* The caller of this query wants it stopped, with its whole batch: done as soon as it can be. */
+void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
+bool rp_slot_wanted(const struct rp_slot *slot);    /* all that is in flight, and no cancel request is under way */
+void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
@@ -124,6 +137,8 @@ void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
 void rp_end_decided(struct pg_query *q);                         /* the server's word stands in its results */
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent,
                   const struct pg_error *why); /* all of its batch */
+/* `culprit`: the parked query itself, or a later one of its batch; NULL for a lease. */
+void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status);
 void rp_end_waiter(struct rp_waiter *w,
                    int status); /* whichever it is, unparked; with the connect error where that is why */
 void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */

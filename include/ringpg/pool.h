@@ -106,8 +106,8 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
  * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
 void pg_lease_release(struct pg_lease *lease);
-/* Any state, idempotent: parked, held, queries in flight (they are abandoned). No callback of lease or queries comes
- * after it returned. For destructors and clients that hang up. */
+/* Any state, idempotent: parked, held, queries in flight (they are abandoned, what runs is cancelled at the server). No
+ * callback of lease or queries comes after it returned. For destructors and clients that hang up. */
 void pg_lease_abandon(struct pg_lease *lease);
 /* 'I' idle, 'T' in a transaction, 'E' in a failed one, as of the last ReadyForQuery; 0: not held or the connection is
  * lost. */

@@ -43,7 +43,7 @@ void act_in_callback(struct run *r)
     if (chance(r, r->set.closing_callback)) act_close(r);
     if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
-    switch (pick(r, 6)) {
+    switch (pick(r, 7)) {
     case 0:
     case 1:
     case 2:
@@ -56,6 +56,9 @@ void act_in_callback(struct run *r)
         break;
     case 4:
         if (r->set.abandons && r->holders.count) holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
+        break;
+    case 5:
+        if (r->set.cancels && r->asks.count) ask_cancel(table_any(&r->asks, pick(r, r->asks.count)));
         break;
     default:
         if (!r->closed) holder_try(r);
@@ -72,6 +75,16 @@ static void hang_up(void *arg)
         ask_abandon(table_any(&r->asks, pick(r, r->asks.count)));
     else if (r->holders.count)
         holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
+}
+
+/* Somebody has waited long enough. */
+static void call_off(void *arg)
+{
+    struct run *r = arg;
+    if (r->over || !r->asks.count) return;
+    struct ask *a = table_any(&r->asks, pick(r, r->asks.count));
+    ask_cancel(a);
+    if (pick(r, 4) == 0) ask_cancel(a);
 }
 
 /* What the pool counts and what the handlers know. */
@@ -107,6 +120,7 @@ static void burst(void *arg)
         r->actors_left--;
         arrive(r);
         if (chance(r, r->set.abandons)) sim_after(r->sim, pick(r, 50) * pick(r, 20) * 100000, hang_up, r);
+        if (chance(r, r->set.cancels)) sim_after(r->sim, pick(r, 50) * pick(r, 20) * 100000, call_off, r);
     }
     if (!r->actors_left) return;
     r->arrivals_left++;

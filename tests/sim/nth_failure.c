@@ -133,6 +133,20 @@ static bool given_up(struct world *w, int step)
     return step < 1;
 }
 
+/* With cancel requests of which some fail, and then the pool is still to be used. */
+static bool stopped(struct world *w, int step)
+{
+    struct one *o = make(w, NULL, 0);
+    o->query.sql = "SLEEP 30";
+    if (step == 0) o->query.deadline_ns = sim_now(w->sim) + 10 * MS;
+    pg_pool_query(w->pool, &o->query);
+    if (step != 2) return true;
+    struct one *unsent = make(w, &echo, 1);
+    pg_pool_query(w->pool, &unsent->query);
+    pg_query_cancel(&unsent->query);
+    return false;
+}
+
 static void release_when_done(struct pg_query *q)
 {
     struct one *o = q->data;
@@ -230,6 +244,7 @@ static const struct scenario {
     { "large parameter and row", large, MODEL_TRUST },
     { "reconnect", reconnect, MODEL_CLEARTEXT },
     { "timeout and abandon", given_up, MODEL_TRUST },
+    { "stopped at the server", stopped, MODEL_TRUST },
     { "a transaction", transaction, MODEL_TRUST },
     { "many leases", many_leases, MODEL_TRUST },
     { "resize, reset and warm", sizes, MODEL_TRUST },

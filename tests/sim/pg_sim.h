@@ -30,7 +30,7 @@ struct settings {
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
-    uint32_t reenter, abandons, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
+    uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
     uint32_t hangs, large, tunes;                                                         /* per mille */
     uint64_t tune_every_ns;
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
@@ -101,6 +101,7 @@ struct ask {
     uint64_t rows, due_rows, serial, started_ns;
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
+    bool called_off;          /* it, or another of its batch, was cancelled           */
     bool over;                /* its paused row has died: it has ended, and is still to be told */
     size_t payload;
     char text[];
@@ -167,6 +168,7 @@ void ask_shared(struct run *r);
 void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
 void ask_abandon(struct ask *a);
+void ask_cancel(struct ask *a);
 void ask_forget(struct ask *a);     /* its lease was abandoned */
 /* holder.c */
 void holder_acquire(struct run *r);

@@ -86,6 +86,7 @@ static void draw_habits(struct run *r)
     s->notice = seldom(r, 200);
     if (s->calm) return;
     s->abandons = seldom(r, 300);
+    s->cancels = seldom(r, 300);
     s->deadlines = seldom(r, 600);
     s->stops = seldom(r, 200);
     s->hangs = seldom(r, 60);
@@ -110,6 +111,9 @@ static void draw_server(struct run *r)
     if (pick(r, 8) == 0) m->max_connections = (uint32_t)between(r, 1, s->max_conns);
     if (pick(r, 40) == 0) m->fault = MODEL_NO_AUTH_ANSWER;
     if (pick(r, 10) == 0) m->exit_delay_ns = pick(r, 2000) * MS;
+    if (pick(r, 3) == 0) m->cancel_delay_ns = pick(r, pick(r, 3) ? 20 : 1500) * MS;
+    m->cancel_lost = seldom(r, 500);
+    m->cancel_mute = seldom(r, 300);
     s->drop = seldom(r, 30);
     s->garbage = seldom(r, 20);
     s->forget = seldom(r, 50);
@@ -130,8 +134,8 @@ static bool is_strict(const struct run *r)
         s->restarts || s->outages || s->strays)
         return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
-    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines &&
-           !s->hangs;
+    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
+           !s->deadlines && !s->hangs;
 }
 
 void settings_draw(struct run *r)
