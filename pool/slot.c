@@ -51,6 +51,8 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     slot->pool->count[state]++;
     list_insert(slot);
     rp_timer_stop(slot->pool->reactor, &slot->stall);
+    if (state == RP_SLOT_CONNECTING) slot->connecting_since_ns = rp_now(slot->pool->reactor);
+    rp_stats_changed(slot->pool);
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
@@ -225,6 +227,7 @@ static void on_up(struct rp_conn *conn)
     pool->connect_error.code = 0;
     rp_timer_stop(pool->reactor, &pool->retry);
     pool->stats.new_conns_count++;
+    rp_saw_connected(slot);
     slot->stall.fire = stalled;
     rp_slot_move(slot, RP_SLOT_IDLE);
     rp_pool_kick(pool);

@@ -8,6 +8,7 @@
 #define RINGPG_POOL_H
 #include "query.h"
 #include "reactor.h"
+#include "stats.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -16,11 +17,16 @@ struct pg_pool;
 struct pg_lease;
 
 /* What happened without a caller who could be told. */
-enum pg_event_kind { PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST, PG_EVENT_NOTICE };
+enum pg_event_kind {
+    PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST, PG_EVENT_NOTICE,
+    PG_EVENT_LEAK /* a lease is held longer than pool_leak_detection_threshold; once per lease */
+};
 struct pg_event {
     enum pg_event_kind kind;
     const struct pg_error *error;                    /* a view, NULL for CONNECTED: dies when on_event returns */
     const char *host;                                /* the same; "host:port" or the socket's path             */
+    const char *tag;                                 /* LEAK: the lease's, which may be NULL                   */
+    uint64_t held_ns;                                /* LEAK: for how long so far                              */
 };
 
 struct pg_pool_config {
@@ -88,7 +94,7 @@ char pg_lease_transaction(const struct pg_lease *lease);
  * standard_conforming_strings integer_datetimes in_hot_standby default_transaction_read_only is_superuser). */
 const char *pg_lease_parameter(const struct pg_lease *lease, const char *name);
 
-/* Gauges and counters as of the end of the last turn. Reactor thread. Names as in pgxpool.Stat. */
+/* Gauges, counters and histograms. Names as in pgxpool.Stat. */
 struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
@@ -102,8 +108,27 @@ struct pg_pool_stats {
     uint64_t abandoned_count; /* connections closed though the server had not let go of them within
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
+    uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
+    struct pg_histogram wait;    /* those that had to park and were served: empty_acquire_count, ..._wait_ns */
+    struct pg_histogram hold;    /* leases that were returned: from grant to release or abandon              */
+    struct pg_histogram connect; /* connections that were made: new_conns_count; all addresses tried         */
+    struct pg_histogram query;   /* outcomes, failures too: query_count; from the start, parking included    */
 };
+/* Any thread, without a lock, while the pool is there (until on_closed; see to it that nobody reads after that). On the
+ * reactor's thread as of now, on any other as of the end of the last turn that changed something; either way all of it
+ * as of one moment: total_conns is never below idle_conns + acquired_conns, query.count is query_count. A smaller
+ * `size` gets that many bytes. */
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out);
+
+/* The same as text for Prometheus (exposition format 0.0.4, text/plain), with OpenTelemetry's names; README,
+ * "Watching it". Any thread. Like snprintf: writes at most `capacity` bytes, the last of them a NUL, and returns how
+ * long the whole is without it; `out` may be NULL if `capacity` is 0. It may be longer the next time; 64 KiB are enough.
+ */
+size_t pg_pool_metrics(const struct pg_pool *pool, char *out, size_t capacity);
+/* Of several pools: each metric's name once, a line per pool, told apart by their labels: `reactor="0"`, several with
+ * commas, copied as they are; NULL: none. 32 KiB per pool, and as many for the whole, are enough. */
+struct pg_metrics_source { const struct pg_pool_stats *stats; const char *labels; };
+size_t pg_stats_metrics(const struct pg_metrics_source *sources, size_t count, char *out, size_t capacity);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,7 @@ struct rp_conninfo {
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms; /* 0: the system's */
     uint32_t pool_max_conns, pool_min_conns, pool_max_waiters, pool_connecting_limit, pool_max_pipeline;
     uint64_t pool_acquire_timeout_ns; /* Go's durations, as pgxpool: "10s" "500ms" "1m30s"; a bare number: seconds */
+    uint64_t pool_leak_detection_threshold_ns; /* 0: no report */
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */
     uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */
