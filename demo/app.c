@@ -16,6 +16,7 @@ static const struct route {
     { "/slow", "GET, HEAD", handle_slow },
     { "/sum", "GET, HEAD", handle_sum },
     { "/stats", "GET, HEAD", handle_stats },
+    { "/metrics", "GET, HEAD", handle_metrics },
 };
 
 static bool route_matches(const struct route *route, const char *path)
