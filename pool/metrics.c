@@ -75,6 +75,8 @@ static const struct figure figures[] = {
     { "ringpg_pool_connect_failures_total", "Connects that failed.", true, COUNT64, AT(connect_failed_count) },
     { "ringpg_pool_connections_abandoned_total", "Connections closed before the server let go of them.", true, COUNT64,
       AT(abandoned_count) },
+    { "ringpg_pool_nested_acquires_total", "Acquires that timed out while their own fiber held a lease.", true, COUNT64,
+      AT(nested_acquire_count) },
     { "ringpg_pool_leaks_total", "Leases held beyond pool_leak_detection_threshold.", true, COUNT64, AT(leak_count) },
 };
 

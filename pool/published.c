@@ -1,5 +1,5 @@
-/* pool/published.c - the sequence lock around what other threads read. Every word is moved once by a volatile access, two
- * at a time, so that no compiler repeats it or makes a call of it; the fences are ck_sequence's.
+/* pool/published.c - the sequence lock around what other threads read. Every word is moved once by a volatile access,
+ * two at a time, so that no compiler repeats it or makes a call of it; the fences are ck_sequence's.
  *
  * Compiled without ThreadSanitizer, which sees neither the inline assembly nor its fences; RP_TSAN says that the rest
  * of the program is under it and must be told what is ordered by what. */

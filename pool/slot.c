@@ -46,13 +46,12 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
 {
     RP_ASSERT(legal[slot->state] & 1u << state);
     list_remove(slot);
+    rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
     slot->state = state;
     slot->pool->count[state]++;
     list_insert(slot);
     rp_timer_stop(slot->pool->reactor, &slot->stall);
-    if (state == RP_SLOT_CONNECTING) slot->connecting_since_ns = rp_now(slot->pool->reactor);
-    rp_stats_changed(slot->pool);
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)

@@ -33,9 +33,9 @@ struct rp_slot {
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
     struct pg_lease *lease;    /* LEASED                                                         */
+    uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
     struct pg_query rollback;
-    uint64_t connecting_since_ns;
 };
 TAILQ_HEAD(rp_slots, rp_slot);
 
@@ -148,6 +148,12 @@ void rp_name_holders(struct pg_pool *pool, struct pg_error *error); /* adds to t
 static inline void rp_stats_changed(struct pg_pool *pool)
 {
     if (!pool->seeing.publish.queued) rp_flush(pool->reactor, &pool->seeing.publish);
+}
+
+static inline void rp_saw_move(struct rp_slot *slot, enum rp_slot_state state)
+{
+    if (state == RP_SLOT_CONNECTING) slot->connecting_since_ns = rp_now(slot->pool->reactor);
+    rp_stats_changed(slot->pool);
 }
 
 static inline void rp_saw_outcome(struct pg_pool *pool, uint64_t since_ns)

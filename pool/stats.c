@@ -108,6 +108,22 @@ void rp_name_holders(struct pg_pool *pool, struct pg_error *error)
     if (n) rp_error_set(error, error->code, "%s", text);
 }
 
+/* The holder's frame is still there, since its fiber stands in it: it cannot return the lease while it waits. */
+void rp_saw_nested(struct pg_pool *pool, struct pg_lease *timed_out, const void *stack, size_t bytes)
+{
+    struct rp_slot *slot;
+    TAILQ_FOREACH(slot, &pool->slots[RP_SLOT_LEASED], link)
+        if ((uintptr_t)slot->lease - (uintptr_t)stack < bytes) break;
+    if (!slot) return;
+    pool->stats.nested_acquire_count++;
+    rp_stats_changed(pool);
+    if (!timed_out->error) return;
+    char text[440];
+    snprintf(text, sizeof text, "%.320s; this fiber itself holds one: %.64s", pg_error_field(timed_out->error, 'M'),
+             slot->lease->tag ? slot->lease->tag : "no tag");
+    rp_error_set(timed_out->error, PG_E_TIMEOUT, "%s", text);
+}
+
 /* ---- publishing ---- */
 
 static void refresh_gauges(struct pg_pool *pool)

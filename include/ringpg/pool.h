@@ -109,6 +109,8 @@ struct pg_pool_stats {
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
     uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
+    uint64_t nested_acquire_count; /* pg_await_acquire that timed out while its own fiber held another lease of the
+                                    * pool (one whose struct is a local of it): enough of them wait for each other */
     struct pg_histogram wait;    /* those that had to park and were served: empty_acquire_count, ..._wait_ns */
     struct pg_histogram hold;    /* leases that were returned: from grant to release or abandon              */
     struct pg_histogram connect; /* connections that were made: new_conns_count; all addresses tried         */
@@ -122,8 +124,7 @@ void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out);
 
 /* The same as text for Prometheus (exposition format 0.0.4, text/plain), with OpenTelemetry's names; README,
  * "Watching it". Any thread. Like snprintf: writes at most `capacity` bytes, the last of them a NUL, and returns how
- * long the whole is without it; `out` may be NULL if `capacity` is 0. It may be longer the next time; 64 KiB are enough.
- */
+ * long the whole is without it; `out` may be NULL if `capacity` is 0. It may be longer next time; 64 KiB are enough. */
 size_t pg_pool_metrics(const struct pg_pool *pool, char *out, size_t capacity);
 /* Of several pools: each metric's name once, a line per pool, told apart by their labels: `reactor="0"`, several with
  * commas, copied as they are; NULL: none. 32 KiB per pool, and as many for the whole, are enough. */

@@ -23,8 +23,9 @@ uint64_t pg_histogram_bound(size_t bucket);
 void pg_histogram_record(struct pg_histogram *histogram, uint64_t ns, uint64_t times);
 /* Adds `from`: afterwards `into` is what one histogram of both would be. */
 void pg_histogram_merge(struct pg_histogram *into, const struct pg_histogram *from);
-/* The duration that `percent` of all did not exceed, in ns: 50 the median, 100 or more the longest, exactly. Never below
- * the true one, and above it by less than a quarter (or by at most 1,023 ns where it is below 1,024). 0: it is empty. */
+/* The duration that `percent` of all did not exceed, in ns: 50 the median, 100 or more the longest, exactly. Never
+ * below the true one, and above it by less than a quarter (or by at most 1,023 ns where it is below 1,024). 0: it is
+ * empty. */
 uint64_t pg_histogram_percentile(const struct pg_histogram *histogram, double percent);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* reactor/probe.h - places where a tracer (bpftrace, perf, SystemTap) can look in while the program runs: USDT probes of
- * the provider `ringpg`, each one nop and a note in the file. Nothing at all where <sys/sdt.h> was missing at build
+/* reactor/probe.h - places where a tracer (bpftrace, perf, SystemTap) can look in while the program runs: USDT probes
+ * of the provider `ringpg`, each one nop and a note in the file. Nothing at all where <sys/sdt.h> was missing at build
  * time.
  *
  *      acquire(pool, lease, tag)  park(pool, request)  grant(pool, lease, tag, waited_ns)

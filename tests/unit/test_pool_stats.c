@@ -285,7 +285,7 @@ static void the_report_may_return_the_lease(void **state)
     struct world w;
     struct held h;
     struct pg_pool *pool;
-    struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app pool_leak_detection_threshold=1s");
+    struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app pool_leak_detection_threshold=1s");
     world_open(&w, "");
     config.on_event = return_it;
     assert_int_equal(pg_pool_open(&pool, w.reactor, &config, NULL), 0);
@@ -362,6 +362,40 @@ static void who_waited_in_vain_is_told_who_holds(void **state)
     world_close(&w);
 }
 
+struct nested { struct world *w; bool nests; int status; struct pg_error error; };
+
+static void two_at_once(void *arg)
+{
+    struct nested *n = arg;
+    struct pg_lease first = { .tag = "outer.c:1" }, second = { .error = &n->error, .tag = "inner.c:2" };
+    if (n->nests) n->status = pg_await_acquire(n->w->pool, &first);
+    if (!n->status) n->status = pg_await_sleep(pg_reactor_now(n->w->reactor) + WORLD_MS);
+    if (!n->status) n->status = pg_await_acquire(n->w->pool, &second);
+    pg_lease_abandon(&first);
+    pg_lease_abandon(&second);
+}
+
+/* Two fibers on two connections, each of which wants a second one, and one that wants its first. */
+static void a_fiber_that_waits_for_a_second_lease_is_found_out(void **state)
+{
+    (void)state;
+    struct world w;
+    struct nested n[3] = { { .w = &w, .nests = true }, { .w = &w, .nests = true }, { .w = &w } };
+    world_open(&w, "pool_max_conns=2 pool_min_conns=2 pool_acquire_timeout=50ms");
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < 3; i++) {
+        struct pg_fiber fiber;
+        assert_int_equal(pg_fiber_spawn(w.reactor, two_at_once, &n[i], &fiber), 0);
+    }
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < 3; i++) assert_int_equal(n[i].status, PG_E_TIMEOUT);
+    assert_int_equal(settled(&w).nested_acquire_count, 2);
+    assert_non_null(strstr(pg_error_field(&n[0].error, 'M'), "; this fiber itself holds one: outer.c:1"));
+    assert_non_null(strstr(pg_error_field(&n[2].error, 'M'), "; held by outer.c:1 for 51 ms, outer.c:1 for 51 ms"));
+    assert_null(strstr(pg_error_field(&n[2].error, 'M'), "itself"));
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +411,7 @@ int main(void)
         cmocka_unit_test(the_report_may_return_the_lease),
         cmocka_unit_test(a_leak_of_a_closed_pool_has_nobody_to_be_told),
         cmocka_unit_test(who_waited_in_vain_is_told_who_holds),
+        cmocka_unit_test(a_fiber_that_waits_for_a_second_lease_is_found_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,7 +162,8 @@ static void advance(struct pg_pool_stats *s, uint64_t n, uint16_t dirty[RP_HISTO
 static bool is_whole(struct pg_pool_stats *s)
 {
     uint64_t n = s->acquire_count;
-    bool whole = s->total_conns == n && s->max_conns == n && s->idle_conns + s->acquired_conns == n && s->leak_count == n;
+    bool whole = s->total_conns == n && s->max_conns == n && s->leak_count == n;
+    whole = whole && s->idle_conns + s->acquired_conns == n;
     for (unsigned i = 0; i < RP_HISTOGRAMS; i++) {
         const struct pg_histogram *h = rp_histogram(s, i);
         uint64_t sum = 0;
