@@ -25,7 +25,9 @@ static void arm_deadline(struct rp_waiter *w)
     struct pg_pool *pool = w->pool;
     uint64_t own = w->lane == RP_LANE_LEASE ? rp_lease_of(w)->deadline_ns : rp_query_of(w)->deadline_ns;
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    rp_timer_start(pool->reactor, &w->timer, own ? own : rp_now(pool->reactor) + pool->info.pool_acquire_timeout_ns);
+    uint64_t timeout_ns = pool->info.pool_acquire_timeout_ns;
+    if (!own) own = timeout_ns ? rp_now(pool->reactor) + timeout_ns : PG_NEVER;
+    rp_timer_start(pool->reactor, &w->timer, own);
 }
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)

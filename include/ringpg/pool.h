@@ -40,8 +40,10 @@ struct pg_pool_config {
 
 /* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; -ENOMEM. Options beside libpq's (README, "The connection string"): pool_max_conns 4,
- * pool_min_conns 0, pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64. */
+ * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
+ * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. Options
+ * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_acquire_timeout 10s,
+ * pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -77,8 +79,8 @@ void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
 /* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, or others wait; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
- * lease must be held, else the query ends with PG_E_LOST: a connection that died under its lease stays held, and
- * refuses, until it is released. */
+ * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end
+ * with PG_E_LOST. */
 void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
  * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
