@@ -17,16 +17,17 @@ static bool can_grow(const struct pg_pool *pool)
 {
     uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
-    if (pool->finished || pool->count[RP_SLOT_FREE] == 0 || connecting >= limit) return false;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
-    if (connecting < pool->nwaiting + pool->more_wanted) return true;
-    return !pool->closing && rp_pool_total(pool) < pool->info.pool_min_conns;
+    if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
+    return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
 static void grow(struct pg_pool *pool)
 {
     while (can_grow(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
+        slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
         rp_conn_open(&slot->conn);
     }
@@ -59,6 +60,7 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
     if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
     rp_pool_resolve_again(pool);
+    if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
     if (permanent(why) && rp_pool_usable(pool) == 0)
         while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
 }
@@ -126,12 +128,13 @@ void rp_pool_dispatch(struct rp_node *node)
     struct rp_waiter *w;
     rp_stats_changed(pool);
     balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
-    while ((w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
+    while (!pool->suspended && (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
         if (rp_budget_take(pool->reactor)) continue;
         rp_pool_kick(pool);
         return;
     }
     grow(pool);
     balance_draining(pool);
+    rp_life_tell(pool);
     rp_pool_close_if_done(pool);
 }

@@ -41,7 +41,7 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
     begin(pool, lease);
     if (pool->closing) return PG_E_CLOSED;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
-    if (!slot || !TAILQ_EMPTY(&pool->waiting)) return PG_E_REFUSED;
+    if (!slot || pool->suspended || !TAILQ_EMPTY(&pool->waiting)) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
     return 0;
@@ -50,10 +50,9 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
 /* The connection goes back: clean to the next one, else it is cleaned first. */
 static void give_back(struct rp_slot *slot)
 {
-    bool clean = rp_session_in_flight(&slot->conn.session) == 0 && slot->conn.session.transaction == 'I';
     slot->lease = NULL;
     slot->conn.session.exclusive = false;
-    rp_slot_move(slot, clean ? RP_SLOT_IDLE : RP_SLOT_RESETTING);
+    rp_slot_move(slot, RP_SLOT_RESETTING); /* and in the same step IDLE, if it is clean */
     rp_slot_settle(slot);
 }
 

@@ -111,20 +111,51 @@ static void fill_config(struct pg_pool *pool)
     };
 }
 
-static int make_slots(struct pg_pool *pool)
+static int make_lists(struct pg_pool *pool)
 {
-    uint32_t n = pool->info.pool_max_conns, loads = pool->info.pool_max_pipeline + 1;
-    pool->slot = rp_alloc(pool->reactor, n * sizeof *pool->slot);
+    uint32_t loads = pool->info.pool_max_pipeline + 1;
     pool->loaded = rp_alloc(pool->reactor, loads * sizeof *pool->loaded);
-    if (!pool->slot || !pool->loaded) return -ENOMEM;
+    if (!pool->loaded) return -ENOMEM;
     for (uint32_t i = 0; i < loads; i++) TAILQ_INIT(&pool->loaded[i]);
-    for (uint32_t i = 0; i < n; i++) {
-        pool->slot[i].pool = pool;
-        if (rp_conn_init(&pool->slot[i].conn, pool->reactor, &pool->config)) return -ENOMEM;
-        TAILQ_INSERT_TAIL(&pool->slots[RP_SLOT_FREE], &pool->slot[i], link);
-        pool->count[RP_SLOT_FREE]++;
-    }
     return 0;
+}
+
+static void free_slot(struct pg_pool *pool, struct rp_slot *slot)
+{
+    rp_conn_free(&slot->conn);
+    rp_free(pool->reactor, slot, sizeof *slot);
+}
+
+static int make_slot(struct pg_pool *pool)
+{
+    struct rp_slot *slot = rp_alloc(pool->reactor, sizeof *slot);
+    if (!slot) return -ENOMEM;
+    slot->pool = pool;
+    if (rp_conn_init(&slot->conn, pool->reactor, &pool->config)) {
+        free_slot(pool, slot);
+        return -ENOMEM;
+    }
+    pool->slot[pool->nslots++] = slot;
+    TAILQ_INSERT_TAIL(&pool->slots[RP_SLOT_FREE], slot, link);
+    pool->count[RP_SLOT_FREE]++;
+    return 0;
+}
+
+int rp_pool_make_slots(struct pg_pool *pool, uint32_t n)
+{
+    int rc = 0;
+    if (n > pool->slot_places) {
+        struct rp_slot **more = rp_alloc(pool->reactor, n * sizeof *more);
+        if (!more) return -ENOMEM;
+        if (pool->slot) {
+            memcpy(more, pool->slot, pool->nslots * sizeof *more);
+            rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *more);
+        }
+        pool->slot = more;
+        pool->slot_places = n;
+    }
+    while (!rc && pool->nslots < n) rc = make_slot(pool);
+    return rc;
 }
 
 static void dealloc(void *arg, void *at, size_t bytes) { rp_free(arg, at, bytes); }
@@ -132,9 +163,8 @@ static void *alloc(void *arg, size_t bytes) { return rp_alloc(arg, bytes); }
 
 static void free_parts(struct pg_pool *pool)
 {
-    for (uint32_t i = 0; pool->slot && i < pool->info.pool_max_conns; i++)
-        if (pool->slot[i].pool) rp_conn_free(&pool->slot[i].conn);
-    if (pool->slot) rp_free(pool->reactor, pool->slot, pool->info.pool_max_conns * sizeof *pool->slot);
+    for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
+    if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
     if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
     rp_catalog_free(&pool->catalog);
@@ -158,6 +188,9 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     pool->arg = c.arg;
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
+    if (pool->info.pool_min_idle_conns > pool->info.pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns (%u)",
+                            pool->info.pool_min_idle_conns, pool->info.pool_max_conns);
     if (pool->info.pool_min_conns > pool->info.pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
                             pool->info.pool_min_conns, pool->info.pool_max_conns);
@@ -173,7 +206,10 @@ static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 static void member_abort(struct rp_member *m)
 {
     struct pg_pool *pool = RP_CONTAINER(m, struct pg_pool, member);
-    for (uint32_t i = 0; i < pool->info.pool_max_conns; i++) rp_conn_abandon_socket(&pool->slot[i].conn);
+    for (uint32_t i = 0; i < pool->nslots; i++) {
+        rp_conn_abandon_socket(&pool->slot[i]->conn);
+        rp_cancel_abandon_socket(&pool->slot[i]->cancel);
+    }
     explicit_bzero(&pool->keys, sizeof pool->keys);
 }
 
@@ -185,7 +221,8 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     rc = pool->addresses ? resolve(pool, error) : -ENOMEM;
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
-    if (!rc) rc = make_slots(pool);
+    if (!rc) rc = make_lists(pool);
+    if (!rc) rc = rp_pool_make_slots(pool, pool->info.pool_max_conns);
     return rc;
 }
 
@@ -199,6 +236,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->reactor = reactor;
     TAILQ_INIT(&pool->waiting);
     TAILQ_INIT(&pool->ended);
+    TAILQ_INIT(&pool->warming);
     for (int i = 0; i < RP_SLOT_STATES; i++) TAILQ_INIT(&pool->slots[i]);
     int rc = set_up(pool, config, error);
     if (rc) {
@@ -210,6 +248,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->dispatch.run = rp_pool_dispatch;
     pool->tell.run = rp_pool_tell;
     pool->retry.fire = on_retry;
+    pool->sweep.fire = rp_life_sweep;
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
@@ -226,8 +265,8 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 static void cut(struct pg_pool *pool)
 {
     while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_CLOSED);
-    for (uint32_t i = 0; i < pool->info.pool_max_conns; i++) {
-        struct rp_slot *slot = &pool->slot[i];
+    for (uint32_t i = 0; i < pool->nslots; i++) {
+        struct rp_slot *slot = pool->slot[i];
         if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING)
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
     }
@@ -250,6 +289,8 @@ void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_clos
         }
     }
     pool->closing = true;
+    pool->suspended = false; /* what is queued is to be served before the deadline */
+    rp_life_warm_end(pool, PG_E_CLOSED);
     if (on_closed && !pool->on_closed) {
         pool->on_closed = on_closed;
         pool->closed_arg = arg;
@@ -278,15 +319,18 @@ void rp_pool_close_if_done(struct pg_pool *pool)
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
+    if (!TAILQ_EMPTY(&pool->warming)) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
     rp_timer_stop(pool->reactor, &pool->drain);
+    rp_timer_stop(pool->reactor, &pool->sweep);
     rp_unqueue(pool->reactor, &pool->dispatch);
     rp_unqueue(pool->reactor, &pool->tell);
     rp_leave(pool->reactor, &pool->member);
     free_parts(pool);
     pool->info.pool_max_conns = 0;
     pool->slot = NULL;
+    pool->nslots = pool->count[RP_SLOT_FREE] = 0;
     pool->nleases_out++; /* the callback may return the last lease */
     if (pool->on_closed) pool->on_closed(pool->closed_arg);
     rp_pool_return_lease(pool);

@@ -74,10 +74,10 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
+    if (!pool->suspended && TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
-        if (slot->load > 1 && pool->count[RP_SLOT_FREE] && !pool->more_wanted) {
+        if (slot->load > 1 && rp_pool_has_place(pool) && !pool->more_wanted) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
@@ -155,6 +155,27 @@ void pg_query_abandon(struct pg_query *q)
     default: return;
     }
     rp_forget_query(q);
+}
+
+void pg_query_cancel(struct pg_query *q)
+{
+    struct rp_query *rq = rp_query(q);
+    struct rp_slot *slot = rq->slot;
+    if (rq->waiter.place == RP_PLACE_PARKED) {
+        rq->waiter.pool->stats.canceled_acquire_count++;
+        rp_end_parked(&rp_query(rq->head)->waiter, q, PG_E_CANCELLED);
+        return;
+    }
+    if (rq->waiter.place != RP_PLACE_ACTIVE) return;
+    struct rp_session *s = &slot->conn.session;
+    if (rp_session_decided(s, rq->sequence)) return;
+    if (!rp_session_written(s, rp_session_group(s, rq->sequence))) {
+        (void)!rp_conn_detach(&slot->conn, q); /* takes out the whole batch */
+        rp_end_batch(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
+    } else {
+        rp_slot_wish(slot, rq->sequence);
+    }
+    rp_slot_settle(slot);
 }
 
 uint32_t pg_query_columns(const struct pg_query *q)

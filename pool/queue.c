@@ -10,13 +10,16 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
+static uint32_t served_next(const struct pg_pool *pool) { return pool->suspended ? 0 : pool->count[RP_SLOT_IDLE]; }
+
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
+    uint32_t served = served_next(pool);
     pool->nwaiting++;
-    if (pool->nwaiting <= pool->count[RP_SLOT_IDLE]) return;
+    if (pool->nwaiting <= served) return;
     w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting - pool->count[RP_SLOT_IDLE];
+    uint32_t parked = pool->nwaiting - served;
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
@@ -42,7 +45,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 
 bool rp_queue_full(const struct pg_pool *pool)
 {
-    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + pool->count[RP_SLOT_IDLE];
+    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + served_next(pool);
 }
 
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
@@ -123,6 +126,7 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 /* Why nobody could be served: those that are there were busy, no connection could be made, or none was made yet. */
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
+    if (pool->suspended) return rp_error_set(error, PG_E_TIMEOUT, "the pool is suspended");
     if (rp_pool_usable(pool) > 0)
         return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
     if (pool->connect_error.code == 0)
@@ -133,8 +137,7 @@ static int late(struct pg_pool *pool, struct pg_error *error)
     return PG_E_UNAVAILABLE;
 }
 
-/* `culprit`: the parked query itself, or a later one of its batch; NULL for a lease. */
-static void end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
+void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
 {
     struct pg_error why;
     rp_error_set(&why, status, "%s", pg_error_text(status));
@@ -157,7 +160,7 @@ static void end_parked(struct rp_waiter *w, struct pg_query *culprit, int status
 
 void rp_end_waiter(struct rp_waiter *w, int status)
 {
-    end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), status);
+    rp_end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), status);
 }
 
 /* ---- telling ---- */
@@ -168,10 +171,19 @@ static bool is_conflict(const struct pg_query *q)
     return q->status != PG_OK && (!strcmp(q->sqlstate, "40001") || !strcmp(q->sqlstate, "40P01"));
 }
 
+/* The caller's own wish has come true: that is no complaint of the server's. */
+static void look_at_cancel(struct pg_query *q)
+{
+    if (q->status != PG_E_SERVER || strcmp(q->sqlstate, "57014") != 0) return;
+    q->status = PG_E_CANCELLED;
+    if (q->error) q->error->code = PG_E_CANCELLED;
+}
+
 void rp_tell_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
     struct pg_pool *pool = rq->waiter.pool;
+    if (rq->waiter.flags & RP_QUERY_CANCEL) look_at_cancel(q);
     if (rq->lease && is_conflict(q)) rp_lease(rq->lease)->conflict = true;
     rp_timer_stop(pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_DONE;
@@ -248,7 +260,7 @@ void rp_fire_query(struct rp_timer *timer)
     if (w->place == RP_PLACE_ACTIVE && rp_session_decided(&slot->conn.session, rp_query(q)->sequence)) return;
     w->pool->stats.timeout_count++;
     if (w->place == RP_PLACE_PARKED) {
-        end_parked(&rp_query(rp_query(q)->head)->waiter, q, PG_E_TIMEOUT);
+        rp_end_parked(&rp_query(rp_query(q)->head)->waiter, q, PG_E_TIMEOUT);
         return;
     }
     RP_ASSERT(w->place == RP_PLACE_ACTIVE);

@@ -8,13 +8,17 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_FREE] = BIT(CONNECTING),
     [RP_SLOT_CONNECTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
-    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(CLOSING),
-    [RP_SLOT_LEASED] = BIT(IDLE) | BIT(RESETTING) | BIT(CLOSING),
+    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(CLOSING),
+    [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
     [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
 };
+
+/* Statements of several callers are on it, or may be. */
+static const unsigned SHARING = BIT(SHARED) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED);
 
 static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn, struct rp_slot, conn); }
 
@@ -45,6 +49,7 @@ static void list_insert(struct rp_slot *slot)
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
 {
     RP_ASSERT(legal[slot->state] & 1u << state);
+    RP_ASSERT((state != RP_SLOT_IDLE && state != RP_SLOT_FREE) || !rp_cancel_busy(&slot->cancel));
     list_remove(slot);
     rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
@@ -52,6 +57,12 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     slot->pool->count[state]++;
     list_insert(slot);
     rp_timer_stop(slot->pool->reactor, &slot->stall);
+    if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
+        rp_timer_stop(slot->pool->reactor, &slot->again);
+        slot->asked = false;
+    }
+    if (state == RP_SLOT_IDLE) rp_life_idle(slot);
+    if (state == RP_SLOT_CLOSING) rp_timer_stop(slot->pool->reactor, &slot->age);
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
@@ -61,10 +72,14 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
     return NULL;
 }
 
-uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->info.pool_max_conns - pool->count[RP_SLOT_FREE]; }
+uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
+uint32_t rp_pool_live(const struct pg_pool *pool)
+{
+    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_CLOSING];
+}
 uint32_t rp_pool_usable(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_CONNECTING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_live(pool) - pool->count[RP_SLOT_CONNECTING];
 }
 
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
@@ -128,31 +143,41 @@ static void start_stall(struct rp_slot *slot)
 
 void rp_slot_stall(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING) rp_slot_move(slot, RP_SLOT_STALLED);
+    if (legal[slot->state] & BIT(STALLED)) rp_slot_move(slot, RP_SLOT_STALLED);
+}
+
+/* Nothing is in flight, and nothing is to be cleaned. */
+static void come_to_rest(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_RETIRING || rp_life_over(slot)) rp_life_end(slot);
+    else rp_slot_move(slot, RP_SLOT_IDLE);
 }
 
 void rp_slot_settle(struct rp_slot *slot)
 {
-    bool quiet = rp_session_in_flight(&slot->conn.session) == 0;
+    rp_slot_cancel_unwanted(slot);
+    bool quiet = rp_session_in_flight(&slot->conn.session) == 0 && !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
         if (quiet) {
-            rp_slot_move(slot, RP_SLOT_IDLE);
+            come_to_rest(slot);
         } else {
             list_remove(slot);
             list_insert(slot);
         }
         break;
     case RP_SLOT_DRAINING:
-        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+    case RP_SLOT_RETIRING:
+        if (quiet) come_to_rest(slot);
         break;
     case RP_SLOT_STALLED:
-        if (quiet) rp_slot_move(slot, RP_SLOT_IDLE);
+        if (quiet) come_to_rest(slot);
+        else if (rp_slot_wanted(slot)) rp_slot_move(slot, rp_life_over(slot) ? RP_SLOT_RETIRING : RP_SLOT_SHARED);
         else start_stall(slot);
         break;
-    case RP_SLOT_RESETTING:
-        if (quiet && slot->conn.session.transaction == 'I') {
-            rp_slot_move(slot, RP_SLOT_IDLE);
+    case RP_SLOT_RESETTING: /* a connection that goes anyway needs no ROLLBACK */
+        if (quiet && (slot->conn.session.transaction == 'I' || rp_life_over(slot))) {
+            come_to_rest(slot);
         } else {
             start_stall(slot);
             if (quiet) roll_back(slot);
@@ -168,7 +193,7 @@ void rp_slot_settle(struct rp_slot *slot)
 static bool can_repeat(const struct pg_query *q, bool written)
 {
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
-    if (w->lane != RP_LANE_SHARED || w->pool->closing) return false;
+    if (w->lane != RP_LANE_SHARED || w->pool->closing || w->flags & RP_QUERY_CANCEL) return false;
     if (!written) return true;
     return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
            !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
@@ -185,6 +210,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     slot->lease = NULL;
     /* What was decided keeps its outcome, unless an open transaction takes it back. */
     bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
+    rp_slot_cancel_last(slot);
     while (stands && rp_session_take_decided(s, &q))
         if (q && q != &slot->rollback) rp_end_decided(q);
     while (rp_session_orphan(s, &q, &written)) {
@@ -212,6 +238,10 @@ static void stalled(struct rp_timer *timer)
 {
     struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, stall);
     struct pg_error why;
+    if (rp_session_in_flight(&slot->conn.session) == 0 && rp_cancel_busy(&slot->cancel)) {
+        rp_cancel_stop(&slot->cancel); /* if it was never sent, the connection is good */
+        return;
+    }
     rp_error_set(&why, PG_E_LOST, "the connection was given up: a query before did not end in time");
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, &why);
 }
@@ -228,7 +258,8 @@ static void on_up(struct rp_conn *conn)
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     slot->stall.fire = stalled;
-    rp_slot_move(slot, RP_SLOT_IDLE);
+    rp_life_begin(slot);
+    come_to_rest(slot);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }
@@ -253,6 +284,13 @@ static void on_closed(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
     slot->pool->stats.abandoned_count += conn->abandoned;
+    rp_cancel_stop(&slot->cancel); /* what it was to stop is gone */
+    rp_slot_free(slot);
+}
+
+void rp_slot_free(struct rp_slot *slot)
+{
+    if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_pool_kick(slot->pool);
 }
@@ -287,7 +325,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
         else rp_slot_settle(slot);
         return;
     }
-    bool shared = slot->state == RP_SLOT_SHARED || slot->state == RP_SLOT_DRAINING || slot->state == RP_SLOT_STALLED;
+    bool shared = SHARING & 1u << slot->state;
     if (q) rp_query(q)->slot = NULL;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
     else rp_slot_settle(slot);
@@ -297,6 +335,11 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 /* Its entry was the oldest, so there is room for one. */
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
+    if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
+        rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
+        rp_slot_settle(slot_of(conn));
+        return;
+    }
     unsigned commit = rp_query(q)->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0;
     rp_conn_enqueue(conn, q, (uint16_t)(RP_ENTRY_SYNC | RP_ENTRY_HEALED | commit));
     rp_slot_settle(slot_of(conn));

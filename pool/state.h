@@ -6,24 +6,29 @@
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
  * lists and counts together:
  *
- *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING         FREE: nothing there; all other states count against
- * max_conns |          \-> STALLED -> IDLE      DRAINING: takes no more statements, a parked lease waits for it
- *                             +-> LEASED -> RESETTING -> IDLE     STALLED: the same, since a statement on it was given
- * up all but FREE -> CLOSING -> FREE                            RESETTING: answers nobody waits for, then ROLLBACK
+ *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING      FREE: nothing there; all other states count
+ *                             |        |  \------> RETIRING    DRAINING: takes no more statements, a lease waits for it
+ *                             |        \-> STALLED -> IDLE     RETIRING: the same, since it is to be closed
+ *                             \-> LEASED -> RESETTING -> IDLE  STALLED: the same, until what was given up has passed
+ *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then ROLLBACK
+ *
+ * Slots are allocated one by one and never move in memory: a host holds pointers into them. There are as many as the
+ * largest max_conns so far; how many may be in use at once is what pool_max_conns says now.
  *
  * Callbacks of the caller run from rp_pool_tell (the ended list), from grants in dispatch, and from outcomes and rows
  * on a connection; each of them is the last thing done in its step, and nothing is held across it. */
 #ifndef RP_POOL_STATE_H
 #define RP_POOL_STATE_H
 #include "config/conninfo.h"
+#include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
 enum rp_slot_state {
-    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_STALLED, RP_SLOT_LEASED,
-    RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED,
+    RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 struct rp_slot {
@@ -36,6 +41,14 @@ struct rp_slot {
     uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
     struct pg_query rollback;
+    struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
+    struct rp_timer again;     /* before that the same statement is not cancelled once more      */
+    uint32_t asked_for;        /* its sequence number                                            */
+    bool asked;
+    uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
+    uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
+    uint64_t generation;       /* of the pool when it was begun                                  */
+    struct rp_timer age;       /* at expires_ns                                                  */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
 
@@ -46,6 +59,9 @@ struct rp_seeing {
     struct rp_node publish;              /* in the flush queue: at the end of the turn           */
     struct rp_published published;
 };
+
+struct rp_warm; /* life.c: a warm-up that somebody waits for */
+TAILQ_HEAD(rp_warms, rp_warm);
 
 enum { RP_MAX_PIPELINE = 1024, RP_LOAD_WORDS = RP_MAX_PIPELINE / 64 + 1 };
 
@@ -62,7 +78,8 @@ struct pg_pool {
     void (*on_event)(void *arg, const struct pg_event *);
     void *arg;
 
-    struct rp_slot *slot;                /* max_conns of them                                   */
+    struct rp_slot **slot;               /* nslots of them                                      */
+    uint32_t nslots, slot_places;
     struct rp_slots slots[RP_SLOT_STATES];
     uint32_t count[RP_SLOT_STATES];
     struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
@@ -76,6 +93,11 @@ struct pg_pool {
     struct rp_timer retry;               /* no connect is tried before                          */
     uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+
+    uint64_t generation;                 /* resets so far                                       */
+    bool suspended;
+    struct rp_timer sweep;               /* armed while something idle may have to be closed    */
+    struct rp_warms warming;
 
     bool closing, aborted, finished;
     uint64_t drain_until_ns;
@@ -99,9 +121,22 @@ bool rp_slot_room(struct rp_slot *slot, uint32_t n);
 /* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was
  * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
-uint32_t rp_pool_total(const struct pg_pool *pool);
+void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and its cancel request are at their ends */
+uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
+uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+static inline bool rp_pool_has_place(const struct pg_pool *pool)
+{
+    return rp_pool_total(pool) < pool->info.pool_max_conns;
+}
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+
+/* cancel.c */
+void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
+/* The caller of this query wants it stopped, with its whole batch: done as soon as it can be. */
+void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
+bool rp_slot_wanted(const struct rp_slot *slot);    /* all that is in flight, and no cancel request is under way */
+void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
@@ -114,6 +149,8 @@ void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
 void rp_end_decided(struct pg_query *q);                         /* the server's word stands in its results */
 void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent,
                   const struct pg_error *why); /* all of its batch */
+/* `culprit`: the parked query itself, or a later one of its batch; NULL for a lease. */
+void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status);
 void rp_end_waiter(struct rp_waiter *w,
                    int status); /* whichever it is, unparked; with the connect error where that is why */
 void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */
@@ -130,7 +167,18 @@ void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
 
+/* life.c */
+void rp_life_begin(struct rp_slot *slot);      /* it is up */
+void rp_life_idle(struct rp_slot *slot);       /* it has become idle */
+void rp_life_sweep(struct rp_timer *timer);    /* pool->sweep */
+bool rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many */
+void rp_life_end(struct rp_slot *slot);        /* closed for that */
+void rp_life_tell(struct pg_pool *pool);       /* the warm-ups that are decided; from the turn's queue */
+void rp_life_warm_end(struct pg_pool *pool, int status);
+uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones are missing */
+
 /* open.c */
+int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */
 void rp_pool_close_if_done(struct pg_pool *pool);
 void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */

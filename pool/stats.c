@@ -97,6 +97,7 @@ void rp_name_holders(struct pg_pool *pool, struct pg_error *error)
     char text[400], *at = text + snprintf(text, sizeof text, "%.120s", pg_error_field(error, 'M'));
     struct rp_slot *slot;
     int n = 0;
+    if (pool->suspended) return; /* it was not for them that nobody was served */
     TAILQ_FOREACH_REVERSE(slot, &pool->slots[RP_SLOT_LEASED], rp_slots, link) {
         if (n++ == NAMED) break;
         const char *tag = slot->lease->tag ? slot->lease->tag : "no tag";
@@ -133,7 +134,8 @@ static void refresh_gauges(struct pg_pool *pool)
     s->total_conns = rp_pool_total(pool);
     s->idle_conns = pool->count[RP_SLOT_IDLE];
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
-    s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_STALLED];
+    s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
+                      pool->count[RP_SLOT_STALLED];
     s->constructing_conns = pool->count[RP_SLOT_CONNECTING];
     s->pending = pool->nwaiting;
 }

@@ -42,8 +42,10 @@ struct pg_pool_config {
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
  * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
  * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. Options
- * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_acquire_timeout 10s,
- * pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64. */
+ * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
+ * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
+ * pool_leak_detection_threshold 0. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -52,6 +54,33 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
  * returns. Again: shortens the deadline; the first on_closed stays. Any callback may call it. Leases that are held then
  * stay so, on nothing, until they are returned; that must happen before pg_reactor_free. */
 void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_closed)(void *arg), void *arg);
+
+/* The pool makes its min_conns by itself, in the background; this tells when they are up. `on_warm` (may be NULL: then
+ * nothing is awaited) runs exactly once, from a turn, never inside the call, if this returned 0. Its status: 0,
+ * min_conns connections stand; PG_E_TIMEOUT, PG_E_UNAVAILABLE: not before `deadline_ns` (0: pool_acquire_timeout from
+ * now; PG_NEVER), and in the second case the last connect had failed (on_event told why); PG_E_UNAVAILABLE also at
+ * once, when the server says what it will say again, such as a wrong password; PG_E_CLOSED. Several may be awaited at a
+ * time. Any callback may call it. Returns 0, PG_E_CLOSED, or -ENOMEM: then no callback comes. */
+int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(void *arg, int status),
+                 void *arg) PG_WARN_UNUSED;
+
+/* Other bounds from now on, any callback may call it. Growing serves those who wait at once, as far as connecting goes.
+ * Shrinking closes idle connections at once, those that are being made when they stand, lets shared ones run dry, and
+ * takes leased ones back when they are returned: until then there are more than max_conns, but never more than there
+ * were. Memory of connections is allocated when max_conns exceeds all that it was before, and freed with the pool.
+ * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it; PG_E_CLOSED; -ENOMEM; then nothing has
+ * changed. */
+int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns) PG_WARN_UNUSED;
+/* No connection that exists now is used by anyone who comes later: idle ones are closed at once, those that are being
+ * made when they stand, shared ones when what runs on them has ended, leased ones when they are returned. New ones take
+ * their places as they are needed. Nothing that runs is disturbed. After a failover or a change of roles and settings.
+ * Any callback may call it; of a pool that is closing it does nothing. */
+void pg_pool_reset(struct pg_pool *pool);
+/* No grants, no statements to connections, and no new connections until pg_pool_resume. Who comes is parked, who waits
+ * keeps place and deadline (PG_E_TIMEOUT then); leases that are held and statements that run go on. Both are
+ * idempotent, any callback may call them. Closing the pool ends it, since what is queued is to be served. */
+void pg_pool_suspend(struct pg_pool *pool);
+void pg_pool_resume(struct pg_pool *pool);
 
 /* Shared lane. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
  * PREPARE, DECLARE and the like are refused with PG_E_NEEDS_LEASE where they can be recognised, and destroy the
@@ -76,7 +105,7 @@ struct pg_lease {
 };
 /* Parks until a connection is granted. No error return: refusal comes through on_grant. */
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
-/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, or others wait; PG_E_CLOSED. Never parks. */
+/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, others wait, or suspended; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
  * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end
@@ -85,8 +114,8 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
  * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
 void pg_lease_release(struct pg_lease *lease);
-/* Any state, idempotent: parked, held, queries in flight (they are abandoned). No callback of lease or queries comes
- * after it returned. For destructors and clients that hang up. */
+/* Any state, idempotent: parked, held, queries in flight (they are abandoned, what runs is cancelled at the server). No
+ * callback of lease or queries comes after it returned. For destructors and clients that hang up. */
 void pg_lease_abandon(struct pg_lease *lease);
 /* 'I' idle, 'T' in a transaction, 'E' in a failed one, as of the last ReadyForQuery; 0: not held or the connection is
  * lost. */
@@ -110,6 +139,7 @@ struct pg_pool_stats {
     uint64_t abandoned_count; /* connections closed though the server had not let go of them within
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
+    uint64_t max_lifetime_destroy_count, max_idle_destroy_count; /* closed for their age, for being idle too long */
     uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
     uint64_t nested_acquire_count; /* pg_await_acquire that timed out while its own fiber held another lease of the
                                     * pool (one whose struct is a local of it): enough of them wait for each other */

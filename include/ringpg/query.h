@@ -91,11 +91,27 @@ struct pg_column pg_query_column(const struct pg_query *query, uint32_t column);
 void pg_query_resume(struct pg_query *query);
 
 /* The caller goes away: when it returns, no callback comes any more and the memory is the caller's, wherever the query
- * was: parked, queued, sent, paused. No-op on a query that is not in flight. A statement that the server already has
- * runs to its end there, its answer is dropped and its connection takes no new work before that; when that takes longer
+ * was: parked, queued, sent, paused. No-op on a query that is not in flight. A statement that the server already has is
+ * cancelled there by the rule of pg_query_cancel, and so is one whose deadline passed; its answer is dropped, and its
+ * connection takes no new work before that answer and the end of the cancel request were seen; when that takes longer
  * than pool_close_linger, the connection is given up. Abandoning a member of a batch that was not sent yet ends the
  * others with PG_E_BATCH. */
 void pg_query_abandon(struct pg_query *query);
+
+/* Asks for an early end; on_done still comes, exactly once and never inside this call. No-op on a query that is not in
+ * flight or whose outcome is decided. Any callback may call it. Of a batch it cancels all: this query ends as below,
+ * the others with PG_E_BATCH (at the server the one that was hit ends as below, and all others with PG_E_BATCH).
+ *  - Parked, or nothing of it was sent: it ends with PG_E_CANCELLED, sent PG_SENT_NO.
+ *  - At the server: a CancelRequest is sent on a socket of its own. It hits whatever the backend does when it arrives,
+ *    so it is only sent while nothing else that somebody still wants was written to the connection and is unanswered,
+ *    neither before nor behind the query: now, or as soon as that is so; on a busy shared connection perhaps never.
+ *    A query that it hit ends with PG_E_CANCELLED, sqlstate 57014, PG_SENT_YES; one that was faster, or that it could
+ *    not reach, has its own outcome. Rows may come until then; a paused query must be resumed to have its outcome.
+ * Until the server has closed the request's socket nothing further is sent on the connection, and nobody else gets it.
+ * When that is not seen within pool_close_linger, the connection is given up: what is in flight there ends with
+ * PG_E_LOST. The same holds for a query of the shared lane that is cancelled and not answered in that time.
+ * Source: protocol chapter "Canceling Requests in Progress". */
+void pg_query_cancel(struct pg_query *query);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,7 @@ struct pg_uring_config {
     struct io_uring *ring;  /* the caller's, until pg_uring_close; one reactor per ring       */
     uint64_t tag, tag_mask; /* which user_data are the library's: (user_data & tag_mask) == tag; the mask
                              * covers top bits, at most 16 of them; 0: 0x5047 in the top 16   */
-    uint32_t sockets;       /* connections at once; 0: 4096                                   */
+    uint32_t sockets;       /* connections and cancel requests at once; 0: 4096               */
 };
 
 /* No I/O but one poll of an eventfd for `wake`, submitted with the ring's next submit; it stays in the ring until

@@ -22,6 +22,9 @@ static const struct rp_conninfo defaults = {
     .pool_max_waiters = 10000,
     .pool_connecting_limit = 4,
     .pool_max_pipeline = 64,
+    .pool_max_conn_lifetime_ns = 3600 * S,
+    .pool_max_conn_idle_time_ns = 1800 * S,
+    .pool_health_check_period_ns = 60 * S,
     .pool_acquire_timeout_ns = 10 * S,
     .pool_close_linger_ns = 5 * S,
     .pool_max_row_bytes = 16 << 20,
@@ -67,6 +70,9 @@ static int check_contradictions(const struct rp_pieces *pieces, const struct rp_
     if (c->pool_min_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns, %u", c->pool_min_conns,
                             c->pool_max_conns);
+    if (c->pool_min_idle_conns > c->pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns, %u",
+                            c->pool_min_idle_conns, c->pool_max_conns);
     return check_socket_path(pieces, c->port, error);
 }
 

@@ -40,6 +40,7 @@ struct keyword {
 #define S (UINT64_C(1000000000))
 #define FIELD(f) .field = offsetof(struct rp_conninfo, f)
 #define RANGE(low, high) .min = (low), .max = (high), .range = #low " to " #high
+#define YEAR .max = 8760 * 3600 * S, .range = "0 to 8760h"
 #define TLS "TLS is not there yet"
 #define GSS "GSSAPI is not there yet"
 #define LATER "not there yet"
@@ -68,13 +69,18 @@ static const struct keyword table[] = {
 
     { "pool_max_conns", COUNT, FIELD(pool_max_conns), RANGE(1, 10000) },
     { "pool_min_conns", COUNT, FIELD(pool_min_conns), RANGE(0, 10000) },
+    { "pool_min_idle_conns", COUNT, FIELD(pool_min_idle_conns), RANGE(0, 10000) },
+    { "pool_max_conn_lifetime", DURATION, FIELD(pool_max_conn_lifetime_ns), YEAR },
+    { "pool_max_conn_lifetime_jitter", DURATION, FIELD(pool_max_conn_lifetime_jitter_ns), YEAR },
+    { "pool_max_conn_idle_time", DURATION, FIELD(pool_max_conn_idle_time_ns), YEAR },
+    { "pool_health_check_period", DURATION, FIELD(pool_health_check_period_ns), .min = S / 1000, .max = 8760 * 3600 * S,
+      .range = "1ms to 8760h" },
     { "pool_max_waiters", COUNT, FIELD(pool_max_waiters), RANGE(1, 100000000) },
     { "pool_connecting_limit", COUNT, FIELD(pool_connecting_limit), RANGE(1, 10000) },
     { "pool_max_pipeline", COUNT, FIELD(pool_max_pipeline), RANGE(1, 1024) },
-    { "pool_acquire_timeout", DURATION, FIELD(pool_acquire_timeout_ns), .max = 8760 * 3600 * S, .range = "0 to 8760h" },
+    { "pool_acquire_timeout", DURATION, FIELD(pool_acquire_timeout_ns), YEAR },
     { "pool_close_linger", DURATION, FIELD(pool_close_linger_ns), .max = 3600 * S, .range = "0 to 1h" },
-    { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), .max = 8760 * 3600 * S,
-      .range = "0 to 8760h" },
+    { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), YEAR },
     { "pool_max_row_bytes", BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", COUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
@@ -108,11 +114,6 @@ static const struct keyword table[] = {
     { "load_balance_hosts", CHOICE, .accepted = { "disable" }, .refused = { "random" }, .why = LATER },
     { "replication", CHOICE, .accepted = { "false", "off", "no", "0" },
       .refused = { "true", "on", "yes", "1", "database" }, .why = LATER },
-    NEEDS_OFF("pool_min_idle_conns", LATER),
-    NEEDS_OFF("pool_max_conn_lifetime", LATER),
-    NEEDS_OFF("pool_max_conn_lifetime_jitter", LATER),
-    NEEDS_OFF("pool_max_conn_idle_time", LATER),
-    NEEDS_OFF("pool_health_check_period", LATER),
     NEEDS_OFF("statement_cache_capacity", LATER),
 };
 _Static_assert(RP_COUNT(table) <= RP_KEYWORDS_MAX, "struct rp_pieces has a place for every keyword");

@@ -46,6 +46,7 @@ static int open_socket(struct rp_conn *c)
 {
     const struct rp_address *a = rp_conn_address(c);
     uint8_t entropy[18];
+    c->peer = *a;
     int rc = rp_host_entropy(c->reactor, entropy, sizeof entropy);
     if (rc) return rc;
     c->socket =
@@ -254,6 +255,12 @@ enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q)
     enum rp_detach result = rp_session_detach(&c->session, rp_query(q)->sequence);
     rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
     return result;
+}
+
+void rp_conn_hold(struct rp_conn *c, bool held)
+{
+    c->held = held;
+    if (!held && c->state == RP_CONN_OPEN) rp_flush(c->reactor, &c->flush);
 }
 
 void rp_conn_resume(struct rp_conn *c, struct pg_query *q)

@@ -85,6 +85,8 @@ struct rp_conn {
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
     size_t address;         /* which one is in use                                */
+    struct rp_address peer; /* it itself: the list may be another one by now      */
+    bool held;              /* by the owner: no further request is written        */
     struct rp_node ready;   /* what is left to feed, to derive or to finish       */
     struct rp_node flush;
     struct rp_timer timer;  /* CONNECTING: the connect's deadline; ENDING: linger */
@@ -123,6 +125,9 @@ void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags);
 /* The query's caller goes away. BROKEN: the owner must end the connection. */
 enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q);
 void rp_conn_resume(struct rp_conn *c, struct pg_query *q);
+/* While it is held, requests that are not begun yet stay unwritten: a cancel request on its way would hit whatever the
+ * backend comes to next. An end that was asked for goes on. */
+void rp_conn_hold(struct rp_conn *c, bool held);
 const struct rp_address *rp_conn_address(const struct rp_conn *c);
 
 #endif

@@ -162,6 +162,7 @@ static void send_more(struct rp_conn *c)
 {
     if (c->sending || c->send_error || c->over) return;
     if (c->out_at == c->out_end) {
+        if (c->held && c->state == RP_CONN_OPEN) return;
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
             uint8_t *large = rp_slab_get(c->reactor, &bytes);

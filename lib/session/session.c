@@ -268,6 +268,13 @@ bool rp_session_written(const struct rp_session *s, uint32_t sequence)
     return behind < 0 || (behind == 0 && s->written > 0);
 }
 
+uint32_t rp_session_group(const struct rp_session *s, uint32_t sequence)
+{
+    while (sequence != s->head && !(s->entry[(sequence - 1) & (s->config->entries - 1)].flags & RP_ENTRY_SYNC))
+        sequence--;
+    return sequence;
+}
+
 bool rp_session_decided(const struct rp_session *s, uint32_t sequence)
 {
     return s->finishing && (int32_t)(sequence - s->due) < 0;
@@ -276,9 +283,8 @@ bool rp_session_decided(const struct rp_session *s, uint32_t sequence)
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
 {
     struct rp_entry *e = rp_session_entry(s, sequence);
-    uint32_t first = sequence, last = sequence;
+    uint32_t first = rp_session_group(s, sequence), last = sequence;
     RP_ASSERT(!(e->flags & RP_ENTRY_DROPPED));
-    while (first != s->head && !(rp_session_entry(s, first - 1)->flags & RP_ENTRY_SYNC)) first--;
     while (!(rp_session_entry(s, last)->flags & RP_ENTRY_SYNC)) last++;
     if (!rp_session_written(s, first)) {
         for (uint32_t at = first; at != last + 1; at++, s->live--) {

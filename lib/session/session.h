@@ -182,6 +182,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t
  * answer is still due; BROKEN: a message is half written, only the end of the connection helps. */
 enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence);
+uint32_t rp_session_group(const struct rp_session *s, uint32_t sequence); /* the first of its group */
 bool rp_session_written(const struct rp_session *s, uint32_t sequence); /* at least its first byte */
 bool rp_session_decided(const struct rp_session *s,
                         uint32_t sequence); /* its ReadyForQuery was read, its outcome is on its way */

@@ -4,7 +4,7 @@
 #include "wire/check.h"
 #include "wire/param.h"
 
-enum { PROTOCOL_3_0 = 196608 };
+enum { PROTOCOL_3_0 = 196608, CANCEL_CODE = 80877102 };
 
 void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
 {
@@ -152,6 +152,14 @@ void rp_write_sync(struct rp_writer *w) { rp_write_bytes(w, "S\0\0\0\4", RP_SYNC
 void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP_TERMINATE_SIZE); }
 
 /* ---- simple query, startup, authentication ---- */
+
+void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key)
+{
+    rp_write_u32(w, RP_CANCEL_SIZE);
+    rp_write_u32(w, CANCEL_CODE);
+    rp_write_u32(w, pid);
+    rp_write_u32(w, key);
+}
 
 size_t rp_query_size(const char *sql) { return 1 + 4 + strlen(sql) + 1; }
 

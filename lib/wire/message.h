@@ -66,6 +66,7 @@ void rp_write_describe_portal(struct rp_writer *w);
 void rp_write_execute(struct rp_writer *w);
 void rp_write_sync(struct rp_writer *w);
 void rp_write_terminate(struct rp_writer *w);
+void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key); /* no type byte: on a socket of its own */
 size_t rp_query_size(const char *sql);
 void rp_write_query(struct rp_writer *w, const char *sql);
 

@@ -41,8 +41,9 @@ void act_in_callback(struct run *r)
 {
     if (r->over) return;
     if (chance(r, r->set.closing_callback)) act_close(r);
+    if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
-    switch (pick(r, 6)) {
+    switch (pick(r, 7)) {
     case 0:
     case 1:
     case 2:
@@ -55,6 +56,9 @@ void act_in_callback(struct run *r)
         break;
     case 4:
         if (r->set.abandons && r->holders.count) holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
+        break;
+    case 5:
+        if (r->set.cancels && r->asks.count) ask_cancel(table_any(&r->asks, pick(r, r->asks.count)));
         break;
     default:
         if (!r->closed) holder_try(r);
@@ -73,6 +77,16 @@ static void hang_up(void *arg)
         holder_abandon(table_any(&r->holders, pick(r, r->holders.count)));
 }
 
+/* Somebody has waited long enough. */
+static void call_off(void *arg)
+{
+    struct run *r = arg;
+    if (r->over || !r->asks.count) return;
+    struct ask *a = table_any(&r->asks, pick(r, r->asks.count));
+    ask_cancel(a);
+    if (pick(r, 4) == 0) ask_cancel(a);
+}
+
 /* What the pool counts and what the handlers know. */
 static void check_gauges(struct run *r)
 {
@@ -84,14 +98,13 @@ static void check_gauges(struct run *r)
         struct holder *h = table_find(&r->holders, r->holders.alive[i]);
         if (h->held) pg_lease_transaction(&h->lease) ? held++ : lost++;
     }
-    REQUIRE(s.total_conns <= r->set.max_conns && s.max_conns == r->set.max_conns, "%u connections of %u", s.total_conns,
-            s.max_conns);
+    tune_check(r);
     REQUIRE(s.acquired_conns == held, "%u leases are held, %u are counted (and %u are lost)", held, s.acquired_conns,
             lost);
     REQUIRE(s.idle_conns + s.acquired_conns + s.shared_conns + s.constructing_conns <= s.total_conns,
             "the gauges do not add up");
     /* Those that an idle connection will serve in the next turn were not counted in max_pending. */
-    REQUIRE(s.pending <= r->asks.count + r->holders.count && s.pending <= s.max_pending + s.max_conns,
+    REQUIRE(s.pending <= r->asks.count + r->holders.count && s.pending <= s.max_pending + r->peak_conns,
             "%u wait, %u are there, %u were the most", s.pending, r->asks.count + r->holders.count, s.max_pending);
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);
@@ -107,6 +120,7 @@ static void burst(void *arg)
         r->actors_left--;
         arrive(r);
         if (chance(r, r->set.abandons)) sim_after(r->sim, pick(r, 50) * pick(r, 20) * 100000, hang_up, r);
+        if (chance(r, r->set.cancels)) sim_after(r->sim, pick(r, 50) * pick(r, 20) * 100000, call_off, r);
     }
     if (!r->actors_left) return;
     r->arrivals_left++;

@@ -152,7 +152,7 @@ static bool server_said_no(const struct ask *a)
 {
     int s = a->query.status;
     return s == PG_E_SERVER || s == PG_E_ROLLED_BACK || s == PG_E_NEEDS_LEASE ||
-           (s == PG_E_BATCH && a->query.sent == PG_SENT_YES);
+           (s == PG_E_BATCH && a->query.sent == PG_SENT_YES) || (s == PG_E_CANCELLED && a->query.sqlstate[0]);
 }
 
 static void inserted(struct run *r, struct ask *a)
@@ -203,6 +203,8 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
     REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE",
             name);
+    REQUIRE(a->called_off || strcmp(q->sqlstate, "57014"), "%s: a cancel request hit it, and it was another's", name);
+    REQUIRE(a->called_off || a->stopped || q->status != PG_E_CANCELLED, "%s: cancelled by nobody", name);
     REQUIRE(r->set.forget || strcmp(q->sqlstate, "26000"), "%s: 26000, and the server has forgotten nothing", name);
     REQUIRE(ok || (a->error.code == q->status && a->error.sent == q->sent),
             "%s: error says %s, sent %d; the query %s, sent %d", name, pg_error_name(a->error.code), a->error.sent,
@@ -229,7 +231,7 @@ static void ask_again(struct ask *a)
     struct run *r = the_run;
     r->actors_left--;
     a->rows = 0;
-    a->stopped = false;
+    a->stopped = a->called_off = false;
     a->serial = ++r->serial;
     a->started_ns = pg_reactor_now(r->reactor);
     trace("ask %u %s starts again", a->live.id, kinds[a->kind].name);
@@ -437,6 +439,18 @@ void ask_forget(struct ask *a)
     trace("ask %u %s is abandoned", a->live.id, kinds[a->kind].name);
     if ((a->kind == ASK_COMMIT || a->kind == ASK_ROLLBACK) && a->holder) holder_settle(a->holder, FATE_OPEN);
     bury(the_run, a);
+}
+
+/* Its outcome comes nevertheless, and that of its batch. */
+void ask_cancel(struct ask *a)
+{
+    struct run *r = the_run;
+    trace("ask %u %s is cancelled", a->live.id, kinds[a->kind].name);
+    for (uint32_t i = 0; i < r->asks.count; i++) {
+        struct ask *other = table_find(&r->asks, r->asks.alive[i]);
+        if (other->serial == a->serial) other->called_off = true;
+    }
+    CALL(r, pg_query_cancel(&a->query));
 }
 
 void ask_abandon(struct ask *a)

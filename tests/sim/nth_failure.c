@@ -40,6 +40,7 @@ struct world {
     struct one query[QUERIES];
     struct held held[LEASES];
     unsigned queries, leases;
+    unsigned warm_begun, warm_told;
     bool closed;
 };
 
@@ -132,6 +133,20 @@ static bool given_up(struct world *w, int step)
     return step < 1;
 }
 
+/* With cancel requests of which some fail, and then the pool is still to be used. */
+static bool stopped(struct world *w, int step)
+{
+    struct one *o = make(w, NULL, 0);
+    o->query.sql = "SLEEP 30";
+    if (step == 0) o->query.deadline_ns = sim_now(w->sim) + 10 * MS;
+    pg_pool_query(w->pool, &o->query);
+    if (step != 2) return true;
+    struct one *unsent = make(w, &echo, 1);
+    pg_pool_query(w->pool, &unsent->query);
+    pg_query_cancel(&unsent->query);
+    return false;
+}
+
 static void release_when_done(struct pg_query *q)
 {
     struct one *o = q->data;
@@ -185,6 +200,36 @@ static bool many_leases(struct world *w, int step)
     return false;
 }
 
+static void on_warm(void *arg, int status)
+{
+    struct world *w = arg;
+    w->warm_told++;
+    assert_true(status == 0 || status == PG_E_TIMEOUT || status == PG_E_UNAVAILABLE);
+}
+
+/* What could not be had leaves the size as it was. */
+static void resize(struct world *w, uint32_t min, uint32_t max)
+{
+    struct pg_pool_stats before = { .size = sizeof before }, after = { .size = sizeof after };
+    pg_pool_stats(w->pool, &before);
+    int rc = pg_pool_resize(w->pool, min, max);
+    pg_pool_stats(w->pool, &after);
+    assert_true(rc == 0 || rc == -ENOMEM);
+    assert_int_equal(after.max_conns, rc ? before.max_conns : max);
+}
+
+static bool sizes(struct world *w, int step)
+{
+    static const uint32_t max[] = { 2, 8, 1 };
+    if (step == 1) pg_pool_reset(w->pool);
+    resize(w, step == 1 ? 5 : 0, max[step]);
+    int rc = pg_pool_warm(w->pool, sim_now(w->sim) + 3 * SECOND, on_warm, w);
+    assert_true(rc == 0 || rc == -ENOMEM);
+    w->warm_begun += rc == 0;
+    pg_pool_query(w->pool, &make(w, &echo, step)->query);
+    return step < 2;
+}
+
 /* ---- one run with one failure ---- */
 
 static const struct scenario {
@@ -199,8 +244,10 @@ static const struct scenario {
     { "large parameter and row", large, MODEL_TRUST },
     { "reconnect", reconnect, MODEL_CLEARTEXT },
     { "timeout and abandon", given_up, MODEL_TRUST },
+    { "stopped at the server", stopped, MODEL_TRUST },
     { "a transaction", transaction, MODEL_TRUST },
     { "many leases", many_leases, MODEL_TRUST },
+    { "resize, reset and warm", sizes, MODEL_TRUST },
 };
 
 static void on_closed(void *arg)
@@ -243,6 +290,7 @@ static void check_outcomes(const struct scenario *s, struct world *w)
 {
     size_t committed;
     unsigned told = 0;
+    assert_int_equal(w->warm_told, w->warm_begun);
     for (unsigned i = 0; i < w->queries; i++) {
         if (w->query[i].done != 1) fail_msg("%s: query %u ended %u times", s->name, i, w->query[i].done);
         if (w->query[i].query.statement == &insert && w->query[i].query.status == PG_OK) told++;

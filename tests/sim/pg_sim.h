@@ -4,6 +4,7 @@
  *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
  *      ask.c        one query or batch              holder.c   one lease with its script
+ *      tune.c       the operator: resize, reset, suspend, resume, warm
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
  *
@@ -24,18 +25,20 @@ struct settings {
     bool closes_early; /* the pool is closed while handlers are at work                 */
     bool wrong_password, one_at_a_time;
     bool ordered;      /* one connection, and nothing that is ever sent a second time   */
-    uint32_t max_conns, pipeline, waiters, resumes, statements;
+    uint32_t max_conns, min_conns, min_idle, pipeline, waiters, resumes, statements;
     size_t slab_bytes;
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
-    uint32_t reenter, abandons, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
-    uint32_t hangs, large;                                                                /* per mille */
+    uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
+    uint32_t hangs, large, tunes;                                                         /* per mille */
+    uint64_t tune_every_ns;
+    uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, outages;
     const char *password;
-    char options[400];
+    char options[600];
 };
 
 /* ---- memory ---- */
@@ -98,6 +101,7 @@ struct ask {
     uint64_t rows, due_rows, serial, started_ns;
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
+    bool called_off;          /* it, or another of its batch, was cancelled           */
     bool over;                /* its paused row has died: it has ended, and is still to be told */
     size_t payload;
     char text[];
@@ -129,6 +133,9 @@ struct run {
     struct pg_pool *pool; /* NULL once it is closed */
     struct ledger ledger;
     struct table asks, holders;
+    uint32_t min_conns, max_conns; /* as they were set last                            */
+    uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
+    unsigned warming;
     unsigned calling;            /* inside a call of the library: no callback may come */
     bool closing, closed, healed, over;
     uint64_t close_bound_ns;     /* when the end must have come                        */
@@ -161,6 +168,7 @@ void ask_shared(struct run *r);
 void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
 void ask_abandon(struct ask *a);
+void ask_cancel(struct ask *a);
 void ask_forget(struct ask *a);     /* its lease was abandoned */
 /* holder.c */
 void holder_acquire(struct run *r);
@@ -170,6 +178,11 @@ void holder_release(struct holder *h);
 void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
+/* tune.c */
+enum { SIZE_MOST = 8 };
+void tune(struct run *r);           /* one thing, at random */
+void tune_begin(struct run *r);
+void tune_check(struct run *r);
 /* act.c */
 void act_in_callback(struct run *r);
 void act_arrivals(struct run *r);

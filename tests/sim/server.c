@@ -168,6 +168,8 @@ void server_heal(struct run *r)
     c->short_send = c->short_recv = c->submit_again = c->retryable = c->reset = c->burst = 0;
     m->fault = MODEL_HONEST;
     m->max_connections = 0;
+    m->cancel_lost = m->cancel_mute = 0;
+    m->cancel_delay_ns = 0;
     if (r->set.wrong_password) m->password = r->set.password;
     model_server_connects(r->server, SIM_ACCEPT);
     model_server_refuse(r->server, NULL);

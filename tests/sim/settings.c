@@ -58,6 +58,20 @@ static void draw_sizes(struct run *r)
     s->connect_timeout_ns = between(r, 2, 3) * SECOND;
 }
 
+/* How long connections live, and what the operator does to the pool. Mostly much shorter than anybody would set it. */
+static void draw_life(struct run *r)
+{
+    struct settings *s = &r->set;
+    s->min_conns = pick(r, 3) ? 0 : (uint32_t)pick(r, s->max_conns + 1);
+    s->min_idle = pick(r, 5) ? 0 : (uint32_t)pick(r, s->max_conns + 1);
+    s->lifetime_ns = pick(r, 3) ? 3600 * SECOND : between(r, 20, 2000) * MS;
+    s->jitter_ns = pick(r, 2) ? 0 : pick(r, 1000) * MS;
+    s->idle_ns = pick(r, 3) ? 1800 * SECOND : between(r, 5, 1000) * MS;
+    s->period_ns = between(r, 1, 500) * MS;
+    s->tunes = seldom(r, 100);
+    s->tune_every_ns = between(r, 1, 300) * MS;
+}
+
 /* What handlers do. */
 static void draw_habits(struct run *r)
 {
@@ -72,6 +86,7 @@ static void draw_habits(struct run *r)
     s->notice = seldom(r, 200);
     if (s->calm) return;
     s->abandons = seldom(r, 300);
+    s->cancels = seldom(r, 300);
     s->deadlines = seldom(r, 600);
     s->stops = seldom(r, 200);
     s->hangs = seldom(r, 60);
@@ -96,6 +111,9 @@ static void draw_server(struct run *r)
     if (pick(r, 8) == 0) m->max_connections = (uint32_t)between(r, 1, s->max_conns);
     if (pick(r, 40) == 0) m->fault = MODEL_NO_AUTH_ANSWER;
     if (pick(r, 10) == 0) m->exit_delay_ns = pick(r, 2000) * MS;
+    if (pick(r, 3) == 0) m->cancel_delay_ns = pick(r, pick(r, 3) ? 20 : 1500) * MS;
+    m->cancel_lost = seldom(r, 500);
+    m->cancel_mute = seldom(r, 300);
     s->drop = seldom(r, 30);
     s->garbage = seldom(r, 20);
     s->forget = seldom(r, 50);
@@ -116,8 +134,8 @@ static bool is_strict(const struct run *r)
         s->restarts || s->outages || s->strays)
         return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
-    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->deadlines &&
-           !s->hangs;
+    return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
+           !s->deadlines && !s->hangs;
 }
 
 void settings_draw(struct run *r)
@@ -127,10 +145,12 @@ void settings_draw(struct run *r)
     s->one_at_a_time = pick(r, 8) == 0;
     s->closes_early = !s->calm && pick(r, 3) == 0;
     draw_sizes(r);
+    draw_life(r);
     draw_habits(r);
     draw_server(r);
     draw_host(r);
     s->strict = is_strict(r);
+    s->one_at_a_time = s->max_conns == 1; /* and stays so */
     s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
                  !s->errors; /* a statement that is gone is healed at the end */
     s->password = s->wrong_password ? "misremembered" : "confidential";
@@ -138,11 +158,15 @@ void settings_draw(struct run *r)
         s->options, sizeof s->options,
         "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
-        "pool_connecting_limit=%u pool_max_row_bytes=%zuB",
+        "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
+        "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
+        "pool_health_check_period=%llums",
         pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
-        s->max_conns, pick(r, 3) ? 0 : (unsigned)pick(r, s->max_conns + 1), s->pipeline, s->waiters,
+        s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
-        (unsigned)between(r, 1, 8), s->row_limit);
+        (unsigned)between(r, 1, 8), s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
+        (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
+        (unsigned long long)(s->period_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
     r->actors_left = s->actors;
 }

@@ -74,6 +74,7 @@ struct model_conn {
     enum model_phase phase;
     struct sim_bytes input, output;
     uint32_t pid, key;
+    uint32_t target_pid, target_key; /* of a cancel request */
     bool backend;          /* counted in connections_now          */
     bool eof, busy, skipping, exiting;
     uint64_t busy_serial;

@@ -285,7 +285,6 @@ void model_server_restart(struct model_server *server, enum model_end how, uint6
 
 void model_cancel(struct model_server *server, uint32_t pid, uint32_t key)
 {
-    server->stats.cancels++;
     for (size_t i = 0; i < server->conn_count; i++) {
         struct model_conn *conn = server->conns[i];
         if (conn->pid != pid || conn->key != key || conn->phase == PHASE_GONE || !conn->running) continue;

@@ -41,6 +41,9 @@ struct model_config {
     uint32_t max_connections;    /* 100 if 0; then 53300                    */
     uint64_t exit_delay_ns;      /* a backend's way from Terminate or EOF to its FIN; it counts until then */
     uint64_t startup_delay_ns;   /* from the startup message to the first answer                         */
+    uint64_t cancel_delay_ns;    /* from a cancel request to its effect and its FIN                      */
+    uint32_t cancel_lost;        /* per mille: of those without an effect                                */
+    uint32_t cancel_mute;        /* per mille: of those that are never closed from here                  */
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
     model_answer_fn *answer;     /* NULL: the default answer               */
     void *arg;

@@ -169,6 +169,14 @@ static void session_startup(struct model_conn *conn, struct model_reader *r, uns
     else start(conn);
 }
 
+/* First the signal, then the end of the socket: so whoever sees the end knows that the signal came before. */
+static void cancel(struct model_conn *conn)
+{
+    const struct model_config *config = &conn->server->config;
+    if (!sim_chance(config->sim, config->cancel_lost)) model_cancel(conn->server, conn->target_pid, conn->target_key);
+    if (!sim_chance(config->sim, config->cancel_mute)) model_close(conn, false);
+}
+
 void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n)
 {
     struct model_reader r = { .conn = conn, .at = at, .left = n, .message = "startup packet" };
@@ -177,10 +185,12 @@ void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n)
         model_read_end(&r);
         model_conn_send(conn, "N", 1);
     } else if (code == CODE_CANCEL) {
-        uint32_t pid = model_read_u32(&r), key = model_read_u32(&r);
+        conn->target_pid = model_read_u32(&r);
+        conn->target_key = model_read_u32(&r);
         model_read_end(&r);
-        model_cancel(conn->server, pid, key);
-        model_close(conn, false);
+        conn->server->stats.cancels++;
+        if (conn->server->config.cancel_delay_ns) model_pause_for(conn, conn->server->config.cancel_delay_ns, cancel);
+        else cancel(conn);
     } else if (code >> 16 == 3) {
         session_startup(conn, &r, code & 0xffff);
     } else {

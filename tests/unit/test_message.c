@@ -213,6 +213,11 @@ static void do_describe(struct rp_writer *w, const void *unused) { (void)unused;
 static void do_execute(struct rp_writer *w, const void *unused) { (void)unused; rp_write_execute(w); }
 static void do_sync(struct rp_writer *w, const void *unused) { (void)unused; rp_write_sync(w); }
 static void do_terminate(struct rp_writer *w, const void *unused) { (void)unused; rp_write_terminate(w); }
+static void do_cancel(struct rp_writer *w, const void *unused)
+{
+    (void)unused;
+    rp_write_cancel(w, 0x01020304, 0xa1a2a3a4);
+}
 static void do_query(struct rp_writer *w, const void *sql) { rp_write_query(w, sql); }
 static void do_close(struct rp_writer *w, const void *id) { rp_write_close(w, *(const uint32_t *)id); }
 static void do_password(struct rp_writer *w, const void *password) { rp_write_password(w, password); }
@@ -226,6 +231,7 @@ static void test_fixed_messages(void **state)
     CHECK_WRITTEN(do_execute, NULL, "E\0\0\0\x09\0\0\0\0\0");
     CHECK_WRITTEN(do_sync, NULL, "S\0\0\0\4");
     CHECK_WRITTEN(do_terminate, NULL, "X\0\0\0\4");
+    CHECK_WRITTEN(do_cancel, NULL, "\0\0\0\20\4\322\26\56\1\2\3\4\241\242\243\244");
     CHECK_WRITTEN(do_query, "SELECT 1", "Q\0\0\0\x0dSELECT 1\0");
     CHECK_WRITTEN(do_query, "", "Q\0\0\0\5\0");
     assert_int_equal(rp_query_size("SELECT 1"), 14);

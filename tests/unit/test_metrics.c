@@ -199,7 +199,7 @@ static void every_figure_stands_at_its_name(void **state)
         .constructing_conns = 4, .pending = 5, .max_pending = 6, .acquire_count = 7,
         .acquire_duration_ns = 8500000001, .canceled_acquire_count = 9, .timeout_count = 10, .refused_count = 11,
         .lost_conns_count = 12, .connect_failed_count = 13, .abandoned_count = 14, .leak_count = UINT64_C(1) << 52,
-        .nested_acquire_count = 15,
+        .nested_acquire_count = 15, .max_lifetime_destroy_count = 16, .max_idle_destroy_count = 18,
     };
     struct pg_metrics_source source = { &s, "" };
     pg_histogram_record(&s.wait, 1024, 2);
@@ -226,6 +226,8 @@ static void every_figure_stands_at_its_name(void **state)
         { "ringpg_pool_connect_failures_total", "", 13 },
         { "ringpg_pool_connections_abandoned_total", "", 14 },
         { "ringpg_pool_nested_acquires_total", "", 15 },
+        { "ringpg_pool_max_lifetime_destroys_total", "", 16 },
+        { "ringpg_pool_max_idle_destroys_total", "", 18 },
         { "ringpg_pool_leaks_total", "", 4503599627370496.0 },
         { "db_client_connection_wait_time_seconds_bucket", "{le=\"0.000001024\"}", 2 },
         { "db_client_connection_wait_time_seconds_sum", "", 0.000002048 },

@@ -183,6 +183,7 @@ static void an_abandoned_transaction_is_rolled_back(void **state)
     struct seen insert, slow;
     struct pg_query begin = { .statement = &pg_begin };
     world_open(&w, "pool_max_conns=1");
+    model_settings(w.server)->cancel_lost = 1000;
     held_init(&gone);
     held_init(&next);
     pg_pool_acquire(w.pool, &gone.lease);

@@ -17,6 +17,7 @@ enum where {
     ON_LOST,
     ON_NOTICE,
     ON_CONNECT_FAILED,
+    ON_WARM,
     PLACES
 };
 enum what {
@@ -32,6 +33,11 @@ enum what {
     LEASED_QUERY,
     RESUME,
     STATS,
+    GROW,
+    SHRINK,
+    RESET,
+    SUSPEND,
+    WARM,
     DEEDS
 };
 
@@ -42,6 +48,7 @@ static struct scene {
     enum where where;
     enum what what;
     bool acted, closed;
+    unsigned warm;
     struct pg_query *here; /* the query whose callback runs */
     struct seen shared, refused, leased, batch[3], other[OTHERS], more;
     struct held lease, waiting, hopeless, again;
@@ -58,6 +65,8 @@ static void abandon_others(void)
     pg_lease_abandon(&s.waiting.lease);
     for (int i = 0; i < OTHERS; i++) memset(&s.other[i].query, 0, sizeof s.other[i].query);
 }
+
+static void on_warm(void *arg, int status);
 
 static void act(enum where where)
 {
@@ -92,11 +101,23 @@ static void act(enum where where)
         break;
     case RESUME: pg_query_resume(&s.leased.query), pg_query_resume(&s.shared.query); break;
     case STATS: (void)world_stats(&s.w); break;
+    case GROW: assert_int_equal(pg_pool_resize(s.pool, 3, 5), 0); break;
+    case SHRINK: assert_int_equal(pg_pool_resize(s.pool, 0, 1), 0); break;
+    case RESET: pg_pool_reset(s.pool); break;
+    case SUSPEND: pg_pool_suspend(s.pool); break;
+    case WARM: assert_int_equal(pg_pool_warm(s.pool, 0, on_warm, NULL), 0); break;
     case DEEDS: break;
     }
 }
 
 /* ---- the callbacks ---- */
+
+static void on_warm(void *arg, int status)
+{
+    (void)arg, (void)status;
+    s.warm++;
+    act(ON_WARM);
+}
 
 static enum pg_flow row(struct pg_query *q, struct pg_row *r)
 {
@@ -173,6 +194,7 @@ static void start_all(void)
     for (int i = 0; i < 3; i++) query(&s.batch[i], i == 1 ? &world_insert : &world_echo, i);
     s.batch[0].query.next = &s.batch[1].query;
     s.batch[1].query.next = &s.batch[2].query;
+    assert_int_equal(pg_pool_warm(s.pool, PG_NEVER, on_warm, NULL), 0);
     pg_pool_acquire(s.pool, &s.lease.lease);
     pg_pool_query(s.pool, &s.shared.query);
     pg_pool_query(s.pool, &s.batch[0].query);
@@ -201,8 +223,10 @@ static void play(enum where where, enum what what)
         for (size_t i = 0; i < model_conn_count(s.w.server); i++)
             model_conn_end(model_conn_at(s.w.server, i), MODEL_END_FATAL, "57P01");
     world_run(&s.w, WORLD_SECOND);
+    if (what == SUSPEND) pg_pool_resume(s.pool);
     for (int i = 0; i < 100; i++) pg_query_resume(&s.leased.query), world_run(&s.w, 50 * WORLD_MS);
     assert_true(s.acted);
+    assert_int_equal(s.warm, 1 + (what == WARM));
     if (!s.gone_lease && s.lease.grants && !s.lease.status) pg_lease_abandon(&s.lease.lease);
     world_run(&s.w, 20 * WORLD_SECOND);
     pg_lease_abandon(&s.waiting.lease);

@@ -216,7 +216,7 @@ static void an_idle_pool_wants_no_turn(void **state)
 {
     (void)state;
     struct world w;
-    world_open(&w, "pool_max_conns=1 pool_min_conns=1");
+    world_open(&w, "pool_max_conns=1 pool_min_conns=1 pool_max_conn_lifetime=0 pool_max_conn_idle_time=0");
     world_run(&w, WORLD_SECOND);
     assert_int_equal(pg_reactor_turn(w.reactor), PG_WAIT_FOREVER);
     assert_int_equal(world_stats(&w).idle_conns, 1); /* a look from this thread queues nothing either */

@@ -1,0 +1,146 @@
+/* conn/cancel.c - the small life of a cancel request's socket: see the header. */
+#include "conn/cancel.h"
+#include <errno.h>
+
+static const uint8_t legal[RP_CANCEL_STATES] = {
+    [RP_CANCEL_NONE] = 1 << RP_CANCEL_WANTED,
+    [RP_CANCEL_WANTED] = 1 << RP_CANCEL_TALKING | 1 << RP_CANCEL_CLOSING,
+    [RP_CANCEL_TALKING] = 1 << RP_CANCEL_CLOSING,
+    [RP_CANCEL_CLOSING] = 1 << RP_CANCEL_NONE,
+};
+
+static void move(struct rp_cancel *c, enum rp_cancel_state state)
+{
+    RP_ASSERT(legal[c->state] & 1 << state);
+    c->state = state;
+    rp_timer_stop(c->reactor, &c->timer);
+}
+
+static bool retryable(int32_t res)
+{
+    return res == -EINTR || res == -EAGAIN || res == -ENOBUFS || res == -ECANCELED;
+}
+
+void rp_cancel_stop(struct rp_cancel *c)
+{
+    if (c->state == RP_CANCEL_NONE || c->state == RP_CANCEL_CLOSING) return;
+    move(c, RP_CANCEL_CLOSING);
+    if (c->bound) {
+        rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
+        if (c->sending) rp_host_cancel(c->reactor, &c->socket, &c->sent);
+        if (c->receiving) rp_host_cancel(c->reactor, &c->socket, &c->received);
+    }
+    rp_ready(c->reactor, &c->node);
+}
+
+static void finish(struct rp_cancel *c)
+{
+    if (c->sending || c->receiving) return;
+    if (c->bound) {
+        rp_host_unbind(c->reactor, &c->socket);
+        rp_host_close(c->reactor, &c->socket);
+        c->bound = false;
+    }
+    move(c, RP_CANCEL_NONE);
+    c->over(c, c->eof || c->moved < sizeof c->request);
+}
+
+static void open_socket(struct rp_cancel *c)
+{
+    unsigned flags = PG_SOCKET_STREAM | (c->to.at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0);
+    c->socket = (struct pg_socket){ .fd = -1, .flags = flags };
+    if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
+        rp_cancel_stop(c);
+    } else if (rp_host_bind(c->reactor, &c->socket)) {
+        rp_host_close(c->reactor, &c->socket);
+        rp_cancel_stop(c);
+    } else {
+        c->bound = true;
+        move(c, RP_CANCEL_TALKING);
+        rp_timer_start(c->reactor, &c->timer, c->deadline_ns);
+        rp_flush(c->reactor, &c->node);
+    }
+}
+
+/* False: the host refuses for good. */
+static bool submitted(struct rp_cancel *c, int rc, bool *flying)
+{
+    *flying = rc == 0;
+    if (rc == -EAGAIN) rp_flush(c->reactor, &c->node);
+    return rc == 0 || rc == -EAGAIN;
+}
+
+static void talk(struct rp_cancel *c)
+{
+    bool good = true;
+    size_t left = sizeof c->request - c->moved;
+    if (left && !c->sending)
+        good = submitted(c, rp_host_send(c->reactor, &c->socket, c->request + c->moved, left, &c->sent), &c->sending);
+    if (good && !c->receiving)
+        good = submitted(c, rp_host_recv(c->reactor, &c->socket, c->dropped, sizeof c->dropped, &c->received),
+                         &c->receiving);
+    if (!good) rp_cancel_stop(c);
+}
+
+static void step(struct rp_node *node)
+{
+    struct rp_cancel *c = RP_CONTAINER(node, struct rp_cancel, node);
+    switch (c->state) {
+    case RP_CANCEL_WANTED: open_socket(c); break;
+    case RP_CANCEL_TALKING: talk(c); break;
+    case RP_CANCEL_CLOSING: finish(c); break;
+    default: break;
+    }
+}
+
+static void on_sent(struct pg_completion *completion, int32_t res)
+{
+    struct rp_cancel *c = RP_CONTAINER(completion, struct rp_cancel, sent);
+    c->sending = false;
+    if (res > 0) c->moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
+    if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
+    else if (res < 0 && !retryable(res)) rp_cancel_stop(c);
+    else if (c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
+}
+
+static void on_received(struct pg_completion *completion, int32_t res)
+{
+    struct rp_cancel *c = RP_CONTAINER(completion, struct rp_cancel, received);
+    c->receiving = false;
+    if (c->state == RP_CANCEL_CLOSING) {
+        rp_ready(c->reactor, &c->node);
+    } else if (res > 0 || retryable(res)) { /* a server that says something is not listened to */
+        rp_flush(c->reactor, &c->node);
+    } else {
+        c->eof = res == 0;
+        rp_cancel_stop(c);
+    }
+}
+
+static void fire(struct rp_timer *timer) { rp_cancel_stop(RP_CONTAINER(timer, struct rp_cancel, timer)); }
+
+void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t deadline_ns)
+{
+    struct rp_writer w = { .to = c->request, .capacity = sizeof c->request };
+    c->reactor = conn->reactor;
+    c->to = conn->peer;
+    c->deadline_ns = deadline_ns;
+    c->node.run = step;
+    c->timer.fire = fire;
+    c->sent.complete = on_sent;
+    c->received.complete = on_received;
+    c->eof = false;
+    c->moved = 0;
+    rp_write_cancel(&w, conn->session.backend_pid, conn->session.backend_key);
+    move(c, RP_CANCEL_WANTED);
+    rp_ready(c->reactor, &c->node);
+}
+
+void rp_cancel_abandon_socket(struct rp_cancel *c)
+{
+    if (c->bound) rp_host_close(c->reactor, &c->socket);
+    c->bound = false;
+    if (!rp_cancel_busy(c)) return;
+    rp_timer_stop(c->reactor, &c->timer);
+    rp_unqueue(c->reactor, &c->node);
+}
