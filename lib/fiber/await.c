@@ -54,6 +54,7 @@ int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease)
         return PG_E_CANCELLED;
     }
     RP_ASSERT(a.told);
+    if (a.status == PG_E_TIMEOUT) rp_saw_nested(pool, lease, f->stack, rp_fiber_stack_bytes(f));
     return a.status;
 }
 
