@@ -16,6 +16,7 @@ static const struct route {
     { "/slow", "GET, HEAD", handle_slow },
     { "/sum", "GET, HEAD", handle_sum },
     { "/stats", "GET, HEAD", handle_stats },
+    { "/metrics", "GET, HEAD", handle_metrics },
 };
 
 static bool route_matches(const struct route *route, const char *path)
@@ -73,7 +74,7 @@ void app_on_event(void *arg, const struct pg_event *event)
     app->lost += event->kind == PG_EVENT_LOST;
     static const char *const words[] = {
         [PG_EVENT_CONNECT_FAILED] = "cannot connect to", [PG_EVENT_LOST] = "lost the connection to",
-        [PG_EVENT_NOTICE] = "notice from",
+        [PG_EVENT_NOTICE] = "notice from", [PG_EVENT_LEAK] = "a leak on",
     };
     char line[sizeof app->last_event];
     snprintf(line, sizeof line, "%s %s: %s", words[event->kind], event->host ? event->host : "the database",

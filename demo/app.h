@@ -12,7 +12,7 @@ struct app {
     struct pg_reactor *reactor;
     struct pg_pool *pool;
     struct http_server *http;
-    const struct stats *stats;                       /* of all reactors */
+    struct stats *stats;                             /* of all reactors */
     unsigned index;                                  /* of this one */
     uint64_t handler_timeout_ns;                     /* for the database part of a request; more for /slow */
     uint64_t lost, reconnects;                       /* connections lost, and made to replace them */
@@ -36,5 +36,6 @@ void handle_sum(struct app *app, struct http *http);
 void handle_transfer(struct app *app, struct http *http);
 void handle_slow(struct app *app, struct http *http);
 void handle_stats(struct app *app, struct http *http);
+void handle_metrics(struct app *app, struct http *http);
 
 #endif

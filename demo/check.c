@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char page[256 * 1024];
+static char page[1024 * 1024];
 
 /* One GET on a connection of its own; the body as a string, NULL: no answer of 200. */
 static const char *fetch(const struct check *check, const char *path)
@@ -91,6 +91,41 @@ static int check_stats(const struct check *check, bool wants_parked, unsigned *r
     return bad;
 }
 
+/* The sum of a metric over all reactors; *reactors: how many have it. */
+static unsigned long long metrics_sum(const char *text, const char *name, unsigned *reactors)
+{
+    char key[96];
+    unsigned long long sum = 0;
+    *reactors = 0;
+    for (;; ++*reactors) {
+        snprintf(key, sizeof key, "\n%s{reactor=\"%u\"} ", name, *reactors);
+        const char *at = strstr(text, key);
+        if (!at) return sum;
+        sum += strtoull(at + strlen(key), NULL, 10);
+    }
+}
+
+/* The same figures by the other way: what is asked of one reactor about all. */
+static int check_metrics(const struct check *check, unsigned reactors)
+{
+    const char *json = fetch(check, "/stats");
+    unsigned long long before = json ? stats_sum(json, "queries", NULL) : 0, most = 0, between = 0;
+    unsigned found = 0, counted = 0;
+    const char *text = fetch(check, "/metrics");
+    if (!json || !text) return complain("/metrics or /stats does not answer");
+    most = metrics_sum(text, "db_client_connection_max", &found);
+    between = metrics_sum(text, "db_client_operation_duration_seconds_count", &counted);
+    json = fetch(check, "/stats");
+    if (!json) return complain("/stats does not answer");
+    unsigned long long after = stats_sum(json, "queries", NULL);
+    printf("metrics: %u reactors, %llu connections at most, %llu queries\n", found, most, between);
+    int bad = 0;
+    if (found != reactors || counted != reactors) bad += complain("/metrics leaves reactors out");
+    if (most != stats_sum(json, "max_conns", NULL)) bad += complain("/metrics and /stats differ in max_conns");
+    if (between < before || between > after) bad += complain("/metrics and /stats differ in queries");
+    return bad;
+}
+
 static int check_thread_count(const struct check *check, int before, const struct load *load, unsigned reactors)
 {
     int after = check_threads(check->pid);
@@ -143,6 +178,7 @@ static int run(const struct check *check)
     if (sum_before < 0 || sum_before != sum_after) bad += complain("the sum over all accounts changed");
     unsigned reactors = 0;
     bad += check_stats(check, !check->restarting && check->connections >= 64, &reactors);
+    bad += check_metrics(check, reactors);
     if (check->pid) bad += check_thread_count(check, threads, &load, reactors);
     return bad;
 }

@@ -79,9 +79,7 @@ static void connect_first(struct server_run *run)
 
 static void publish(struct server_run *run)
 {
-    struct stats_sample sample = { .pool.size = sizeof sample.pool, .reconnects = run->app.reconnects };
-    pg_pool_stats(run->app.pool, &sample.pool);
-    sample.http = http_counts(run->app.http);
+    struct stats_sample sample = { .http = http_counts(run->app.http), .reconnects = run->app.reconnects };
     stats_publish(&run->server->stats->cells[run->server->index], &sample);
 }
 
@@ -105,6 +103,7 @@ static int64_t advance_end(struct server_run *run)
     }
     if (http_counts(run->app.http).open == 0) {
         run->closing = true;
+        stats_show_pool(&run->server->stats->cells[run->server->index], NULL);
         pg_reactor_close(run->app.reactor, now + CLOSE_NS);
         return 0;
     }
@@ -137,11 +136,13 @@ void *server_main(void *arg)
     if (rc == 0) {
         connect_first(&run);
         publish(&run);
+        stats_show_pool(&server->stats->cells[server->index], run.app.pool);
         server->reactor = run.app.reactor;
         server->stop.run = stop;
         atomic_store(&server->state, SERVER_READY);
         sem_post(server->changed);
         rc = loop(&run);
+        stats_show_pool(&server->stats->cells[server->index], NULL);
     }
     server->status = rc;
     bool was_ready = atomic_exchange(&server->state, rc ? SERVER_FAILED : SERVER_ENDED) == SERVER_READY;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "app.h"
 
-enum { JSON_BYTES_PER_REACTOR = 1536 };
+enum { JSON_BYTES_PER_REACTOR = 1536, METRICS_BYTES_PER_REACTOR = 32 * 1024 };
 
 int stats_init(struct stats *stats, unsigned reactors)
 {
@@ -15,6 +15,7 @@ int stats_init(struct stats *stats, unsigned reactors)
     stats->cells = aligned_alloc(_Alignof(struct stats_cell), bytes);
     if (!stats->cells) return -ENOMEM;
     memset(stats->cells, 0, bytes);
+    for (unsigned i = 0; i < reactors; i++) pthread_mutex_init(&stats->cells[i].pool_lock, NULL);
     return 0;
 }
 
@@ -43,9 +44,25 @@ void stats_read(const struct stats_cell *cell, struct stats_sample *out)
     memcpy(out, words, sizeof *out);
 }
 
-static size_t print_reactor(char *at, size_t room, unsigned index, const struct stats_sample *s)
+void stats_show_pool(struct stats_cell *cell, const struct pg_pool *pool)
 {
-    const struct pg_pool_stats *p = &s->pool;
+    pthread_mutex_lock(&cell->pool_lock);
+    cell->pool = pool;
+    pthread_mutex_unlock(&cell->pool_lock);
+}
+
+void stats_read_pool(struct stats_cell *cell, struct pg_pool_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    out->size = sizeof *out;
+    pthread_mutex_lock(&cell->pool_lock);
+    if (cell->pool) pg_pool_stats(cell->pool, out);
+    pthread_mutex_unlock(&cell->pool_lock);
+}
+
+static size_t print_reactor(char *at, size_t room, unsigned index, const struct stats_sample *s,
+                            const struct pg_pool_stats *p)
+{
     const struct { const char *name; uint64_t value; } fields[] = {
         { "reactor", index },
         { "max_conns", p->max_conns },
@@ -93,12 +110,37 @@ void handle_stats(struct app *app, struct http *http)
     }
     for (unsigned i = 0; i < app->stats->reactors; i++) {
         struct stats_sample sample;
+        struct pg_pool_stats pool;
         stats_read(&app->stats->cells[i], &sample);
+        stats_read_pool(&app->stats->cells[i], &pool);
         json[used++] = i ? ',' : '[';
-        used += print_reactor(json + used, room - used - 4, i, &sample);
+        used += print_reactor(json + used, room - used - 4, i, &sample, &pool);
         json[used++] = '}';
     }
     memcpy(json + used, "]\n", 2);
     http_reply_json(http, json, used + 2);
     free(json);
+}
+
+/* For Prometheus, all reactors' pools, whichever reactor was asked. */
+void handle_metrics(struct app *app, struct http *http)
+{
+    unsigned n = app->stats->reactors;
+    size_t room = (n + 1) * (size_t)METRICS_BYTES_PER_REACTOR;
+    struct metrics { struct pg_pool_stats stats; char labels[32]; } *all = calloc(n, sizeof *all);
+    struct pg_metrics_source *sources = calloc(n, sizeof *sources);
+    char *text = malloc(room);
+    if (all && sources && text) {
+        for (unsigned i = 0; i < n; i++) {
+            stats_read_pool(&app->stats->cells[i], &all[i].stats);
+            snprintf(all[i].labels, sizeof all[i].labels, "reactor=\"%u\"", i);
+            sources[i] = (struct pg_metrics_source){ &all[i].stats, all[i].labels };
+        }
+        http_reply(http, 200, text, pg_stats_metrics(sources, n, text, room));
+    } else {
+        http_reply_text(http, 503, "out of memory\n");
+    }
+    free(text);
+    free(sources);
+    free(all);
 }

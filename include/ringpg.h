@@ -6,6 +6,7 @@
 #include "ringpg/value.h"
 #include "ringpg/query.h"
 #include "ringpg/reactor.h"
+#include "ringpg/stats.h"
 #include "ringpg/pool.h"
 #include "ringpg/fiber.h"
 #endif

@@ -94,6 +94,7 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
     if (!(w->flags & RP_QUERY_WAITED)) return;
     pool->stats.empty_acquire_count++;
     pool->stats.empty_acquire_wait_ns += waited_ns;
+    rp_saw_wait(pool, waited_ns);
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
 }
 
@@ -125,6 +126,7 @@ void rp_pool_dispatch(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
     struct rp_waiter *w;
+    rp_stats_changed(pool);
     balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
     while (!pool->suspended && (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
         if (rp_budget_take(pool->reactor)) continue;

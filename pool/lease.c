@@ -8,6 +8,7 @@ static void begin(struct pg_pool *pool, struct pg_lease *lease)
     RP_ASSERT(rl->waiter.place == RP_PLACE_NONE); /* parked or held already */
     *rl = (struct rp_lease){ .waiter = { .pool = pool, .lane = RP_LANE_LEASE }, .waker = waker };
     rl->waiter.since_ns = rp_now(pool->reactor);
+    RP_PROBE3(acquire, pool, lease, lease->tag);
 }
 
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
@@ -19,6 +20,7 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
     rl->slot = slot;
     rl->waiter.place = RP_PLACE_ACTIVE;
     slot->pool->nleases_out++;
+    rp_saw_grant(slot->pool, lease);
 }
 
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
@@ -68,6 +70,7 @@ void pg_lease_release(struct pg_lease *lease)
     RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE && rl->ended == 0); /* held, and nothing in flight */
     struct rp_slot *slot = rl->slot;
     rl->waiter.place = RP_PLACE_NONE;
+    rp_saw_return(rl->waiter.pool, lease);
     rl->slot = NULL;
     if (slot) {
         RP_ASSERT(slot->lease == lease && !has_queries(slot));
@@ -118,6 +121,7 @@ void pg_lease_abandon(struct pg_lease *lease)
         break;
     case RP_PLACE_ACTIVE:
         rl->waiter.place = RP_PLACE_NONE;
+        rp_saw_return(pool, lease);
         forget_ended(lease);
         if (rl->slot) forget_queries(rl->slot);
         if (rl->slot) give_back(rl->slot);

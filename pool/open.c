@@ -252,6 +252,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
     *out = pool;
@@ -303,6 +304,7 @@ void rp_pool_return_lease(struct pg_pool *pool)
     if (!pool->finished || pool->nleases_out || !TAILQ_EMPTY(&pool->ended)) return; /* pool->tell looks again */
     rp_unqueue(pool->reactor, &pool->dispatch); /* a query on a lost lease may have queued them again */
     rp_unqueue(pool->reactor, &pool->tell);
+    rp_unqueue(pool->reactor, &pool->seeing.publish);
     rp_free(pool->reactor, pool, sizeof *pool);
 }
 
@@ -332,22 +334,4 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     pool->nleases_out++; /* the callback may return the last lease */
     if (pool->on_closed) pool->on_closed(pool->closed_arg);
     rp_pool_return_lease(pool);
-}
-
-/* ---- statistics ---- */
-
-void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out)
-{
-    size_t size = out->size < sizeof *out ? out->size : sizeof *out;
-    struct pg_pool_stats now = pool->stats;
-    now.size = out->size;
-    now.max_conns = pool->info.pool_max_conns;
-    now.total_conns = rp_pool_total(pool);
-    now.idle_conns = pool->count[RP_SLOT_IDLE];
-    now.acquired_conns = pool->count[RP_SLOT_LEASED];
-    now.shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] +
-                       pool->count[RP_SLOT_RETIRING] + pool->count[RP_SLOT_STALLED];
-    now.constructing_conns = pool->count[RP_SLOT_CONNECTING];
-    now.pending = pool->nwaiting;
-    memcpy(out, &now, size);
 }

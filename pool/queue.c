@@ -28,7 +28,9 @@ static void arm_deadline(struct rp_waiter *w)
     struct pg_pool *pool = w->pool;
     uint64_t own = w->lane == RP_LANE_LEASE ? rp_lease_of(w)->deadline_ns : rp_query_of(w)->deadline_ns;
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    rp_timer_start(pool->reactor, &w->timer, own ? own : rp_now(pool->reactor) + pool->info.pool_acquire_timeout_ns);
+    uint64_t timeout_ns = pool->info.pool_acquire_timeout_ns;
+    if (!own) own = timeout_ns ? rp_now(pool->reactor) + timeout_ns : PG_NEVER;
+    rp_timer_start(pool->reactor, &w->timer, own);
 }
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
@@ -37,6 +39,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
     TAILQ_INSERT_TAIL(&pool->waiting, w, link);
     count_parked(pool, w);
     arm_deadline(w);
+    RP_PROBE2(park, pool, w);
     rp_pool_kick(pool);
 }
 
@@ -143,6 +146,7 @@ void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
         why = w->pool->connect_error;
         why.code = status;
     }
+    if (status == PG_E_TIMEOUT && (culprit ? culprit->error : rp_lease_of(w)->error)) rp_name_holders(w->pool, &why);
     rp_unpark(w);
     rp_pool_kick(w->pool); /* those behind it may be served now */
     if (w->lane == RP_LANE_LEASE) {
@@ -183,7 +187,8 @@ void rp_tell_query(struct pg_query *q)
     if (rq->lease && is_conflict(q)) rp_lease(rq->lease)->conflict = true;
     rp_timer_stop(pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_DONE;
-    pool->stats.query_count++;
+    rp_saw_outcome(pool, rq->waiter.since_ns);
+    RP_PROBE3(query__done, pool, q, q->status);
     struct rp_waker *waker = rq->waker;
     if (q->on_done) q->on_done(q);
     else if (waker) waker->wake(waker, q->status);
@@ -203,6 +208,7 @@ void rp_pool_tell(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, tell);
     struct rp_waiter *w;
+    rp_stats_changed(pool);
     pool->nleases_out++; /* of a closed pool a callback may return the last lease */
     while ((w = TAILQ_FIRST(&pool->ended))) {
         if (!rp_budget_take(pool->reactor)) {

@@ -51,6 +51,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     RP_ASSERT(legal[slot->state] & 1u << state);
     RP_ASSERT((state != RP_SLOT_IDLE && state != RP_SLOT_FREE) || !rp_cancel_busy(&slot->cancel));
     list_remove(slot);
+    rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
     slot->state = state;
     slot->pool->count[state]++;
@@ -255,6 +256,7 @@ static void on_up(struct rp_conn *conn)
     pool->connect_error.code = 0;
     rp_timer_stop(pool->reactor, &pool->retry);
     pool->stats.new_conns_count++;
+    rp_saw_connected(slot);
     slot->stall.fire = stalled;
     rp_life_begin(slot);
     come_to_rest(slot);

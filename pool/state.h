@@ -23,6 +23,8 @@
 #include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
+#include "pool/published.h"
+#include "reactor/probe.h"
 
 enum rp_slot_state {
     RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED,
@@ -36,6 +38,7 @@ struct rp_slot {
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
     struct pg_lease *lease;    /* LEASED                                                         */
+    uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
     struct pg_query rollback;
     struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
@@ -48,6 +51,14 @@ struct rp_slot {
     struct rp_timer age;       /* at expires_ns                                                  */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
+
+/* stats.c: what was measured and is not published yet. */
+struct rp_seeing {
+    uint64_t run_since_ns, run_count;    /* outcomes of requests that were started at that time; PG_NEVER: none */
+    uint16_t dirty[RP_HISTOGRAMS];       /* as rp_published_write takes it                       */
+    struct rp_node publish;              /* in the flush queue: at the end of the turn           */
+    struct rp_published published;
+};
 
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
@@ -94,7 +105,8 @@ struct pg_pool {
     void (*on_closed)(void *arg);
     void *closed_arg;
 
-    struct pg_pool_stats stats;
+    struct pg_pool_stats stats;          /* the reactor's own; gauges and query_count: as last published */
+    struct rp_seeing seeing;
 };
 
 /* slot.c */
@@ -123,7 +135,7 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
 /* The caller of this query wants it stopped, with its whole batch: done as soon as it can be. */
 void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
-bool rp_slot_wanted(const struct rp_slot *slot);    /* all that is in flight, and no cancel request is under way */
+bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
 /* queue.c */
@@ -170,5 +182,32 @@ int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n
 void rp_pool_close_if_done(struct pg_pool *pool);
 void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
+
+/* stats.c; none of these calls anybody back */
+void rp_stats_open(struct pg_pool *pool);
+void rp_saw_wait(struct pg_pool *pool, uint64_t waited_ns);      /* parked and served */
+void rp_saw_connected(struct rp_slot *slot);
+void rp_saw_grant(struct pg_pool *pool, struct pg_lease *lease); /* held from now on; arms the leak report */
+void rp_saw_return(struct pg_pool *pool, struct pg_lease *lease);
+void rp_saw_start_run(struct pg_pool *pool, uint64_t since_ns);
+void rp_name_holders(struct pg_pool *pool, struct pg_error *error); /* adds to the text who holds and for how long */
+
+/* Something that pg_pool_stats shows has changed, or will before the turn ends. */
+static inline void rp_stats_changed(struct pg_pool *pool)
+{
+    if (!pool->seeing.publish.queued) rp_flush(pool->reactor, &pool->seeing.publish);
+}
+
+static inline void rp_saw_move(struct rp_slot *slot, enum rp_slot_state state)
+{
+    if (state == RP_SLOT_CONNECTING) slot->connecting_since_ns = rp_now(slot->pool->reactor);
+    rp_stats_changed(slot->pool);
+}
+
+static inline void rp_saw_outcome(struct pg_pool *pool, uint64_t since_ns)
+{
+    if (pool->seeing.run_since_ns != since_ns) rp_saw_start_run(pool, since_ns);
+    pool->seeing.run_count++;
+}
 
 #endif

@@ -36,8 +36,8 @@ static void answer(struct http *http, int rc)
 static void run(void *arg)
 {
     struct job *job = arg;
-    int rc =
-        pg_await_transaction(pool, NULL, 3, job->deadline_ns, transfer, job); /* positive: body's own, rolled back */
+    int rc = pg_await_transaction(pool, NULL, 3, job->deadline_ns, transfer, job,
+                                  NULL);             /* positive: body's own, rolled back */
     if (rc != PG_E_CANCELLED) answer(job->http, rc); /* cancelled: the client is gone, nobody to answer */
     slab_put(job); /* legal: nothing of the library lives in it, the handle is by value */
 }

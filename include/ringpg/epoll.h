@@ -9,6 +9,9 @@ extern "C" {
 #endif
 struct pg_epoll;
 
+/* In a loop of the program's own: pg_reactor_turn, then wait for the descriptor at most as long as the turn said, then
+ * pg_epoll_dispatch(epoll, 0), directly before the next turn or among the program's own events. */
+
 /* -errno of epoll_create1(2) and eventfd(2); -ENOMEM. `error` may be NULL. */
 int pg_epoll_open(struct pg_epoll **out, struct pg_error *error) PG_WARN_UNUSED;
 struct pg_host *pg_epoll_host(struct pg_epoll *epoll);

@@ -8,6 +8,7 @@
 #define RINGPG_POOL_H
 #include "query.h"
 #include "reactor.h"
+#include "stats.h"
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -16,11 +17,16 @@ struct pg_pool;
 struct pg_lease;
 
 /* What happened without a caller who could be told. */
-enum pg_event_kind { PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST, PG_EVENT_NOTICE };
+enum pg_event_kind {
+    PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST, PG_EVENT_NOTICE,
+    PG_EVENT_LEAK /* a lease is held longer than pool_leak_detection_threshold; once per lease */
+};
 struct pg_event {
     enum pg_event_kind kind;
     const struct pg_error *error;                    /* a view, NULL for CONNECTED: dies when on_event returns */
     const char *host;                                /* the same; "host:port" or the socket's path             */
+    const char *tag;                                 /* LEAK: the lease's, which may be NULL                   */
+    uint64_t held_ns;                                /* LEAK: for how long so far                              */
 };
 
 struct pg_pool_config {
@@ -34,10 +40,12 @@ struct pg_pool_config {
 
 /* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; -ENOMEM. Options beside libpq's (README, "The connection string"): pool_max_conns 4,
- * pool_min_conns 0, pool_min_idle_conns 0, pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0,
- * pool_max_conn_idle_time 30m, pool_health_check_period 1m, pool_acquire_timeout 10s, pool_max_waiters 10000,
- * pool_connecting_limit 4, pool_max_pipeline 64. */
+ * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
+ * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. Options
+ * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
+ * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
+ * pool_leak_detection_threshold 0. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -100,8 +108,8 @@ void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
 /* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, others wait, or suspended; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
- * lease must be held, else the query ends with PG_E_LOST: a connection that died under its lease stays held, and
- * refuses, until it is released. */
+ * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end
+ * with PG_E_LOST. */
 void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
  * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
@@ -117,7 +125,7 @@ char pg_lease_transaction(const struct pg_lease *lease);
  * standard_conforming_strings integer_datetimes in_hot_standby default_transaction_read_only is_superuser). */
 const char *pg_lease_parameter(const struct pg_lease *lease, const char *name);
 
-/* Gauges and counters as of the end of the last turn. Reactor thread. Names as in pgxpool.Stat. */
+/* Gauges, counters and histograms. Names as in pgxpool.Stat. */
 struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
@@ -132,8 +140,28 @@ struct pg_pool_stats {
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
     uint64_t max_lifetime_destroy_count, max_idle_destroy_count; /* closed for their age, for being idle too long */
+    uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
+    uint64_t nested_acquire_count; /* pg_await_acquire that timed out while its own fiber held another lease of the
+                                    * pool (one whose struct is a local of it): enough of them wait for each other */
+    struct pg_histogram wait;    /* those that had to park and were served: empty_acquire_count, ..._wait_ns */
+    struct pg_histogram hold;    /* leases that were returned: from grant to release or abandon              */
+    struct pg_histogram connect; /* connections that were made: new_conns_count; all addresses tried         */
+    struct pg_histogram query;   /* outcomes, failures too: query_count; from the start, parking included    */
 };
+/* Any thread, without a lock, while the pool is there (until on_closed; see to it that nobody reads after that). On the
+ * reactor's thread as of now, on any other as of the end of the last turn that changed something; either way all of it
+ * as of one moment: total_conns is never below idle_conns + acquired_conns, query.count is query_count. A smaller
+ * `size` gets that many bytes. */
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *out);
+
+/* The same as text for Prometheus (exposition format 0.0.4, text/plain), with OpenTelemetry's names; README,
+ * "Watching it". Any thread. Like snprintf: writes at most `capacity` bytes, the last of them a NUL, and returns how
+ * long the whole is without it; `out` may be NULL if `capacity` is 0. It may be longer next time; 64 KiB are enough. */
+size_t pg_pool_metrics(const struct pg_pool *pool, char *out, size_t capacity);
+/* Of several pools: each metric's name once, a line per pool, told apart by their labels: `reactor="0"`, several with
+ * commas, copied as they are; NULL: none. 32 KiB per pool, and as many for the whole, are enough. */
+struct pg_metrics_source { const struct pg_pool_stats *stats; const char *labels; };
+size_t pg_stats_metrics(const struct pg_metrics_source *sources, size_t count, char *out, size_t capacity);
 
 #ifdef __cplusplus
 }

@@ -80,6 +80,7 @@ static const struct keyword table[] = {
     { "pool_max_pipeline", COUNT, FIELD(pool_max_pipeline), RANGE(1, 1024) },
     { "pool_acquire_timeout", DURATION, FIELD(pool_acquire_timeout_ns), YEAR },
     { "pool_close_linger", DURATION, FIELD(pool_close_linger_ns), .max = 3600 * S, .range = "0 to 1h" },
+    { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), YEAR },
     { "pool_max_row_bytes", BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", COUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
@@ -113,7 +114,6 @@ static const struct keyword table[] = {
     { "load_balance_hosts", CHOICE, .accepted = { "disable" }, .refused = { "random" }, .why = LATER },
     { "replication", CHOICE, .accepted = { "false", "off", "no", "0" },
       .refused = { "true", "on", "yes", "1", "database" }, .why = LATER },
-    NEEDS_OFF("pool_leak_detection_threshold", LATER),
     NEEDS_OFF("statement_cache_capacity", LATER),
 };
 _Static_assert(RP_COUNT(table) <= RP_KEYWORDS_MAX, "struct rp_pieces has a place for every keyword");

@@ -78,6 +78,10 @@ static inline struct pg_lease *rp_lease_of(struct rp_waiter *w)
     return RP_CONTAINER(w, struct pg_lease, private_);
 }
 
+/* For fiber/, pool/stats.c: the lease timed out while whoever awaited it held another one of the pool, if a lease's
+ * struct stands in the `bytes` bytes at `stack`. Counted, and told in the lease's error. */
+void rp_saw_nested(struct pg_pool *pool, struct pg_lease *timed_out, const void *stack, size_t bytes);
+
 /* For fiber/: instead of on_grant and on_done, which must be NULL; NULL takes it away again. */
 static inline void rp_query_set_waker(struct pg_query *q, struct rp_waker *w) { rp_query(q)->waker = w; }
 static inline void rp_lease_set_waker(struct pg_lease *l, struct rp_waker *w) { rp_lease(l)->waker = w; }

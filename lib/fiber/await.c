@@ -4,6 +4,7 @@
  *
  * Knows of conn/ only the waker and the place of a query. Invariant: when an await returns PG_E_CANCELLED, what it
  * was given is abandoned. */
+#include <string.h>
 #include "conn/query.h"
 #include "fiber/fiber.h"
 
@@ -53,6 +54,7 @@ int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease)
         return PG_E_CANCELLED;
     }
     RP_ASSERT(a.told);
+    if (a.status == PG_E_TIMEOUT) rp_saw_nested(pool, lease, f->stack, rp_fiber_stack_bytes(f));
     return a.status;
 }
 
@@ -136,36 +138,51 @@ int pg_await_row(struct pg_query *q, struct pg_row **row)
 
 /* ---- transaction ---- */
 
-static int run(struct pg_lease *lease, struct pg_statement *statement, uint64_t deadline_ns)
+static int run(struct pg_lease *lease, struct pg_statement *statement, uint64_t deadline_ns, struct pg_error *error)
 {
-    struct pg_query q = { .statement = statement, .deadline_ns = deadline_ns, .error = lease->error };
+    struct pg_query q = { .statement = statement, .deadline_ns = deadline_ns, .error = error };
     pg_lease_query(lease, &q);
     return pg_await(&q);
+}
+
+/* BEGIN and the body have no effect without COMMIT, whatever became of them at the server. */
+static int without_effect(struct pg_error *error, int rc)
+{
+    if (error) error->code = rc, error->sent = PG_SENT_NO;
+    return rc;
+}
+
+static int commit(struct pg_lease *lease, uint64_t deadline_ns, struct pg_error *error)
+{
+    int rc = run(lease, &pg_commit, deadline_ns, error);
+    if (rc == PG_E_CANCELLED && error) error->code = rc, error->sent = PG_SENT_MAYBE; /* given up, wherever it was */
+    return rc;
 }
 
 /* One attempt. `*conflict`: it failed, and may succeed when it is tried again. */
 static int attempt(struct pg_lease *lease, struct pg_statement *begin, uint64_t deadline_ns,
                    int (*body)(struct pg_lease *, void *), void *arg, bool *conflict)
 {
-    int rc = run(lease, begin, deadline_ns);
-    if (rc) return rc;
+    int rc = run(lease, begin, deadline_ns, lease->error);
+    if (rc) return without_effect(lease->error, rc);
     rc = body(lease, arg);
-    if (rc == 0) rc = run(lease, &pg_commit, deadline_ns);
+    rc = rc ? without_effect(lease->error, rc) : commit(lease, deadline_ns, lease->error);
     *conflict = rc != 0 && rp_lease(lease)->conflict;
     char state = pg_lease_transaction(lease);
-    if (state == 'T' || state == 'E') (void)!run(lease, &pg_rollback, deadline_ns); /* else the pool does it */
+    if (state == 'T' || state == 'E') (void)!run(lease, &pg_rollback, deadline_ns, NULL); /* else the pool does it */
     return rc;
 }
 
 int pg_await_transaction(struct pg_pool *pool, struct pg_statement *begin, int attempts, uint64_t deadline_ns,
-                         int (*body)(struct pg_lease *, void *arg), void *arg)
+                         int (*body)(struct pg_lease *, void *arg), void *arg, struct pg_error *error)
 {
     struct rp_fiber *f = rp_fiber_current();
     for (int n = 1;; n++) {
-        struct pg_lease lease = { .deadline_ns = deadline_ns, .tag = "pg_await_transaction" };
+        struct pg_lease lease = { .deadline_ns = deadline_ns, .tag = "pg_await_transaction", .error = error };
         bool conflict = false;
+        if (error) memset(error, 0, sizeof *error);
         int rc = pg_await_acquire(pool, &lease);
-        if (rc) return rc;
+        if (rc) return without_effect(error, rc);
         rc = attempt(&lease, begin ? begin : &pg_begin, deadline_ns, body, arg, &conflict);
         pg_lease_abandon(&lease);
         if (!conflict || n >= attempts || f->cancelled) return rc;

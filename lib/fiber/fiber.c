@@ -99,6 +99,11 @@ const struct rp_stacks *rp_fibers_stacks(struct pg_reactor *r)
     return home ? &home->stacks : NULL;
 }
 
+size_t rp_fiber_stack_bytes(const struct rp_fiber *f)
+{
+    return f->home->stacks.bytes;
+}
+
 /* ---- switching ---- */
 
 /* The only place where one stack is left for another. `last`: `from` has ended. */

@@ -46,6 +46,7 @@ struct rp_fiber {
 
 /* ---- for await.c ---- */
 struct rp_fiber *rp_fiber_current(void); /* asserts: inside of a fiber */
+size_t rp_fiber_stack_bytes(const struct rp_fiber *f);
 /* Goes back to the resumer until somebody resumes the fiber. */
 void rp_fiber_wait(struct rp_fiber *f, enum rp_fiber_wait wait);
 /* Runs it inline until it waits again or has ended; it must be WAITING. */

@@ -26,6 +26,11 @@ void rp_check_owner(const struct pg_reactor *r)
     RP_ASSERT(*r->sentinel == 1 /* else: a forked child uses its parent's reactor */);
 }
 
+bool rp_on_owner(const struct pg_reactor *r)
+{
+    return pthread_equal(r->owner, pthread_self());
+}
+
 int pg_reactor_open(struct pg_reactor **out, const struct pg_reactor_config *config, struct pg_error *error)
 {
     struct pg_reactor_config full;

@@ -202,10 +202,10 @@ static void run_transactions(void *arg)
 {
     struct all *all = arg;
     int calls = 0;
-    assert_int_equal(pg_await_transaction(all->pool, NULL, 3, PG_NEVER, fail_twice, &calls), 0);
+    assert_int_equal(pg_await_transaction(all->pool, NULL, 3, PG_NEVER, fail_twice, &calls, NULL), 0);
     assert_int_equal(calls, 3);
     calls = 0;
-    assert_int_equal(pg_await_transaction(all->pool, NULL, 2, PG_NEVER, fail_twice, &calls), PG_E_SERVER);
+    assert_int_equal(pg_await_transaction(all->pool, NULL, 2, PG_NEVER, fail_twice, &calls, NULL), PG_E_SERVER);
     assert_int_equal(calls, 2);
 }
 

@@ -31,6 +31,7 @@ tests    libuv1-dev
 optional libpg-query-dev
 optional postgresql-server-dev-all
 optional shellcheck
+optional systemtap-sdt-dev
 LIST
 }
 

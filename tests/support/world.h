@@ -19,7 +19,7 @@ struct world {
     bool closed;
     struct pg_event last_event; /* kind and host; the error is copied: */
     struct pg_error event_error;
-    unsigned events[PG_EVENT_NOTICE + 1];
+    unsigned events[PG_EVENT_LEAK + 1];
 };
 
 enum { WORLD_MS = 1000000 };

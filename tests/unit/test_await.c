@@ -22,6 +22,7 @@ struct job {
     int64_t asked, sum, step;
     int rc, attempts;
     bool ended;
+    struct pg_error error;
 };
 
 static void run_job(void *arg)
@@ -288,7 +289,7 @@ static void nap_and_ask(struct job *job)
     memset(&second, 0xaa, sizeof second);
     struct pg_lease lease = { .tag = PG_HERE };
     expect_rc(pg_await_acquire(job->w->pool, &lease), PG_E_CANCELLED);
-    expect_rc(pg_await_transaction(job->w->pool, NULL, 3, 0, NULL, NULL), PG_E_CANCELLED);
+    expect_rc(pg_await_transaction(job->w->pool, NULL, 3, 0, NULL, NULL, NULL), PG_E_CANCELLED);
     memset(&job->query, 0xaa, sizeof job->query);
 }
 
@@ -650,7 +651,7 @@ static int insert_and_shake(struct pg_lease *lease, void *arg)
 
 static void transact(struct job *job)
 {
-    job->rc = pg_await_transaction(job->w->pool, NULL, 3, in_ms(job, 1000), insert_and_shake, job);
+    job->rc = pg_await_transaction(job->w->pool, NULL, 3, in_ms(job, 1000), insert_and_shake, job, &job->error);
 }
 
 static void expect_transaction(unsigned failures, bool at_commit, int64_t body, int rc, int attempts, bool committed)
@@ -666,6 +667,9 @@ static void expect_transaction(unsigned failures, bool at_commit, int64_t body, 
     world_run(&w, WORLD_SECOND);
     assert_true(job.ended);
     assert_int_equal(job.rc, rc);
+    assert_int_equal(job.error.code, rc);
+    if (rc) assert_int_equal(job.error.sent, at_commit ? PG_SENT_YES : PG_SENT_NO);
+    if (rc && at_commit) assert_string_equal(job.error.sqlstate, "40001"); /* what COMMIT was answered */
     assert_int_equal(job.attempts, attempts);
     const int64_t *key = model_committed(w.server, &n);
     assert_int_equal(n, committed);
@@ -698,7 +702,7 @@ static int nap_in_it(struct pg_lease *lease, void *arg)
 }
 static void transact_slowly(struct job *job)
 {
-    job->rc = pg_await_transaction(job->w->pool, NULL, 3, 0, nap_in_it, job);
+    job->rc = pg_await_transaction(job->w->pool, NULL, 3, 0, nap_in_it, job, NULL);
 }
 
 static void test_transaction_is_cancelled(void **state)

@@ -288,7 +288,6 @@ static void a_close_stops_what_runs(void **state)
     assert_int_equal(server(&w)->cancels_that_hit, 1);
     w.pool = NULL;
     world_close(&w);
-
 }
 
 static void a_close_waits_for_the_request(void **state)

@@ -38,6 +38,26 @@ static void a_parked_statement_times_out(void **state)
     world_close(&w);
 }
 
+static void no_acquire_timeout_is_no_deadline(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held holder, patient;
+    world_open(&w, "pool_max_conns=1 pool_acquire_timeout=0");
+    held_init(&holder);
+    held_init(&patient);
+    pg_pool_acquire(w.pool, &holder.lease);
+    pg_pool_acquire(w.pool, &patient.lease);
+    world_run(&w, 100000 * WORLD_SECOND);
+    assert_int_equal(holder.status + (int)holder.grants, 1);
+    assert_int_equal(patient.grants, 0);
+    pg_lease_release(&holder.lease);
+    world_run(&w, WORLD_MS);
+    assert_int_equal(patient.status + (int)patient.grants, 1);
+    pg_lease_release(&patient.lease);
+    world_close(&w);
+}
+
 /* Sent: maybe executed; the connection takes no new work until the answer came, and is good afterwards. */
 static void a_sent_statement_times_out_and_its_connection_recovers(void **state)
 {
@@ -281,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_parked_statement_times_out),
+        cmocka_unit_test(no_acquire_timeout_is_no_deadline),
         cmocka_unit_test(a_sent_statement_times_out_and_its_connection_recovers),
         cmocka_unit_test(a_stall_is_bounded),
         cmocka_unit_test(a_deadline_that_passes_before_the_send_leaves_no_trace),
