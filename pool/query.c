@@ -15,7 +15,7 @@ static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *
         rq->waiter.sql_class = (uint8_t)rp_catalog_class(&pool->catalog, q);
         q->status = PG_OK;
         if (q->error) q->error->code = PG_OK;
-        RP_PROBE3(query__start, pool, q, q->statement ? q->statement->sql : q->sql);
+        RP_PROBE4(query__start, pool, q, q->statement, q->sql);
     }
 }
 
