@@ -3,7 +3,8 @@
  * time.
  *
  *      acquire(pool, lease, tag)  park(pool, request)  grant(pool, lease, tag, waited_ns)
- *      release(pool, lease, tag, held_ns)  query__start(pool, query, statement, sql)  query__done(pool, query, status) */
+ *      release(pool, lease, tag, held_ns)  query__start(pool, query, statement, sql)  query__done(pool, query, status)
+ */
 #ifndef RP_REACTOR_PROBE_H
 #define RP_REACTOR_PROBE_H
 #ifdef RP_SDT
