@@ -26,11 +26,11 @@ static bool unwanted(struct rp_slot *slot, uint32_t *running)
     return any;
 }
 
-bool rp_slot_wanted(const struct rp_slot *slot)
+bool rp_slot_wanted(struct rp_slot *slot)
 {
-    const struct rp_session *s = &slot->conn.session;
+    struct rp_session *s = &slot->conn.session;
     for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
-        const struct rp_entry *e = &s->entry[sequence & (s->config->entries - 1)];
+        const struct rp_entry *e = rp_session_entry(s, sequence);
         if (e->flags & RP_ENTRY_DROPPED) continue;
         if (!e->query || rp_query(e->query)->waiter.flags & RP_QUERY_CANCEL) return false;
     }
@@ -61,30 +61,28 @@ static void start(struct rp_slot *slot)
     rp_conn_hold(&slot->conn, true);
 }
 
-static void look_later(struct rp_slot *slot);
-
 static bool any_wish(struct rp_slot *slot)
 {
     struct rp_session *s = &slot->conn.session;
     for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
-        const struct pg_query *q = rp_session_entry(s, sequence)->query;
-        if (q && rp_query((struct pg_query *)(uintptr_t)q)->waiter.flags & RP_QUERY_CANCEL) return true;
+        struct pg_query *q = rp_session_entry(s, sequence)->query;
+        if (q && rp_query(q)->waiter.flags & RP_QUERY_CANCEL) return true;
     }
     return false;
 }
 
-static void look_again(struct rp_timer *timer)
-{
-    struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, again);
-    rp_slot_settle(slot);
-    if (slot->state != RP_SLOT_CLOSING && any_wish(slot)) look_later(slot);
-}
-
+static void look_again(struct rp_timer *timer);
 static void look_later(struct rp_slot *slot)
 {
     slot->again.fire = look_again;
     if (!rp_timer_armed(&slot->again))
         rp_timer_start(slot->pool->reactor, &slot->again, rp_now(slot->pool->reactor) + AGAIN_NS);
+}
+static void look_again(struct rp_timer *timer)
+{
+    struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, again);
+    rp_slot_settle(slot);
+    if (slot->state != RP_SLOT_CLOSING && any_wish(slot)) look_later(slot);
 }
 
 /* By the entries and not by `next`: other members may have been given up, and their memory is their callers'. */

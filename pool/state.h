@@ -135,7 +135,7 @@ void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct p
 void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
 /* The caller of this query wants it stopped, with its whole batch: done as soon as it can be. */
 void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
-bool rp_slot_wanted(const struct rp_slot *slot);    /* all that is in flight, and no cancel request is under way */
+bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
 /* queue.c */

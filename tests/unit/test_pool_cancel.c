@@ -153,7 +153,7 @@ static void neighbours_are_not_hit(void **state)
     world_close(&w);
 }
 
-/* What is bounded by the linger is the wait for the answer that nobody wants, and not the neighbours' work behind it. */
+/* The linger bounds the wait for the answer that nobody wants, and not the neighbours' work behind it. */
 static void neighbours_have_their_time(void **state)
 {
     (void)state;
@@ -288,7 +288,6 @@ static void a_close_stops_what_runs(void **state)
     assert_int_equal(server(&w)->cancels_that_hit, 1);
     w.pool = NULL;
     world_close(&w);
-
 }
 
 static void a_close_waits_for_the_request(void **state)

@@ -27,6 +27,8 @@ enum what {
     ABANDON_THIS,
     ABANDON_OTHERS,
     ABANDON_LEASE,
+    CANCEL_THIS,
+    CANCEL_ALL,
     QUERY,
     ACQUIRE,
     TRY,
@@ -66,6 +68,15 @@ static void abandon_others(void)
     for (int i = 0; i < OTHERS; i++) memset(&s.other[i].query, 0, sizeof s.other[i].query);
 }
 
+static void cancel_all(void)
+{
+    for (int i = 0; i < OTHERS; i++) pg_query_cancel(&s.other[i].query);
+    for (int i = 0; i < 3; i++) pg_query_cancel(&s.batch[i].query);
+    pg_query_cancel(&s.shared.query);
+    pg_query_cancel(&s.leased.query);
+    pg_query_cancel(&s.refused.query);
+}
+
 static void on_warm(void *arg, int status);
 
 static void act(enum where where)
@@ -86,6 +97,10 @@ static void act(enum where where)
         pg_lease_abandon(&s.lease.lease);
         s.gone_lease = s.gone_leased = true;
         break;
+    case CANCEL_THIS:
+        if (s.here) pg_query_cancel(s.here);
+        break;
+    case CANCEL_ALL: cancel_all(); break;
     case QUERY:
         seen_init(&s.more, &world_echo, 9);
         pg_pool_query(s.pool, &s.more.query);

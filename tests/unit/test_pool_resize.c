@@ -236,6 +236,32 @@ static void shrinking_while_connecting(void **state)
     world_close(&w);
 }
 
+/* A connection that stands serves on while more than enough are being made. */
+static void what_is_being_made_is_missed_least(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[4];
+    struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000 };
+    struct model_config server = { .exit_delay_ns = 200000, .startup_delay_ns = 50 * WORLD_MS };
+    world_open_with(&w, &sim, &server, "pool_max_conns=4");
+    acquire(&w, &h[0]);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 1; i < 4; i++) acquire(&w, &h[i]);
+    world_run(&w, SOON);
+    assert_int_equal(pg_pool_resize(w.pool, 0, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        pg_lease_release(&h[i].lease);
+        world_run(&w, WORLD_MS);
+        assert_int_equal(h[i + 1].grants, 1);
+    }
+    pg_lease_release(&h[3].lease);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(world_stats(&w).total_conns, 1);
+    assert_int_equal(alive(&w, 0, 1), 1);
+    world_close(&w);
+}
+
 /* ---- reset ---- */
 
 static void reset_under_load(void **state)
@@ -318,6 +344,30 @@ static void reset_while_connecting(void **state)
     assert_int_equal(alive(&w, 0, 1), 0);
     assert_int_equal(model_conn_count(w.server), 2);
     pg_lease_release(&h.lease);
+    world_close(&w);
+}
+
+/* Once what was given up has passed, a stalled connection is shared again; not so one of an old generation. */
+static void a_stalled_connection_retires_too(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen gone, behind, next;
+    world_open(&w, "pool_max_conns=1");
+    sleep_shared(&w, &gone, "SLEEP 100");
+    sleep_shared(&w, &behind, "SLEEP 100");
+    world_run(&w, SOON);
+    pg_query_abandon(&gone.query);
+    pg_pool_reset(w.pool);
+    world_run(&w, 130 * WORLD_MS);
+    ask(&w, &next, 8);
+    assert_int_equal(world_stats(&w).shared_conns, 1);
+    assert_int_equal(world_stats(&w).pending, 1);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(behind.status + (int)behind.done, 1);
+    assert_int_equal(next.status + (int)next.value, 8);
+    assert_int_equal(model_stats(w.server)->connections_total, 2);
+    assert_int_equal(model_stats(w.server)->connections_max, 1);
     world_close(&w);
 }
 
@@ -422,23 +472,49 @@ static void suspended_means_no_connects_and_an_exact_queue(void **state)
     world_close(&w);
 }
 
-static void closing_ends_a_suspension(void **state)
+/* The queue is empty and a connection idle, and still nobody gets it. */
+static void suspended_means_nobody_is_served(void **state)
 {
     (void)state;
     struct world w;
-    struct seen queued;
-    world_open(&w, "pool_max_conns=1");
+    struct held h;
+    struct seen s;
+    world_open(&w, "pool_max_conns=1 pool_min_conns=1");
+    world_run(&w, SOON);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
     pg_pool_suspend(w.pool);
-    ask(&w, &queued, 3);
+    held_init(&h);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), PG_E_REFUSED);
+    ask(&w, &s, 2);
     world_run(&w, SOON);
-    assert_int_equal(queued.done, 0);
-    pg_pool_close(w.pool, sim_now(w.sim) + WORLD_SECOND, NULL, NULL);
-    pg_pool_suspend(w.pool); /* too late */
-    pg_pool_reset(w.pool);
+    assert_int_equal(s.done, 0);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    pg_pool_resume(w.pool);
     world_run(&w, SOON);
-    assert_int_equal(queued.status + (int)queued.value, 3);
-    w.pool = NULL;
+    assert_int_equal(s.status + (int)s.value, 2);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), 0);
+    pg_lease_release(&h.lease);
     world_close(&w);
+}
+
+static void closing_ends_a_suspension(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        struct world w;
+        struct seen queued;
+        world_open(&w, "pool_max_conns=1");
+        pg_pool_suspend(w.pool);
+        ask(&w, &queued, 3);
+        world_run(&w, SOON);
+        assert_int_equal(queued.done, 0);
+        pg_pool_close(w.pool, sim_now(w.sim) + WORLD_SECOND, NULL, NULL);
+        if (again) pg_pool_suspend(w.pool), pg_pool_reset(w.pool); /* too late */
+        world_run(&w, SOON);
+        assert_int_equal(queued.status + (int)queued.value, 3);
+        w.pool = NULL;
+        world_close(&w);
+    }
 }
 
 int main(void)
@@ -451,12 +527,15 @@ int main(void)
         cmocka_unit_test(a_second_resize_takes_the_first_back),
         cmocka_unit_test(wrong_sizes_change_nothing),
         cmocka_unit_test(shrinking_while_connecting),
+        cmocka_unit_test(what_is_being_made_is_missed_least),
         cmocka_unit_test(reset_under_load),
+        cmocka_unit_test(a_stalled_connection_retires_too),
         cmocka_unit_test(reset_replaces_the_idle_ones),
         cmocka_unit_test(reset_while_connecting),
         cmocka_unit_test(a_retiring_connection_stalls_or_dies),
         cmocka_unit_test(suspended_waiters_keep_place_and_deadline),
         cmocka_unit_test(suspended_means_no_connects_and_an_exact_queue),
+        cmocka_unit_test(suspended_means_nobody_is_served),
         cmocka_unit_test(closing_ends_a_suspension),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
