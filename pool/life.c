@@ -196,7 +196,8 @@ int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(voi
     w->on_warm = on_warm;
     w->arg = arg;
     w->timer.fire = too_late;
-    if (!deadline_ns) deadline_ns = rp_now(pool->reactor) + pool->info.pool_acquire_timeout_ns;
+    uint64_t timeout_ns = pool->info.pool_acquire_timeout_ns;
+    if (!deadline_ns) deadline_ns = timeout_ns ? rp_now(pool->reactor) + timeout_ns : PG_NEVER;
     rp_timer_start(pool->reactor, &w->timer, deadline_ns);
     TAILQ_INSERT_TAIL(&pool->warming, w, link);
     return 0;

@@ -327,6 +327,23 @@ static void warm_fails_at_once_with_a_wrong_password(void **state)
     world_close(&w);
 }
 
+static void warm_without_a_timeout_waits(void **state)
+{
+    (void)state;
+    struct world w;
+    struct warm m = { .world = &w };
+    world_open(&w, "pool_min_conns=1 pool_acquire_timeout=0");
+    model_server_connects(w.server, SIM_REFUSE);
+    assert_int_equal(pg_pool_warm(w.pool, 0, on_warm, &m), 0);
+    world_run(&w, 60 * WORLD_SECOND);
+    assert_int_equal(m.told, 0);
+    model_server_connects(w.server, SIM_ACCEPT);
+    world_run(&w, 10 * WORLD_SECOND);
+    assert_int_equal(m.told, 1);
+    assert_int_equal(m.status, 0);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +359,7 @@ int main(void)
         cmocka_unit_test(warm_when_the_minimum_stands),
         cmocka_unit_test(warm_says_why_not),
         cmocka_unit_test(warm_fails_at_once_with_a_wrong_password),
+        cmocka_unit_test(warm_without_a_timeout_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,7 +303,7 @@ static void reset_under_load(void **state)
     world_close(&w);
 }
 
-/* Nothing of the old generation is granted, not even what was idle in the moment of the reset; the minimum comes back. */
+/* Nothing of the old generation is granted, not even what was idle at the reset; the minimum comes back. */
 static void reset_replaces_the_idle_ones(void **state)
 {
     (void)state;
