@@ -2,9 +2,10 @@
  * of the provider `ringpg`, each one nop and a note in the file. Nothing at all where <sys/sdt.h> was missing at build
  * time.
  *
- *      acquire(pool, lease, tag)  park(pool, request)  grant(pool, lease, tag, waited_ns)
- *      release(pool, lease, tag, held_ns)  query__start(pool, query, statement, sql)  query__done(pool, query, status)
- */
+ *      acquire(pool, lease, tag)          grant(pool, lease, tag, waited_ns)          park(pool, request)
+ *      release(pool, lease, tag, held_ns)
+ *      query__start(pool, query, statement, sql)   statement NULL: sql; else sql is NULL
+ *      query__done(pool, query, status) */
 #ifndef RP_REACTOR_PROBE_H
 #define RP_REACTOR_PROBE_H
 #ifdef RP_SDT

@@ -1,5 +1,5 @@
-/* jobs.h - fibers as the tests of awaiting have them: one struct each for what it does and what it has to say, in a world whose
- * server knows a few statements more. Included by test_await*.c. */
+/* jobs.h - fibers as the tests of awaiting have them: one struct each for what it does and what it has to say, in a
+ * world whose server knows a few statements more. Included by test_await*.c. */
 #ifndef UNIT_JOBS_H
 #define UNIT_JOBS_H
 #include "support/world.h"
@@ -95,7 +95,10 @@ static inline struct pg_query rows_of(const struct pg_param *p)
 {
     return (struct pg_query){ .statement = &rows, .params = p, .nparams = 1, .on_row = pg_row_pull };
 }
-static inline uint64_t in_ms(const struct job *job, uint64_t ms) { return pg_reactor_now(job->w->reactor) + ms * WORLD_MS; }
+static inline uint64_t in_ms(const struct job *job, uint64_t ms)
+{
+    return pg_reactor_now(job->w->reactor) + ms * WORLD_MS;
+}
 
 static inline void pull_all(struct job *job)
 {
