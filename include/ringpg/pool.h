@@ -36,7 +36,10 @@ struct pg_pool_config {
     void (*on_event)(void *arg, const struct pg_event *); /* from a turn or a completion; may be NULL          */
     void *arg;
 };
-#define PG_POOL_CONFIG(conninfo_) { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_) }
+/* Every member is named, so that C++ compilers have nothing to warn of. */
+#define PG_POOL_CONFIG(conninfo_)                                                                                      \
+    { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
+      .max_waiters = 0, .on_event = NULL, .arg = NULL }
 
 /* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may

@@ -31,7 +31,9 @@ struct pg_reactor_config {
     void (*deallocate)(void *arg, void *at, size_t bytes);
     void *arg;
 };
-#define PG_REACTOR_CONFIG(host_) { .size = sizeof(struct pg_reactor_config), .abi = PG_ABI, .host = (host_) }
+#define PG_REACTOR_CONFIG(host_)                                                                                       \
+    { .size = sizeof(struct pg_reactor_config), .abi = PG_ABI, .host = (host_), .resumes_per_turn = 0, .fibers = 0,    \
+      .fiber_stack_bytes = 0, .statements = 0, .slab_bytes = 0, .allocate = NULL, .deallocate = NULL, .arg = NULL }
 
 /* Opens a reactor on the calling thread, which is its thread from then on. -ENOMEM; PG_E_CONFIG with the culprit's name
  * in `error` (may be NULL): size or abi of another version, a host without a required operation, a bound out of range.
