@@ -5,7 +5,7 @@ static void begin(struct pg_pool *pool, struct pg_lease *lease)
 {
     struct rp_lease *rl = rp_lease(lease);
     struct rp_waker *waker = rl->waker;
-    RP_ASSERT(rl->waiter.place == RP_PLACE_NONE); /* parked or held already */
+    RP_CALLER(rl->waiter.place == RP_PLACE_NONE, "a lease that is acquired is neither parked nor held");
     *rl = (struct rp_lease){ .waiter = { .pool = pool, .lane = RP_LANE_LEASE }, .waker = waker };
     rl->waiter.since_ns = rp_now(pool->reactor);
     RP_PROBE3(acquire, pool, lease, lease->tag);
@@ -67,13 +67,15 @@ static bool has_queries(struct rp_slot *slot)
 void pg_lease_release(struct pg_lease *lease)
 {
     struct rp_lease *rl = rp_lease(lease);
-    RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE && rl->ended == 0); /* held, and nothing in flight */
+    RP_CALLER(rl->waiter.place == RP_PLACE_ACTIVE, "a lease that is released is held");
+    RP_CALLER(rl->ended == 0, "a lease that is released has no query in flight");
     struct rp_slot *slot = rl->slot;
     rl->waiter.place = RP_PLACE_NONE;
     rp_saw_return(rl->waiter.pool, lease);
     rl->slot = NULL;
     if (slot) {
-        RP_ASSERT(slot->lease == lease && !has_queries(slot));
+        RP_ASSERT(slot->lease == lease);
+        RP_CALLER(!has_queries(slot), "a lease that is released has no query in flight");
         give_back(slot);
     }
     rp_pool_return_lease(rl->waiter.pool);

@@ -6,7 +6,7 @@ static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *
 {
     for (struct pg_query *q = head; q; q = q->next) {
         struct rp_query *rq = rp_query(q);
-        RP_ASSERT(!rp_query_running(q)); /* one struct, one request at a time */
+        RP_CALLER(!rp_query_running(q), "a query that is started is not in flight already");
         struct rp_waker *waker = rq->waker;
         *rq = (struct rp_query){ .head = head, .lease = lease, .waker = waker };
         rq->waiter.pool = pool;
@@ -95,7 +95,7 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
 {
     struct rp_lease *rl = rp_lease(lease);
-    RP_ASSERT(rl->waiter.place == RP_PLACE_ACTIVE); /* held */
+    RP_CALLER(rl->waiter.place == RP_PLACE_ACTIVE, "the lease of a query is held");
     struct pg_pool *pool = rl->waiter.pool;
     if (!rl->slot) { /* of a closed pool nothing is left to check with */
         begin(pool, q, lease);

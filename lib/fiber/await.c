@@ -41,7 +41,7 @@ static struct await await_of(struct rp_fiber *f)
 int pg_await_acquire(struct pg_pool *pool, struct pg_lease *lease)
 {
     struct rp_fiber *f = rp_fiber_current();
-    RP_ASSERT(!lease->on_grant);
+    RP_CALLER(!lease->on_grant, "an awaited lease has no on_grant");
     if (f->cancelled) return PG_E_CANCELLED;
     if (pg_pool_try_acquire(pool, lease) == 0) return 0;
     struct await a = await_of(f);
@@ -70,7 +70,7 @@ static int give_up(struct pg_query *q)
 /* 0: told of the outcome, or there is a row. */
 static int wait_for(struct rp_fiber *f, struct pg_query *q, struct await *a)
 {
-    RP_ASSERT(rp_query_running(q) && !rp_query(q)->waker); /* it was started, and nobody else awaits it */
+    RP_CALLER(rp_query_running(q) && !rp_query(q)->waker, "an awaited query was started, and nobody else awaits it");
     rp_query_set_waker(q, &a->waker);
     rp_fiber_wait(f, RP_WAIT_TOLD);
     if (f->cancelled) return give_up(q);
@@ -81,7 +81,7 @@ static int wait_for(struct rp_fiber *f, struct pg_query *q, struct await *a)
 int pg_await(struct pg_query *q)
 {
     struct rp_fiber *f = rp_fiber_current();
-    RP_ASSERT(!q->on_done);
+    RP_CALLER(!q->on_done, "an awaited query has no on_done");
     if (f->cancelled) return give_up(q);
     if (rp_query_done(q)) return q->status;
     struct await a = await_of(f);
@@ -120,7 +120,7 @@ static int take(struct pg_query *q, struct pg_row **row)
 int pg_await_row(struct pg_query *q, struct pg_row **row)
 {
     struct rp_fiber *f = rp_fiber_current();
-    RP_ASSERT(!q->on_done && q->on_row == pg_row_pull);
+    RP_CALLER(!q->on_done && q->on_row == pg_row_pull, "a query whose rows are awaited has pg_row_pull and no on_done");
     *row = NULL;
     if (f->cancelled) return give_up(q);
     if (rp_query_done(q)) return q->status;

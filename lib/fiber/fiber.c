@@ -181,7 +181,7 @@ static void on_timer(struct rp_timer *timer)
 
 struct rp_fiber *rp_fiber_current(void)
 {
-    RP_ASSERT(current /* else: an await outside of a fiber */);
+    RP_CALLER(current, "pg_await_*, pg_fiber_self and pg_fiber_park are called inside of a fiber");
     return current;
 }
 
