@@ -28,8 +28,8 @@ static int check(struct pg_pool *pool, struct pg_query *q, bool shared, struct p
     if (shared && q->flags & PG_QUERY_SIMPLE)
         return rp_error_set(why, PG_E_NEEDS_LEASE, "the simple protocol needs a lease");
     if (shared && class != RP_SQL_PLAIN)
-        return rp_error_set(why, PG_E_NEEDS_LEASE, "the statement would change the session that others use: %.40s",
-                            q->statement ? q->statement->sql : q->sql);
+        return rp_error_set(why, PG_E_NEEDS_LEASE,
+                            "the statement (BEGIN, SET, LISTEN and the like) would change the session that others use");
     if (grouped && q->flags & PG_QUERY_SIMPLE)
         return rp_error_set(why, PG_E_PARAMETER, "a simple query cannot be a member of a batch");
     if (q->next && (class == RP_SQL_COMMIT || class == RP_SQL_ROLLBACK))

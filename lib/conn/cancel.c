@@ -1,6 +1,6 @@
 /* conn/cancel.c - the small life of a cancel request's socket: see the header. */
 #include "conn/cancel.h"
-#include <errno.h>
+#include "conn/internal.h"
 
 static const uint8_t legal[RP_CANCEL_STATES] = {
     [RP_CANCEL_NONE] = 1 << RP_CANCEL_WANTED,
@@ -14,11 +14,6 @@ static void move(struct rp_cancel *c, enum rp_cancel_state state)
     RP_ASSERT(legal[c->state] & 1 << state);
     c->state = state;
     rp_timer_stop(c->reactor, &c->timer);
-}
-
-static bool retryable(int32_t res)
-{
-    return res == -EINTR || res == -EAGAIN || res == -ENOBUFS || res == -ECANCELED;
 }
 
 void rp_cancel_stop(struct rp_cancel *c)
@@ -99,7 +94,7 @@ static void on_sent(struct pg_completion *completion, int32_t res)
     c->sending = false;
     if (res > 0) c->moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
     if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
-    else if (res < 0 && !retryable(res)) rp_cancel_stop(c);
+    else if (res < 0 && !rp_conn_retryable(res)) rp_cancel_stop(c);
     else if (c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
 }
 
@@ -109,7 +104,7 @@ static void on_received(struct pg_completion *completion, int32_t res)
     c->receiving = false;
     if (c->state == RP_CANCEL_CLOSING) {
         rp_ready(c->reactor, &c->node);
-    } else if (res > 0 || retryable(res)) { /* a server that says something is not listened to */
+    } else if (res > 0 || rp_conn_retryable(res)) { /* a server that says something is not listened to */
         rp_flush(c->reactor, &c->node);
     } else {
         c->eof = res == 0;

@@ -11,11 +11,6 @@
 
 enum { PBKDF2_SLICE = 1024 }; /* iterations per turn: about 0.15 ms */
 
-static bool retryable(int32_t res)
-{
-    return res == -EINTR || res == -EAGAIN || res == -ENOBUFS || res == -ECANCELED;
-}
-
 void rp_conn_set_due(struct rp_conn *c, bool due)
 {
     if (c->due != due) rp_due(c->reactor, due ? 1 : -1);
@@ -133,7 +128,7 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         c->in_end += (size_t)res;
         if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
         else rp_conn_feed(c);
-    } else if (retryable(res)) {
+    } else if (rp_conn_retryable(res)) {
         rp_flush(c->reactor, &c->flush);
     } else if (c->state == RP_CONN_ENDING) {
         rp_conn_close_now(c);
@@ -194,7 +189,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         fail_at_end(c, res < 0 ? res : 0);
         return;
     }
-    if (res < 0 && !retryable(res)) {
+    if (res < 0 && !rp_conn_retryable(res)) {
         /* The reason may still stand in what the server sent before it went away: what was received is read to its end.
          */
         c->send_error = res;

@@ -1,7 +1,14 @@
-/* conn/internal.h - what conn.c and feed.c share and nobody else needs. */
+/* conn/internal.h - what conn.c, feed.c and cancel.c share and nobody else needs. */
 #ifndef RP_CONN_INTERNAL_H
 #define RP_CONN_INTERNAL_H
+#include <errno.h>
 #include "conn/conn.h"
+
+/* Nothing was moved and nothing is wrong: the operation is asked for again. */
+static inline bool rp_conn_retryable(int32_t res)
+{
+    return res == -EINTR || res == -EAGAIN || res == -ENOBUFS || res == -ECANCELED;
+}
 
 /* conn.c */
 void rp_conn_move(struct rp_conn *c, enum rp_conn_state state);

@@ -39,7 +39,6 @@ TAILQ_HEAD(rp_waiters, rp_waiter);
 enum {
     RP_QUERY_WAITED = 1,   /* was parked, for the statistics                  */
     RP_QUERY_REPEATED = 2, /* REPEATABLE: its one repetition was used up      */
-    RP_QUERY_GROUPED = 4,  /* a member of a batch                             */
     RP_QUERY_ROWS = 8,     /* at least one row was delivered                  */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
 };

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include "wire/load.h"
 
 struct rp_cursor {
     const uint8_t *at;
@@ -28,22 +29,10 @@ static inline uint8_t rp_read_u8(struct rp_cursor *c)
     const uint8_t *at = rp_read_bytes(c, 1);
     return at ? *at : 0;
 }
-static inline uint16_t rp_get_u16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
-static inline uint32_t rp_get_u32(const uint8_t *at)
-{
-    uint32_t v;
-    memcpy(&v, at, sizeof v);
-    return __builtin_bswap32(v);
-}
-static inline uint16_t rp_read_u16(struct rp_cursor *c)
-{
-    const uint8_t *at = rp_read_bytes(c, 2);
-    return at ? rp_get_u16(at) : 0;
-}
 static inline uint32_t rp_read_u32(struct rp_cursor *c)
 {
     const uint8_t *at = rp_read_bytes(c, 4);
-    return at ? rp_get_u32(at) : 0;
+    return at ? rp_load_u32(at) : 0;
 }
 /* A NUL-terminated string inside the body; "" and `bad` where the terminator is missing. */
 static inline const char *rp_read_cstr(struct rp_cursor *c)

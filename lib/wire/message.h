@@ -25,7 +25,7 @@ static inline int rp_frame_read(const uint8_t *at, size_t have, size_t limit, st
     if (have == 0) return 0;
     frame->type = at[0];
     if (have < RP_FRAME_HEAD) return 0;
-    size_t length = rp_get_u32(at + 1);
+    size_t length = rp_load_u32(at + 1);
     if (length < 4 || length > limit) return -1;
     *need = length + 1;
     if (have < *need) return 0;
