@@ -15,7 +15,7 @@ void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatc
 /* One more connection than the waiters need is never tried; after a failure one at a time, until one stands. */
 static bool can_grow(const struct pg_pool *pool)
 {
-    uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
+    uint32_t connecting = rp_pool_connecting(pool);
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
@@ -75,7 +75,7 @@ static void balance_draining(struct pg_pool *pool)
     for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
          w = TAILQ_NEXT(w, link))
         wanted++;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : rp_pool_connecting(pool));
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted)

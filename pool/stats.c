@@ -136,7 +136,7 @@ static void refresh_gauges(struct pg_pool *pool)
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
     s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
                       pool->count[RP_SLOT_STALLED];
-    s->constructing_conns = pool->count[RP_SLOT_CONNECTING];
+    s->constructing_conns = rp_pool_connecting(pool);
     s->pending = pool->nwaiting;
 }
 

@@ -77,7 +77,8 @@ static void connect_next(struct rp_conn *c)
         rp_ready(c->reactor, &c->ready);
         return;
     }
-    rp_timer_start(c->reactor, &c->timer, rp_now(c->reactor) + c->config->connect_timeout_ns);
+    c->deadline_ns = rp_now(c->reactor) + c->config->connect_timeout_ns;
+    rp_timer_start(c->reactor, &c->timer, c->deadline_ns);
     rp_flush(c->reactor, &c->flush);
 }
 
