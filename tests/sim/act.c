@@ -32,7 +32,7 @@ static void on_posted(struct pg_task *task)
 
 static void post(struct run *from)
 {
-    struct world *w = from->world;
+    struct scene *w = from->world;
     struct run *r = &w->run[pick(from, w->runs)];
     if (r->closed) return;
     struct posted *p = heap_actor(sizeof *p);
@@ -68,7 +68,7 @@ void act_close(struct run *r)
 /* Any callback may start, abandon, release and close anything. */
 void act_in_callback(struct run *r)
 {
-    if (r->world->over) return;
+    if (r->scene->over) return;
     if (chance(r, r->set.closing_callback)) act_close(r);
     if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
@@ -102,7 +102,7 @@ void act_in_callback(struct run *r)
 static void hang_up(void *arg)
 {
     struct run *r = arg;
-    if (r->world->over) return;
+    if (r->scene->over) return;
     if (pick(r, 2) && r->asks.count)
         ask_abandon(table_any(&r->asks, pick(r, r->asks.count)));
     else if (r->holders.count)
@@ -113,7 +113,7 @@ static void hang_up(void *arg)
 static void call_off(void *arg)
 {
     struct run *r = arg;
-    if (r->world->over || !r->asks.count) return;
+    if (r->scene->over || !r->asks.count) return;
     struct ask *a = table_any(&r->asks, pick(r, r->asks.count));
     ask_cancel(a);
     if (pick(r, 4) == 0) ask_cancel(a);
@@ -145,7 +145,7 @@ static void check_gauges(struct run *r)
 static void burst(void *arg)
 {
     struct run *r = arg;
-    if (r->world->over) return;
+    if (r->scene->over) return;
     check_gauges(r);
     r->arrivals_left--;
     for (uint64_t n = 1 + pick(r, r->set.burst_size); n && r->actors_left; n--) {

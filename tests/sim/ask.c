@@ -101,7 +101,7 @@ static void resume(void *arg)
     struct run *r;
     uint32_t id = actor_id(arg, &r);
     struct ask *a = table_find(&r->asks, id);
-    if (r->world->over || !a || !a->paused) return;
+    if (r->scene->over || !a || !a->paused) return;
     a->over = pg_row_columns(a->paused) == 0;
     a->rows--; /* it is looked at once more: nothing may have moved below it */
     if (!a->over) check_row(a, a->paused);
@@ -146,7 +146,7 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
 static void fate_of_keys(struct run *r, struct ask *a, enum fate fate)
 {
     for (int i = 0; i < 2; i++)
-        if (a->key[i]) ledger_fate(&r->world->ledger, a->key[i], fate);
+        if (a->key[i]) ledger_fate(&r->scene->ledger, a->key[i], fate);
 }
 
 static bool server_said_no(const struct ask *a)
@@ -310,8 +310,8 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     a->payload = payload;
     a->due_rows = habits & ROWS ? pick(r, pick(r, 8) ? 10 : 500) : 1;
     for (size_t i = 0; i < payload; i++) a->text[i] = letter(a, i);
-    if (habits & INSERTS) a->key[0] = ledger_key(&r->world->ledger, kind == ASK_INSERT_REPEATABLE && !h);
-    if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->world->ledger, false);
+    if (habits & INSERTS) a->key[0] = ledger_key(&r->scene->ledger, kind == ASK_INSERT_REPEATABLE && !h);
+    if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->scene->ledger, false);
     a->query = (struct pg_query){
         .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error
     };
@@ -344,9 +344,9 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     else if (pick(r, 10) == 0)
         a->query.flags = PG_QUERY_UNNAMED;
     if (kind == ASK_SIMPLE) {
-        uint64_t group = ledger_group(&r->world->ledger);
-        ledger_join(&r->world->ledger, a->key[0], group);
-        ledger_join(&r->world->ledger, a->key[1], group);
+        uint64_t group = ledger_group(&r->scene->ledger);
+        ledger_join(&r->scene->ledger, a->key[0], group);
+        ledger_join(&r->scene->ledger, a->key[1], group);
     }
     return a;
 }
@@ -372,13 +372,13 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
 static struct ask *make_batch(struct run *r, struct holder *h, uint32_t n, enum ask_kind last)
 {
     struct ask *head = NULL, *tail = NULL;
-    uint64_t group = ledger_group(&r->world->ledger);
+    uint64_t group = ledger_group(&r->scene->ledger);
     bool rolled_back = last == ASK_ROLLBACK;
     for (uint32_t i = 0; i < n + (last != ASK_KINDS); i++) {
         struct ask *a = make(r, h, i < n ? draw_kind(r, !h) : last);
         a->grouped = true;
         a->rolled_back = rolled_back;
-        if (a->key[0]) ledger_join(&r->world->ledger, a->key[0], group);
+        if (a->key[0]) ledger_join(&r->scene->ledger, a->key[0], group);
         if (tail)
             tail->query.next = &a->query;
         else

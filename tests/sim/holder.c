@@ -11,12 +11,12 @@ static void bury(struct run *r, struct holder *h)
 void holder_settle(struct holder *h, enum fate fate)
 {
     struct run *r = h->run;
-    uint64_t group = fate == FATE_OPEN && h->npending ? ledger_group(&r->world->ledger) : 0;
+    uint64_t group = fate == FATE_OPEN && h->npending ? ledger_group(&r->scene->ledger) : 0;
     for (uint32_t i = 0; i < h->npending; i++) {
         if (fate == FATE_OPEN)
-            ledger_join(&r->world->ledger, h->pending[i], group);
+            ledger_join(&r->scene->ledger, h->pending[i], group);
         else
-            ledger_fate(&r->world->ledger, h->pending[i], fate);
+            ledger_fate(&r->scene->ledger, h->pending[i], fate);
     }
     h->npending = 0;
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
@@ -36,7 +36,7 @@ static void rested(void *arg)
     struct run *r;
     uint32_t id = actor_id(arg, &r);
     struct holder *h = table_find(&r->holders, id);
-    if (r->world->over || !h) return;
+    if (r->scene->over || !h) return;
     h->resting = false;
     holder_idle(h);
 }

@@ -127,7 +127,7 @@ struct holder {
 enum { STATUSES = 17 }; /* 0: PG_OK; 1 to 15: the library's own; 16: the system's */
 /* One reactor, its pool, and the handlers of it. */
 struct run {
-    struct world *world;
+    struct scene *scene;
     unsigned index;
     struct sim *sim;             /* the world's, like the server                       */
     struct model_server *server;
@@ -149,7 +149,7 @@ struct run {
 };
 
 enum { RUNS = 4 };
-struct world {
+struct scene {
     uint64_t seed;
     bool verbose;
     struct sim *sim;
@@ -159,13 +159,13 @@ struct world {
     unsigned runs;
     struct run run[RUNS];
 };
-extern struct world *the_world;
+extern struct scene *the_scene;
 
 /* An actor as the argument of a timer, which may outlive it. */
 static inline void *actor_ref(const struct run *r, uint32_t id) { return (void *)(uintptr_t)(id * RUNS + r->index); }
 static inline uint32_t actor_id(void *arg, struct run **r)
 {
-    *r = &the_world->run[(uintptr_t)arg % RUNS];
+    *r = &the_scene->run[(uintptr_t)arg % RUNS];
     return (uint32_t)((uintptr_t)arg / RUNS);
 }
 
@@ -180,11 +180,11 @@ static inline bool chance(struct run *r, uint32_t per_mille) { return sim_chance
 static inline uint64_t pick(struct run *r, uint64_t below) { return sim_random(r->sim, below); }
 
 /* settings.c */
-void settings_draw(struct world *w);
+void settings_draw(struct scene *w);
 /* server.c */
 void server_answer(void *arg, struct model_query *q);
 void server_trouble(struct run *r); /* schedules all that will happen to it, as the first run has drawn it */
-void server_heal(struct world *w);
+void server_heal(struct scene *w);
 /* ask.c */
 void ask_ids(void);                 /* once per process: no seed shall depend on those before it */
 void ask_shared(struct run *r);

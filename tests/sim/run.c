@@ -6,15 +6,15 @@
 #include <unistd.h>
 #include "sim/pg_sim.h"
 
-struct world *the_world;
+struct scene *the_scene;
 
 void violation(const char *format, ...)
 {
     va_list list;
     va_start(list, format);
     fflush(stdout);
-    fprintf(stderr, "seed %llu at %llu us: ", (unsigned long long)the_world->seed,
-            the_world->sim ? (unsigned long long)(sim_now(the_world->sim) / 1000) : 0);
+    fprintf(stderr, "seed %llu at %llu us: ", (unsigned long long)the_scene->seed,
+            the_scene->sim ? (unsigned long long)(sim_now(the_scene->sim) / 1000) : 0);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     va_end(list);
@@ -24,10 +24,10 @@ void violation(const char *format, ...)
 
 void trace(const char *format, ...)
 {
-    if (!the_world->verbose) return;
+    if (!the_scene->verbose) return;
     va_list list;
     va_start(list, format);
-    printf("%10llu us  ", (unsigned long long)(sim_now(the_world->sim) / 1000));
+    printf("%10llu us  ", (unsigned long long)(sim_now(the_scene->sim) / 1000));
     vprintf(format, list);
     putchar('\n');
     fflush(stdout);
@@ -97,7 +97,7 @@ static void on_event(void *arg, const struct pg_event *event)
     act_in_callback(r);
 }
 
-static void open_run(struct world *w, struct run *r)
+static void open_run(struct scene *w, struct run *r)
 {
     struct pg_error error = { 0 };
     trace("%s, %u handlers, %s%s", r->set.options, r->set.actors, r->set.calm ? "calm" : "",
@@ -119,14 +119,14 @@ static void open_run(struct world *w, struct run *r)
     tune_begin(r);
 }
 
-static void open_world(struct world *w)
+static void open_world(struct scene *w)
 {
     w->sim = sim_open(&(struct sim_config){ .seed = w->seed });
     w->server =
         model_server_open(&(struct model_config){ .sim = w->sim, .answer = server_answer, .arg = &w->run[0] });
     for (unsigned i = 0; i < RUNS; i++) {
         struct run *r = &w->run[i];
-        r->world = w;
+        r->scene = w;
         r->index = i;
         r->sim = w->sim;
         r->server = w->server;
@@ -135,7 +135,7 @@ static void open_world(struct world *w)
     for (unsigned i = 0; i < w->runs; i++) open_run(w, &w->run[i]);
 }
 
-static enum sim_end go(struct world *w, bool (*done)(void *), uint64_t max_ns)
+static enum sim_end go(struct scene *w, bool (*done)(void *), uint64_t max_ns)
 {
     struct pg_reactor *reactors[RUNS];
     for (unsigned i = 0; i < w->runs; i++) reactors[i] = w->run[i].reactor;
@@ -144,7 +144,7 @@ static enum sim_end go(struct world *w, bool (*done)(void *), uint64_t max_ns)
 
 static bool quiet(void *arg)
 {
-    const struct world *w = arg;
+    const struct scene *w = arg;
     for (const struct run *r = w->run; r < w->run + w->runs; r++)
         if (r->asks.count || r->holders.count || r->arrivals_left) return false;
     return true;
@@ -152,10 +152,10 @@ static bool quiet(void *arg)
 
 static void heal(void *arg)
 {
-    if (!((struct world *)arg)->over) server_heal(arg);
+    if (!((struct scene *)arg)->over) server_heal(arg);
 }
 
-static void still_waiting(struct world *w, const char *what)
+static void still_waiting(struct scene *w, const char *what)
 {
     for (struct run *r = w->run; r < w->run + w->runs; r++)
         if (r->asks.count || r->holders.count)
@@ -165,7 +165,7 @@ static void still_waiting(struct world *w, const char *what)
 }
 
 /* All work is done, or the time for it is cut short. */
-static void work(struct world *w)
+static void work(struct scene *w)
 {
     struct run *first = &w->run[0];
     server_trouble(first);
@@ -181,7 +181,7 @@ static void work(struct world *w)
 
 static bool healed(void *arg)
 {
-    return ((struct world *)arg)->healed;
+    return ((struct scene *)arg)->healed;
 }
 
 static void figures(struct run *r, struct pg_pool_stats *s)
@@ -202,7 +202,7 @@ static bool pool_at_rest(struct run *r, uint32_t *conns)
            s.total_conns <= r->max_conns;
 }
 
-static bool any_hangs(const struct world *w)
+static bool any_hangs(const struct scene *w)
 {
     bool any = false;
     for (unsigned i = 0; i < w->runs; i++) any = any || w->run[i].set.hangs || w->run[i].closing;
@@ -212,7 +212,7 @@ static bool any_hangs(const struct world *w)
 /* Connections are made, closed and replaced at rest, too, when they have short lives; but not all the time. */
 static bool at_rest(void *arg)
 {
-    struct world *w = arg;
+    struct scene *w = arg;
     uint32_t conns = 0;
     for (unsigned i = 0; i < w->runs; i++)
         if (!pool_at_rest(&w->run[i], &conns)) return false;
@@ -239,7 +239,7 @@ static void check_rest(struct run *r)
 }
 
 /* Nobody wants anything any more: the pools must come to rest, with all that they count. */
-static void rest(struct world *w)
+static void rest(struct scene *w)
 {
     bool lasting = true;
     if (!quiet(w) || pick(&w->run[0], 2)) return;
@@ -269,7 +269,7 @@ static void end_leases(struct run *r)
     }
 }
 
-static void close_world(struct world *w)
+static void close_world(struct scene *w)
 {
     uint64_t now = sim_now(w->sim), bound_ns = 0;
     for (struct run *r = w->run; r < w->run + w->runs; r++) {
@@ -286,7 +286,7 @@ static void close_world(struct world *w)
     }
 }
 
-static void check_end(struct world *w)
+static void check_end(struct scene *w)
 {
     const struct model_stats *m = model_stats(w->server);
     const struct sim_counters *c = sim_counters(w->sim);
@@ -305,7 +305,7 @@ static void check_end(struct world *w)
     ledger_check(&w->ledger, w->server);
 }
 
-static void free_world(struct world *w)
+static void free_world(struct scene *w)
 {
     model_server_close(w->server);
     sim_close(w->sim);
@@ -318,8 +318,8 @@ static void free_world(struct world *w)
 
 struct run_result run_seed(uint64_t seed, bool verbose)
 {
-    static struct world worlds;
-    struct world *w = the_world = &worlds;
+    static struct scene scene;
+    struct scene *w = the_scene = &scene;
     memset(w, 0, sizeof *w);
     w->seed = seed;
     w->verbose = verbose;
