@@ -32,7 +32,7 @@ static void on_posted(struct pg_task *task)
 
 static void post(struct run *from)
 {
-    struct scene *w = from->world;
+    struct scene *w = from->scene;
     struct run *r = &w->run[pick(from, w->runs)];
     if (r->closed) return;
     struct posted *p = heap_actor(sizeof *p);

@@ -1,4 +1,4 @@
-/* sim/settings.c - what a seed draws before its world begins. Each fault is off in most scenes, so that each is also
+/* sim/settings.c - what a seed draws before its world begins. Each fault is off in most worlds, so that each is also
  * seen alone and that the rest of a world still gets somewhere. */
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@ static uint64_t between(struct run *r, uint64_t least, uint64_t most)
     return least + pick(r, most - least + 1);
 }
 
-/* Zero in most scenes. */
+/* Zero in most worlds. */
 static uint32_t seldom(struct run *r, uint32_t most)
 {
     return pick(r, 100) < 70 ? 0 : (uint32_t)between(r, 1, most);
