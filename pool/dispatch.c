@@ -127,6 +127,10 @@ void rp_pool_dispatch(struct rp_node *node)
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
     struct rp_waiter *w;
     rp_stats_changed(pool);
+    if (!rp_life_tell_retired(pool)) {
+        rp_pool_kick(pool);
+        return;
+    }
     balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
     while (!pool->suspended && (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
         if (rp_budget_take(pool->reactor)) continue;

@@ -33,35 +33,69 @@ static const enum retirement retirement[RP_SLOT_STATES] = {
     [RP_SLOT_CLOSING] = NOTHING,
 };
 
-void rp_life_end(struct rp_slot *slot)
+static const char *const reasons[RP_REASONS] = {
+    [RP_REASON_LIFETIME] = "for its age (pool_max_conn_lifetime)",
+    [RP_REASON_IDLE] = "since it was idle for long (pool_max_conn_idle_time)",
+    [RP_REASON_RESET] = "since the pool was reset",
+    [RP_REASON_RESIZE] = "since the pool was made smaller",
+};
+
+/* Told later: those who resize, reset or release are inside of a call. */
+void rp_life_end(struct rp_slot *slot, enum rp_reason reason)
 {
     struct pg_pool *pool = slot->pool;
-    if (slot->expires_ns <= rp_now(pool->reactor)) pool->stats.max_lifetime_destroy_count++;
+    RP_ASSERT(reason != RP_REASON_NONE);
+    pool->stats.max_lifetime_destroy_count += reason == RP_REASON_LIFETIME;
+    pool->stats.max_idle_destroy_count += reason == RP_REASON_IDLE;
+    slot->reason = reason;
+    STAILQ_INSERT_TAIL(&pool->retired, slot, retired);
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, NULL);
+}
+
+/* Before anything grows: a slot in this list is not used again. */
+bool rp_life_tell_retired(struct pg_pool *pool)
+{
+    struct rp_slot *slot;
+    while ((slot = STAILQ_FIRST(&pool->retired))) {
+        struct pg_error why;
+        if (!rp_budget_take(pool->reactor)) return false;
+        STAILQ_REMOVE_HEAD(&pool->retired, retired);
+        rp_error_set(&why, PG_E_CLOSED, "the connection was closed %s", reasons[slot->reason]);
+        slot->reason = RP_REASON_NONE;
+        rp_pool_event(pool, PG_EVENT_RETIRED, &why);
+    }
+    return true;
 }
 
 /* ON_RETURN: it comes to rest, and is asked then. That holds for a connect, too: given up in the middle it would leave
  * a backend that starts nevertheless, and that nobody counts. */
-static void retire(struct rp_slot *slot)
+void rp_life_retire(struct rp_slot *slot, enum rp_reason reason)
 {
     switch (retirement[slot->state]) {
-    case AT_ONCE: rp_life_end(slot); break;
-    case WHEN_DRAINED: rp_slot_move(slot, RP_SLOT_RETIRING); break;
+    case AT_ONCE: rp_life_end(slot, reason); break;
+    case WHEN_DRAINED:
+        slot->reason = reason;
+        rp_slot_move(slot, RP_SLOT_RETIRING);
+        break;
     default: break;
     }
     rp_pool_kick(slot->pool);
 }
 
-bool rp_life_over(const struct rp_slot *slot)
+enum rp_reason rp_life_over(const struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    if (slot->generation != pool->generation || slot->expires_ns <= rp_now(pool->reactor)) return true;
+    if (slot->generation != pool->generation) return RP_REASON_RESET;
+    if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_CONNECTING ? rp_pool_live(pool) : rp_pool_usable(pool);
-    return others > pool->info.pool_max_conns;
+    return others > pool->info.pool_max_conns ? RP_REASON_RESIZE : RP_REASON_NONE;
 }
 
-static void aged(struct rp_timer *timer) { retire(RP_CONTAINER(timer, struct rp_slot, age)); }
+static void aged(struct rp_timer *timer)
+{
+    rp_life_retire(RP_CONTAINER(timer, struct rp_slot, age), RP_REASON_LIFETIME);
+}
 
 void rp_life_begin(struct rp_slot *slot)
 {
@@ -116,10 +150,8 @@ void rp_life_sweep(struct rp_timer *timer)
     struct pg_pool *pool = RP_CONTAINER(timer, struct pg_pool, sweep);
     uint64_t now = rp_now(pool->reactor);
     struct rp_slot *slot;
-    while ((slot = spare(pool)) && slot->idle_since_ns + pool->info.pool_max_conn_idle_time_ns <= now) {
-        pool->stats.max_idle_destroy_count++;
-        rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, NULL);
-    }
+    while ((slot = spare(pool)) && slot->idle_since_ns + pool->info.pool_max_conn_idle_time_ns <= now)
+        rp_life_end(slot, RP_REASON_IDLE);
     arm_sweep(pool);
 }
 
@@ -141,7 +173,7 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
     struct rp_slot *slot;
-    while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) retire(slot);
+    while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) rp_life_retire(slot, RP_REASON_RESIZE);
     arm_sweep(pool); /* there may be more to spare now */
     rp_pool_kick(pool);
     return 0;
@@ -151,7 +183,7 @@ void pg_pool_reset(struct pg_pool *pool)
 {
     if (pool->closing) return;
     pool->generation++;
-    for (uint32_t i = 0; i < pool->nslots; i++) retire(pool->slot[i]);
+    for (uint32_t i = 0; i < pool->nslots; i++) rp_life_retire(pool->slot[i], RP_REASON_RESET);
 }
 
 void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing; }

@@ -237,6 +237,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     TAILQ_INIT(&pool->waiting);
     TAILQ_INIT(&pool->ended);
     TAILQ_INIT(&pool->warming);
+    STAILQ_INIT(&pool->retired);
     for (int i = 0; i < RP_SLOT_STATES; i++) TAILQ_INIT(&pool->slots[i]);
     int rc = set_up(pool, config, error);
     if (rc) {
@@ -319,7 +320,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
-    if (!TAILQ_EMPTY(&pool->warming)) return;
+    if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
     rp_timer_stop(pool->reactor, &pool->drain);

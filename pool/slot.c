@@ -11,7 +11,7 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
     [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
     [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(CLOSING),
     [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
     [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
@@ -149,8 +149,17 @@ void rp_slot_stall(struct rp_slot *slot)
 /* Nothing is in flight, and nothing is to be cleaned. */
 static void come_to_rest(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_RETIRING || rp_life_over(slot)) rp_life_end(slot);
+    enum rp_reason reason = slot->state == RP_SLOT_RETIRING ? slot->reason : rp_life_over(slot);
+    if (reason != RP_REASON_NONE) rp_life_end(slot, reason);
     else rp_slot_move(slot, RP_SLOT_IDLE);
+}
+
+/* What was given up has passed, and others wait for their answers. */
+static void go_on_sharing(struct rp_slot *slot)
+{
+    enum rp_reason reason = rp_life_over(slot);
+    rp_slot_move(slot, RP_SLOT_SHARED);
+    if (reason != RP_REASON_NONE) rp_life_retire(slot, reason);
 }
 
 void rp_slot_settle(struct rp_slot *slot)
@@ -172,7 +181,7 @@ void rp_slot_settle(struct rp_slot *slot)
         break;
     case RP_SLOT_STALLED:
         if (quiet) come_to_rest(slot);
-        else if (rp_slot_wanted(slot)) rp_slot_move(slot, rp_life_over(slot) ? RP_SLOT_RETIRING : RP_SLOT_SHARED);
+        else if (rp_slot_wanted(slot)) go_on_sharing(slot);
         else start_stall(slot);
         break;
     case RP_SLOT_RESETTING: /* a connection that goes anyway needs no ROLLBACK */

@@ -31,6 +31,9 @@ enum rp_slot_state {
     RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
+/* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
+enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASONS };
+
 struct rp_slot {
     struct rp_conn conn;
     struct pg_pool *pool;
@@ -49,8 +52,11 @@ struct rp_slot {
     uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
     uint64_t generation;       /* of the pool when it was begun                                  */
     struct rp_timer age;       /* at expires_ns                                                  */
+    enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
+    STAILQ_ENTRY(rp_slot) retired;
 };
 TAILQ_HEAD(rp_slots, rp_slot);
+STAILQ_HEAD(rp_retired, rp_slot);
 
 /* stats.c: what was measured and is not published yet. */
 struct rp_seeing {
@@ -98,6 +104,7 @@ struct pg_pool {
     bool suspended;
     struct rp_timer sweep;               /* armed while something idle may have to be closed    */
     struct rp_warms warming;
+    struct rp_retired retired;           /* CLOSING or FREE again: PG_EVENT_RETIRED is still to be told */
 
     bool closing, aborted, finished;
     uint64_t drain_until_ns;
@@ -171,8 +178,13 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from no
 void rp_life_begin(struct rp_slot *slot);      /* it is up */
 void rp_life_idle(struct rp_slot *slot);       /* it has become idle */
 void rp_life_sweep(struct rp_timer *timer);    /* pool->sweep */
-bool rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many */
-void rp_life_end(struct rp_slot *slot);        /* closed for that */
+enum rp_reason rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many; or NONE */
+/* Used no more, and closed as soon as nothing runs on it; or, where it is leased or the like, left to rp_life_over when
+ * it comes to rest. */
+void rp_life_retire(struct rp_slot *slot, enum rp_reason reason);
+/* Nothing runs on it: closed now, and told by the next turn. */
+void rp_life_end(struct rp_slot *slot, enum rp_reason reason);
+bool rp_life_tell_retired(struct pg_pool *pool); /* from the turn's queue; false: the budget is used up */
 void rp_life_tell(struct pg_pool *pool);       /* the warm-ups that are decided; from the turn's queue */
 void rp_life_warm_end(struct pg_pool *pool, int status);
 uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones are missing */

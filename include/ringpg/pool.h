@@ -18,12 +18,15 @@ struct pg_lease;
 
 /* What happened without a caller who could be told. */
 enum pg_event_kind {
-    PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST, PG_EVENT_NOTICE,
+    PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST,
+    PG_EVENT_RETIRED, /* the pool closed a healthy connection for a reason of its own; not when it closes as a whole */
+    PG_EVENT_NOTICE,
     PG_EVENT_LEAK /* a lease is held longer than pool_leak_detection_threshold; once per lease */
 };
 struct pg_event {
     enum pg_event_kind kind;
-    const struct pg_error *error;                    /* a view, NULL for CONNECTED: dies when on_event returns */
+    const struct pg_error *error;                    /* a view, NULL for CONNECTED: dies when on_event returns.
+                                                      * RETIRED: PG_E_CLOSED, and the text says for which reason */
     const char *host;                                /* the same; "host:port" or the socket's path             */
     const char *tag;                                 /* LEAK: the lease's, which may be NULL                   */
     uint64_t held_ns;                                /* LEAK: for how long so far                              */

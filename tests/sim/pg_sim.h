@@ -141,7 +141,7 @@ struct run {
     uint64_t close_bound_ns;     /* when the end must have come                        */
     uint32_t actors_left, arrivals_left;
     uint64_t serial, last_granted, last_served;
-    uint64_t outcomes[STATUSES], told, grants, refused_grants, events;
+    uint64_t outcomes[STATUSES], told, grants, refused_grants, events, retired;
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
 extern struct run *the_run;

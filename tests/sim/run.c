@@ -88,6 +88,8 @@ static void on_event(void *arg, const struct pg_event *event)
     struct run *r = arg;
     REQUIRE(!r->calling, "on_event inside of a call");
     REQUIRE((event->kind == PG_EVENT_CONNECTED) == (event->error == NULL), "event %d and its error", event->kind);
+    REQUIRE(event->kind != PG_EVENT_RETIRED || event->error->code == PG_E_CLOSED, "retired without a reason");
+    r->retired += event->kind == PG_EVENT_RETIRED;
     trace("event %d %s", event->kind, event->error ? pg_error_field(event->error, 'M') : "");
     if (r->set.password && event->error)
         REQUIRE(!strstr(event->error->text, r->set.password), "a password stands in an error");
@@ -186,6 +188,9 @@ static void rest(struct run *r)
             "at rest, and pending %u, acquired %u, shared %u", s.pending, s.acquired_conns, s.shared_conns);
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);
+    uint64_t retired = s.max_lifetime_destroy_count + s.max_idle_destroy_count;
+    REQUIRE(r->set.tunes ? r->retired >= retired : r->retired == retired, "%llu were retired, and %llu counted",
+            (unsigned long long)r->retired, (unsigned long long)retired);
     if (r->set.lifetime_ns < 60 * SECOND) return; /* there may be none that lives long enough to be seen */
     REQUIRE(s.total_conns == s.idle_conns, "at rest, and %u of %u connections are idle", s.idle_conns, s.total_conns);
     REQUIRE(r->set.hangs || s.total_conns == model_stats(r->server)->connections_now,

@@ -240,6 +240,60 @@ static void a_minimum_of_idle_ones_is_kept(void **state)
     world_close(&w);
 }
 
+/* ---- what is told of it ---- */
+
+static void assert_retired(struct world *w, unsigned times, const char *reason)
+{
+    assert_int_equal(w->events[PG_EVENT_RETIRED], 0); /* not inside of a call */
+    world_run(w, WORLD_SECOND / 100);
+    assert_int_equal(w->events[PG_EVENT_RETIRED], times);
+    assert_int_equal(w->events[PG_EVENT_LOST], 0);
+    if (times) {
+        assert_int_equal(w->last_event.kind, PG_EVENT_RETIRED);
+        assert_int_equal(w->event_error.code, PG_E_CLOSED);
+        if (!strstr(pg_error_field(&w->event_error, 'M'), reason))
+            fail_msg("not for %s: %s", reason, pg_error_field(&w->event_error, 'M'));
+    }
+    w->events[PG_EVENT_RETIRED] = 0;
+}
+
+static void a_retirement_is_told_with_its_reason(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h;
+    world_open(&w, "pool_max_conns=3 pool_max_conn_lifetime=1h pool_max_conn_idle_time=10m");
+    make(&w, 3);
+    assert_int_equal(pg_pool_resize(w.pool, 0, 2), 0);
+    assert_retired(&w, 1, "made smaller");
+    held_init(&h);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), 0);
+    pg_pool_reset(w.pool);
+    assert_retired(&w, 1, "reset");
+    pg_lease_release(&h.lease); /* it goes inside of this call, and that is told afterwards */
+    assert_retired(&w, 1, "reset");
+    make(&w, 1);
+    sim_run(w.sim, w.reactor, 700 * WORLD_SECOND);
+    w.last_event.kind = PG_EVENT_CONNECTED;
+    assert_int_equal(w.events[PG_EVENT_RETIRED], 1);
+    assert_non_null(strstr(pg_error_field(&w.event_error, 'M'), "pool_max_conn_idle_time"));
+    w.events[PG_EVENT_RETIRED] = 0;
+    make(&w, 1);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), 0);
+    world_run(&w, 3700 * WORLD_SECOND);
+    pg_lease_release(&h.lease);
+    assert_retired(&w, 1, "pool_max_conn_lifetime");
+    make(&w, 2);
+    model_conn_end(model_conn_at(w.server, model_conn_count(w.server) - 1), MODEL_END_FATAL, "57P01");
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(w.events[PG_EVENT_LOST], 1); /* that one was not healthy */
+    w.events[PG_EVENT_LOST] = 0;
+    pg_pool_close(w.pool, 0, NULL, NULL); /* and this is no retirement */
+    assert_retired(&w, 0, NULL);
+    w.pool = NULL;
+    world_close(&w);
+}
+
 /* ---- warm-up ---- */
 
 struct warm { unsigned told; int status; uint64_t at_ns; struct world *world; struct pg_pool_stats stats; };
@@ -356,6 +410,7 @@ int main(void)
         cmocka_unit_test(idle_ones_are_closed_down_to_the_minimum),
         cmocka_unit_test(idle_time_is_looked_at_once_a_period),
         cmocka_unit_test(a_minimum_of_idle_ones_is_kept),
+        cmocka_unit_test(a_retirement_is_told_with_its_reason),
         cmocka_unit_test(warm_when_the_minimum_stands),
         cmocka_unit_test(warm_says_why_not),
         cmocka_unit_test(warm_fails_at_once_with_a_wrong_password),

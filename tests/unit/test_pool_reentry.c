@@ -15,6 +15,7 @@ enum where {
     ON_NO_GRANT,
     ON_CONNECTED,
     ON_LOST,
+    ON_RETIRED,
     ON_NOTICE,
     ON_CONNECT_FAILED,
     ON_WARM,
@@ -169,6 +170,7 @@ static void event(void *arg, const struct pg_event *e)
     static const enum where place[] = { [PG_EVENT_CONNECTED] = ON_CONNECTED,
                                         [PG_EVENT_CONNECT_FAILED] = ON_CONNECT_FAILED,
                                         [PG_EVENT_LOST] = ON_LOST,
+                                        [PG_EVENT_RETIRED] = ON_RETIRED,
                                         [PG_EVENT_NOTICE] = ON_NOTICE };
     act(place[e->kind]);
 }
@@ -237,6 +239,10 @@ static void play(enum where where, enum what what)
     if (where == ON_LOST)
         for (size_t i = 0; i < model_conn_count(s.w.server); i++)
             model_conn_end(model_conn_at(s.w.server, i), MODEL_END_FATAL, "57P01");
+    if (where == ON_RETIRED) { /* the other one is held */
+        pg_lease_abandon(&s.waiting.lease);
+        pg_pool_reset(s.pool);
+    }
     world_run(&s.w, WORLD_SECOND);
     if (what == SUSPEND) pg_pool_resume(s.pool);
     for (int i = 0; i < 100; i++) pg_query_resume(&s.leased.query), world_run(&s.w, 50 * WORLD_MS);
