@@ -65,5 +65,6 @@ extern const struct pool_cost pool_park_cost, pool_park_many_cost, pool_try_cost
 double pool_repeat(struct pool_world *world, void (*cycle)(void *), void *arg, unsigned cycles);
 void pool_measured(void (*cycle)(void *), void *arg);
 /* Under callgrind, per cycle; negative: no valgrind, or it failed. */
-double pool_instructions(const struct pool_options *options, const struct pool_cost *cost, unsigned at, unsigned cycles);
+double pool_instructions(const struct pool_options *options, const struct pool_cost *cost, unsigned at,
+                         unsigned cycles);
 #endif
