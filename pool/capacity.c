@@ -84,8 +84,3 @@ uint32_t rp_capacity(const struct pg_pool *pool)
     uint32_t max = pool->info.pool_max_conns;
     return pool->capacity.limit < max ? pool->capacity.limit : max;
 }
-
-bool rp_capacity_doubtful(const struct pg_pool *pool)
-{
-    return pool->capacity.limit != NO_LIMIT;
-}

@@ -80,7 +80,7 @@ static void balance_draining(struct pg_pool *pool)
     for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
          w = TAILQ_NEXT(w, link))
         wanted++;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns || rp_capacity_doubtful(pool) ? 0 : pool->count[RP_SLOT_CONNECTING]);
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted)

@@ -188,7 +188,6 @@ void rp_capacity_open(struct pg_pool *pool);
 bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
 void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
 void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
-bool rp_capacity_doubtful(const struct pg_pool *pool); /* what is being made may well be refused */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

@@ -246,40 +246,6 @@ static void nobody_asks_for_nothing(void **state)
     world_close(&c.w);
 }
 
-/* A lease that waits has a shared connection drained for it: the attempt that is under way is no promise. */
-static struct { struct pg_query query[4]; unsigned outcomes; } busy;
-static void once_more(struct pg_query *q)
-{
-    busy.outcomes++;
-    if (!c.over) pg_pool_query(c.w.pool, q);
-}
-static void an_attempt_is_no_promise(void **state)
-{
-    (void)state;
-    struct held h;
-    open_crowd(1, "pool_max_conns=4 connect_timeout=30");
-    memset(&busy, 0, sizeof busy);
-    for (int i = 0; i < 4; i++) {
-        busy.query[i] = (struct pg_query){ .sql = "SLEEP 3", .on_done = once_more };
-        pg_pool_query(c.w.pool, &busy.query[i]);
-        world_run(&c.w, WORLD_MS);
-    }
-    world_run(&c.w, 10 * WORLD_SECOND);
-    model_server_connects(c.w.server, SIM_HANG);
-    world_run(&c.w, 4 * WORLD_SECOND); /* one hangs now */
-    assert_int_equal(world_stats(&c.w).constructing_conns, 1);
-    held_init(&h);
-    pg_pool_acquire(c.w.pool, &h.lease);
-    world_run(&c.w, 20 * WORLD_MS);
-    assert_int_equal(h.grants, 1);
-    assert_int_equal(h.status, 0);
-    pg_lease_release(&h.lease);
-    c.over = true;
-    world_run(&c.w, WORLD_SECOND);
-    model_server_connects(c.w.server, SIM_ACCEPT);
-    world_close(&c.w);
-}
-
 static void closing_ends_the_delay(void **state)
 {
     (void)state;
@@ -303,7 +269,7 @@ int main(void)
         cmocka_unit_test(part_of_the_room_is_found),   cmocka_unit_test(statements_go_on_too),
         cmocka_unit_test(waiters_wait_for_the_first_one), cmocka_unit_test(two_pools_share_what_there_is),
         cmocka_unit_test(resizing_keeps_the_limit),    cmocka_unit_test(nobody_asks_for_nothing),
-        cmocka_unit_test(an_attempt_is_no_promise),    cmocka_unit_test(closing_ends_the_delay),
+        cmocka_unit_test(closing_ends_the_delay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
