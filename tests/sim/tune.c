@@ -26,7 +26,7 @@ static void resize(struct run *r)
 static void resume(void *arg)
 {
     struct run *r = arg;
-    if (r->closed || r->over) return;
+    if (r->closed || r->scene->over) return;
     trace("resume");
     CALL(r, pg_pool_resume(r->pool));
 }
@@ -57,7 +57,7 @@ static void warm(struct run *r)
 
 void tune(struct run *r)
 {
-    if (r->closed || r->over) return;
+    if (r->closed || r->scene->over) return;
     switch (pick(r, 6)) {
     case 0:
     case 1: resize(r); break;
@@ -79,7 +79,7 @@ void tune(struct run *r)
 static void out_of_the_blue(void *arg)
 {
     struct run *r = arg;
-    if (r->over || r->healed) return;
+    if (r->scene->over || r->scene->healed) return;
     tune(r);
     sim_after(r->sim, pick(r, 2 * r->set.tune_every_ns), out_of_the_blue, r);
 }
