@@ -160,6 +160,7 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
 bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
