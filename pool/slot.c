@@ -198,6 +198,7 @@ static bool can_repeat(const struct pg_query *q, bool written)
 {
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
     if (w->lane != RP_LANE_SHARED || w->pool->closing || w->flags & RP_QUERY_CANCEL) return false;
+    if (rp_waited_enough(w)) return false;
     if (!written) return true;
     return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
            !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
@@ -274,6 +275,7 @@ void rp_slot_made(struct rp_slot *slot)
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);
+    rp_capacity_stands(pool);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }
