@@ -17,6 +17,7 @@ static bool can_grow(const struct pg_pool *pool)
 {
     uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
     if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
@@ -58,6 +59,7 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
     /* Full jitter over the upper half: many pools do not come back as one. */
     uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
+    if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
     rp_pool_resolve_again(pool);
     if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
@@ -78,7 +80,7 @@ static void balance_draining(struct pg_pool *pool)
     uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted)
+    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
 

@@ -134,6 +134,7 @@ uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are abou
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
 static inline bool rp_pool_has_place(const struct pg_pool *pool)
 {
+    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < pool->info.pool_max_conns;
     return rp_pool_total(pool) < pool->info.pool_max_conns;
 }
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
