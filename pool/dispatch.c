@@ -38,12 +38,20 @@ static void grow(struct pg_pool *pool)
 /* What the server will say again, however often it is asked: a wrong password, an unknown database. */
 static bool permanent(const struct pg_error *why)
 {
-    static const char *const passing[] = { "53", "57", "08", "55" };
+    static const char *const passing[] = { "57", "08", "55" };
     if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
     if (why->code != PG_E_SERVER) return false;
     for (size_t i = 0; i < RP_COUNT(passing); i++)
         if (!strncmp(why->sqlstate, passing[i], 2)) return false;
     return true;
+}
+
+/* Full jitter over the upper half: many pools do not come back as one. */
+uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns)
+{
+    *backoff_ns = *backoff_ns ? *backoff_ns * 2 : BACKOFF_FIRST_NS;
+    if (*backoff_ns > BACKOFF_MOST_NS) *backoff_ns = BACKOFF_MOST_NS;
+    return *backoff_ns / 2 + (*backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
 }
 
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
@@ -53,14 +61,11 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     if (why->code != PG_E_SERVER)
         rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
                      pg_error_field(why, 'M'));
-    bool together =
-        rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
-    if (!together) pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
-    if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
-    /* Full jitter over the upper half: many pools do not come back as one. */
-    uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
-    if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
+    if (rp_capacity_refused(pool, why)) return;
+    /* Else with one that failed just before: the server is gone once, not four times. */
+    if (!rp_timer_armed(&pool->retry))
+        rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + rp_backoff(pool, &pool->backoff_ns));
     rp_pool_resolve_again(pool);
     if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
     if (permanent(why) && rp_pool_usable(pool) == 0)

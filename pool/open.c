@@ -256,6 +256,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_capacity_open(pool);
     rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
@@ -327,6 +328,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
+    rp_timer_stop(pool->reactor, &pool->capacity.later);
     rp_timer_stop(pool->reactor, &pool->drain);
     rp_timer_stop(pool->reactor, &pool->sweep);
     rp_unqueue(pool->reactor, &pool->dispatch);

@@ -272,6 +272,7 @@ static void on_up(struct rp_conn *conn)
     slot->stall.fire = stalled;
     rp_life_begin(slot);
     come_to_rest(slot);
+    rp_capacity_stands(pool);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }

@@ -66,6 +66,15 @@ struct rp_seeing {
     struct rp_published published;
 };
 
+/* capacity.c: what the server has refused. */
+struct rp_capacity {
+    uint32_t limit;        /* connections at the most, whatever max_conns says; UINT32_MAX: none was refused */
+    uint32_t step;         /* how much it rises when all that it permits stand      */
+    bool rising;           /* it was raised since the last refusal                  */
+    uint64_t backoff_ns;   /* the last delay, 0: none                               */
+    struct rp_timer later; /* then it rises by one                                  */
+};
+
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
@@ -99,6 +108,7 @@ struct pg_pool {
     struct rp_timer retry;               /* no connect is tried before                          */
     uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+    struct rp_capacity capacity;
 
     uint64_t generation;                 /* resets so far                                       */
     bool suspended;
@@ -132,10 +142,11 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline bool rp_pool_has_place(const struct pg_pool *pool)
 {
-    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < pool->info.pool_max_conns;
-    return rp_pool_total(pool) < pool->info.pool_max_conns;
+    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
+    return rp_pool_total(pool) < rp_capacity(pool);
 }
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
 
@@ -171,7 +182,14 @@ void rp_fire_lease(struct rp_timer *timer);
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
+uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
+
+/* capacity.c */
+void rp_capacity_open(struct pg_pool *pool);
+bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
+void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
+void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
