@@ -17,6 +17,7 @@ static bool can_grow(const struct pg_pool *pool)
 {
     uint32_t connecting = rp_pool_connecting(pool);
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
     if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
@@ -60,6 +61,7 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     if (why->code != PG_E_SERVER)
         rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
                      pg_error_field(why, 'M'));
+    if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (rp_capacity_refused(pool, why)) return;
     /* Else with one that failed just before: the server is gone once, not four times. */
     if (!rp_timer_armed(&pool->retry))
@@ -83,7 +85,7 @@ static void balance_draining(struct pg_pool *pool)
     uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : rp_pool_connecting(pool));
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted)
+    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
 

@@ -169,7 +169,7 @@ static void free_parts(struct pg_pool *pool)
     if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
     if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
     if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
-    rp_catalog_free(&pool->catalog);
+    if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
 }
@@ -242,7 +242,10 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
 }
 
 static void on_drained(struct rp_timer *timer);
-static void on_retry(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry)); }
+static void on_retry(struct rp_timer *timer)
+{
+    if (!RP_PLANT(retry_forgotten)) rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry));
+}
 static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 {
     pg_pool_close(RP_CONTAINER(m, struct pg_pool, member), drain_until_ns, NULL, NULL);
@@ -368,6 +371,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     }
     if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
+    if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
     rp_timer_stop(pool->reactor, &pool->capacity.later);

@@ -165,6 +165,7 @@ static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those t
 uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline bool rp_pool_has_place(const struct pg_pool *pool)
 {
+    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
     return rp_pool_total(pool) < rp_capacity(pool);
 }
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);

@@ -28,6 +28,7 @@ static void end_run(struct pg_pool *pool)
     if (s->run_since_ns == NO_RUN) return;
     record(pool, RP_HIST_QUERY, since(pool, s->run_since_ns), s->run_count);
     pool->stats.query_count += s->run_count;
+    if (RP_PLANT(miscounted) && s->run_count > 1) pool->stats.query_count--;
     s->run_since_ns = NO_RUN;
     s->run_count = 0;
 }
