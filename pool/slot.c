@@ -82,10 +82,10 @@ uint32_t rp_pool_usable(const struct pg_pool *pool)
     return rp_pool_live(pool) - pool->count[RP_SLOT_CONNECTING];
 }
 
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)
 {
-    struct pg_event event = { .kind = kind, .error = error, .host = pool->where };
-    if (pool->on_event) pool->on_event(pool->arg, &event);
+    struct pg_event event = { .kind = kind, .error = error, .host = slot->host->where };
+    if (slot->pool->on_event) slot->pool->on_event(slot->pool->arg, &event);
 }
 
 /* ---- requests ---- */
@@ -237,6 +237,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
         if (repeat) rq->waiter.place = RP_PLACE_PARKED;
         else rp_end_query(q, status, group_written ? sent : PG_SENT_NO, why);
     }
+    rp_host_given_up(slot);
     rp_slot_move(slot, RP_SLOT_CLOSING);
     rp_park_first(pool, &again);
     rp_conn_end(&slot->conn);
@@ -261,16 +262,14 @@ static void on_up(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
     struct pg_pool *pool = slot->pool;
-    pool->backoff_ns = 0;
-    pool->connect_error.code = 0;
-    rp_timer_stop(pool->reactor, &pool->retry);
+    rp_host_up(slot);
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     slot->stall.fire = stalled;
     rp_life_begin(slot);
     come_to_rest(slot);
     rp_pool_kick(pool);
-    rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
+    rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -280,13 +279,13 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_CLOSING) return;
     if (slot->state == RP_SLOT_CONNECTING) {
         rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_pool_connect_failed(pool, why);
-        rp_pool_event(pool, PG_EVENT_CONNECT_FAILED, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
         return;
     }
     pool->stats.lost_conns_count++;
     rp_slot_kill(slot, why->code == PG_E_PROTOCOL ? PG_E_PROTOCOL : PG_E_LOST, PG_SENT_MAYBE, why);
-    rp_pool_event(pool, PG_EVENT_LOST, why);
+    rp_slot_event(slot, PG_EVENT_LOST, why);
 }
 
 static void on_closed(struct rp_conn *conn)
@@ -306,7 +305,7 @@ void rp_slot_free(struct rp_slot *slot)
 
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
-    rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
+    rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that
