@@ -10,13 +10,12 @@ void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatc
 
 /* ---- growing ---- */
 
-/* One more connection than the waiters need is never tried. */
+/* One more connection than the waiters need is never tried, those to hosts that failed before aside. */
 static bool wants_more(const struct pg_pool *pool)
 {
-    uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
-    if (connecting >= pool->info.pool_connecting_limit) return false;
-    if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
+    if (pool->count[RP_SLOT_CONNECTING] >= pool->info.pool_connecting_limit) return false;
+    if (rp_hosts_coming(pool) < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
@@ -39,6 +38,10 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
+    if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
+        rp_host_full(slot, why);
+        return;
+    }
     if (!rp_host_failed(slot, why)) return;
     rp_life_warm_end(pool, PG_E_UNAVAILABLE);
     if (rp_pool_usable(pool) == 0)

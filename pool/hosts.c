@@ -146,6 +146,14 @@ uint64_t rp_hosts_time(const struct pg_pool *pool)
     return earliest;
 }
 
+bool rp_hosts_elsewhere(const struct rp_slot *slot)
+{
+    const struct rp_hosts *hosts = &slot->pool->hosts;
+    for (uint32_t i = 0; i < hosts->count; i++)
+        if (&hosts->at[i] != slot->host && hosts->at[i].circuit.state == RP_CIRCUIT_CLOSED) return true;
+    return false;
+}
+
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool)
 {
     for (uint32_t i = 0; i < pool->hosts.count; i++)
@@ -218,6 +226,14 @@ static void explain(struct pg_pool *pool, const struct rp_host *last)
     }
     rp_error_set(error, last->error.code, "%s", text);
     memcpy(error->sqlstate, last->error.sqlstate, sizeof error->sqlstate);
+}
+
+void rp_host_full(struct rp_slot *slot, const struct pg_error *why)
+{
+    end_try(slot, RP_TRY_GIVEN_UP);
+    slot->host->error = *why;
+    slot->host->refuses = false;
+    explain(slot->pool, slot->host);
 }
 
 bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why)

@@ -29,6 +29,7 @@ void rp_hosts_free(struct pg_pool *pool);
 /* The host of the next connect; NULL: none may be tried before rp_hosts_time (PG_NEVER: before a try has ended). */
 struct rp_host *rp_hosts_next(struct pg_pool *pool);
 uint64_t rp_hosts_time(const struct pg_pool *pool);
+bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another host that serves, as far as is known? */
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool); /* for messages: one that is being connected to */
 uint32_t rp_hosts_coming(const struct pg_pool *pool); /* connects under way that will probably succeed */
 
@@ -37,6 +38,8 @@ void rp_host_begin(struct rp_slot *slot, struct rp_host *host);
 void rp_host_up(struct rp_slot *slot);
 /* Writes pool->connect_error. True: the last word of every host is one that it will say again. */
 bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
+/* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
+void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
 void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended */
 
 #endif

@@ -172,6 +172,7 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     if (rp_pool_make_slots(pool, max_conns)) return -ENOMEM;
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
+    rp_capacity_resized(pool);
     struct rp_slot *slot;
     while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) rp_life_retire(slot, RP_REASON_RESIZE);
     arm_sweep(pool); /* there may be more to spare now */

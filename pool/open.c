@@ -126,6 +126,8 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
+    if (pool->info.target != RP_TARGET_ANY)
+        return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
     if (pool->info.pool_max_conns > 10000)
@@ -194,6 +196,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_capacity_open(pool);
     rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
@@ -264,6 +267,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
+    rp_timer_stop(pool->reactor, &pool->capacity.later);
     rp_timer_stop(pool->reactor, &pool->drain);
     rp_timer_stop(pool->reactor, &pool->sweep);
     rp_unqueue(pool->reactor, &pool->dispatch);

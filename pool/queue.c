@@ -23,14 +23,22 @@ static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
+/* When its waiting ends at the latest; the same for a second wait, after its connection was lost. */
+static uint64_t wait_until(const struct rp_waiter *w)
+{
+    struct rp_waiter *own = (struct rp_waiter *)(uintptr_t)w;
+    uint64_t at_ns = w->lane == RP_LANE_LEASE ? rp_lease_of(own)->deadline_ns : rp_query_of(own)->deadline_ns;
+    uint64_t timeout_ns = w->pool->info.pool_acquire_timeout_ns;
+    if (at_ns) return at_ns;
+    return timeout_ns ? w->since_ns + timeout_ns : PG_NEVER;
+}
+
+bool rp_waited_enough(const struct rp_waiter *w) { return wait_until(w) <= rp_now(w->pool->reactor); }
+
 static void arm_deadline(struct rp_waiter *w)
 {
-    struct pg_pool *pool = w->pool;
-    uint64_t own = w->lane == RP_LANE_LEASE ? rp_lease_of(w)->deadline_ns : rp_query_of(w)->deadline_ns;
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    uint64_t timeout_ns = pool->info.pool_acquire_timeout_ns;
-    if (!own) own = timeout_ns ? rp_now(pool->reactor) + timeout_ns : PG_NEVER;
-    rp_timer_start(pool->reactor, &w->timer, own);
+    rp_timer_start(w->pool->reactor, &w->timer, wait_until(w));
 }
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)

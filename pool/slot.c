@@ -203,6 +203,7 @@ static bool can_repeat(const struct pg_query *q, bool written)
 {
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
     if (w->lane != RP_LANE_SHARED || w->pool->closing || w->flags & RP_QUERY_CANCEL) return false;
+    if (rp_waited_enough(w)) return false;
     if (!written) return true;
     return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
            !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
@@ -268,6 +269,7 @@ static void on_up(struct rp_conn *conn)
     slot->stall.fire = stalled;
     rp_life_begin(slot);
     come_to_rest(slot);
+    rp_capacity_stands(pool);
     rp_pool_kick(pool);
     rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }

@@ -69,6 +69,15 @@ struct rp_seeing {
     struct rp_published published;
 };
 
+/* capacity.c: what the server has refused. */
+struct rp_capacity {
+    uint32_t limit;        /* connections at the most, whatever max_conns says; UINT32_MAX: none was refused */
+    uint32_t step;         /* how much it rises when all that it permits stand      */
+    bool rising;           /* it was raised since the last refusal                  */
+    uint64_t backoff_ns;   /* the last delay, 0: none                               */
+    struct rp_timer later; /* then it rises by one                                  */
+};
+
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
@@ -100,6 +109,7 @@ struct pg_pool {
 
     struct rp_timer retry;               /* armed while no host may be tried: then one may      */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+    struct rp_capacity capacity;
 
     uint64_t generation;                 /* resets so far                                       */
     bool suspended;
@@ -133,9 +143,10 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline bool rp_pool_has_place(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) < pool->info.pool_max_conns;
+    return rp_pool_total(pool) < rp_capacity(pool);
 }
 void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error);
 
@@ -150,6 +161,7 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
 bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
@@ -171,6 +183,12 @@ void rp_fire_lease(struct rp_timer *timer);
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
+
+/* capacity.c */
+void rp_capacity_open(struct pg_pool *pool);
+bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
+void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
+void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

@@ -132,6 +132,7 @@ static void refresh_gauges(struct pg_pool *pool)
 {
     struct pg_pool_stats *s = &pool->stats;
     s->max_conns = pool->info.pool_max_conns;
+    s->effective_max_conns = rp_capacity(pool) ? rp_capacity(pool) : 1;
     s->total_conns = rp_pool_total(pool);
     s->idle_conns = pool->count[RP_SLOT_IDLE];
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
