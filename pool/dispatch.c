@@ -13,8 +13,9 @@ void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatc
 /* One more connection than the waiters need is never tried, those to hosts that failed before aside. */
 static bool wants_more(const struct pg_pool *pool)
 {
-    if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
-    if (pool->count[RP_SLOT_CONNECTING] >= pool->info.pool_connecting_limit) return false;
+    uint32_t limit = pool->info.pool_connecting_limit;
+    if (RP_PLANT(connecting_unlimited)) limit++;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
     if (rp_hosts_coming(pool) < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
@@ -38,6 +39,7 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
+    if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
         rp_host_full(slot, why);
         return;
@@ -61,7 +63,7 @@ static void balance_draining(struct pg_pool *pool)
     uint32_t coming = pool->count[RP_SLOT_IDLE] + rp_hosts_coming(pool);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted)
+    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
 

@@ -40,6 +40,6 @@ void rp_host_up(struct rp_slot *slot);
 bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
 void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
-void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended */
+void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
 
 #endif

@@ -34,6 +34,9 @@ void world_open_with(struct world *w, const struct sim_config *sim, struct model
 void world_open(struct world *w, const char *options);
 /* One more; what is not its port's goes to the others. Before the first turn. */
 struct model_server *world_add_server(struct world *w, struct model_config server);
+/* With a pool of its own kind: its on_event, arg (the world) and conninfo are filled in. */
+void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
+                     struct pg_pool_config *pool, const char *options);
 void world_run(struct world *w, uint64_t ns);
 /* Closes pool and reactor, asserts that both complete and that the server has no connection left. */
 void world_close(struct world *w);
