@@ -73,6 +73,9 @@ static int check_contradictions(const struct rp_pieces *pieces, const struct rp_
     if (c->pool_min_idle_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns, %u",
                             c->pool_min_idle_conns, c->pool_max_conns);
+    if (c->pool_reserved_conns >= c->pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns, %u",
+                            c->pool_reserved_conns, c->pool_max_conns);
     return check_socket_path(pieces, c->port, error);
 }
 
