@@ -20,10 +20,11 @@ static bool can_grow(const struct pg_pool *pool)
 {
     uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
-    uint32_t normal = pool->nwaiting + pool->more_wanted, left = rp_left_to_normal(pool);
-    if (connecting < pool->nurgent + (normal < left ? normal : left) + rp_life_idle_wanted(pool)) return true;
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
+    if (connecting < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
@@ -41,12 +42,20 @@ static void grow(struct pg_pool *pool)
 /* What the server will say again, however often it is asked: a wrong password, an unknown database. */
 static bool permanent(const struct pg_error *why)
 {
-    static const char *const passing[] = { "53", "57", "08", "55" };
+    static const char *const passing[] = { "57", "08", "55" };
     if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
     if (why->code != PG_E_SERVER) return false;
     for (size_t i = 0; i < RP_COUNT(passing); i++)
         if (!strncmp(why->sqlstate, passing[i], 2)) return false;
     return true;
+}
+
+/* Full jitter over the upper half: many pools do not come back as one. */
+uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns)
+{
+    *backoff_ns = *backoff_ns ? *backoff_ns * 2 : BACKOFF_FIRST_NS;
+    if (*backoff_ns > BACKOFF_MOST_NS) *backoff_ns = BACKOFF_MOST_NS;
+    return *backoff_ns / 2 + (*backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
 }
 
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
@@ -56,13 +65,11 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
     if (why->code != PG_E_SERVER)
         rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
                      pg_error_field(why, 'M'));
-    bool together =
-        rp_timer_armed(&pool->retry); /* with one that failed just before: the server is gone once, not four times */
-    if (!together) pool->backoff_ns = pool->backoff_ns ? pool->backoff_ns * 2 : BACKOFF_FIRST_NS;
-    if (pool->backoff_ns > BACKOFF_MOST_NS) pool->backoff_ns = BACKOFF_MOST_NS;
-    /* Full jitter over the upper half: many pools do not come back as one. */
-    uint64_t wait_ns = pool->backoff_ns / 2 + (pool->backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
-    if (!together) rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + wait_ns);
+    if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
+    if (rp_capacity_refused(pool, why)) return;
+    /* Else with one that failed just before: the server is gone once, not four times. */
+    if (!rp_timer_armed(&pool->retry))
+        rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + rp_backoff(pool, &pool->backoff_ns));
     rp_pool_resolve_again(pool);
     if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
     if (permanent(why) && rp_pool_usable(pool) == 0)
@@ -83,7 +90,7 @@ static void balance_draining(struct pg_pool *pool)
     wanted = wanted > coming ? wanted - coming : 0;
     if (wanted > most) wanted = most;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted)
+    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
 

@@ -85,7 +85,7 @@ void rp_life_retire(struct rp_slot *slot, enum rp_reason reason)
 enum rp_reason rp_life_over(const struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    if (slot->generation != pool->generation) return RP_REASON_RESET;
+    if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_CONNECTING ? rp_pool_live(pool) : rp_pool_usable(pool);
@@ -172,6 +172,8 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     if (rp_pool_make_slots(pool, max_conns)) return -ENOMEM;
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
+    rp_capacity_resized(pool);
+    if (RP_PLANT(resize_ignored)) return 0;
     struct rp_slot *slot;
     while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) rp_life_retire(slot, RP_REASON_RESIZE);
     arm_sweep(pool); /* there may be more to spare now */
@@ -186,7 +188,7 @@ void pg_pool_reset(struct pg_pool *pool)
     for (uint32_t i = 0; i < pool->nslots; i++) rp_life_retire(pool->slot[i], RP_REASON_RESET);
 }
 
-void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing; }
+void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing && !RP_PLANT(suspension_ignored); }
 
 void pg_pool_resume(struct pg_pool *pool)
 {

@@ -167,7 +167,7 @@ static void free_parts(struct pg_pool *pool)
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
     if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
-    rp_catalog_free(&pool->catalog);
+    if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
 }
@@ -201,7 +201,10 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
 }
 
 static void on_drained(struct rp_timer *timer);
-static void on_retry(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry)); }
+static void on_retry(struct rp_timer *timer)
+{
+    if (!RP_PLANT(retry_forgotten)) rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry));
+}
 static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 {
     pg_pool_close(RP_CONTAINER(m, struct pg_pool, member), drain_until_ns, NULL, NULL);
@@ -257,6 +260,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_capacity_open(pool);
     rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
@@ -325,8 +329,10 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     }
     if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
+    if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
+    rp_timer_stop(pool->reactor, &pool->capacity.later);
     rp_timer_stop(pool->reactor, &pool->drain);
     rp_timer_stop(pool->reactor, &pool->sweep);
     rp_unqueue(pool->reactor, &pool->dispatch);

@@ -53,13 +53,16 @@ bool rp_waited_enough(const struct rp_waiter *w) { return wait_until(w) <= rp_no
 static void arm_deadline(struct rp_waiter *w)
 {
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    rp_timer_start(w->pool->reactor, &w->timer, wait_until(w));
+    uint64_t until_ns = wait_until(w);
+    if (RP_PLANT(deadline_late) && until_ns != PG_NEVER) until_ns += 5 * MS;
+    rp_timer_start(w->pool->reactor, &w->timer, until_ns);
 }
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
     w->place = RP_PLACE_PARKED;
-    TAILQ_INSERT_TAIL(queue_of(w), w, link);
+    if (RP_PLANT(lifo)) TAILQ_INSERT_HEAD(queue_of(w), w, link);
+    else TAILQ_INSERT_TAIL(queue_of(w), w, link);
     count_parked(pool, w);
     arm_deadline(w);
     RP_PROBE2(park, pool, w);
@@ -69,6 +72,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 bool rp_queue_full(const struct pg_pool *pool, bool high)
 {
     uint32_t parked = high ? pool->nurgent : pool->nwaiting;
+    if (RP_PLANT(queue_unbounded)) return false;
     return parked >= (uint64_t)pool->info.pool_max_waiters + served_next(pool, high);
 }
 
@@ -92,7 +96,7 @@ void rp_unpark(struct rp_waiter *w)
     --*count_of(w);
     w->place = RP_PLACE_NONE;
     bool whole = w->lane == RP_LANE_SHARED && rp_query_of(w)->deadline_ns; /* its deadline covers the answer too */
-    if (!whole) rp_timer_stop(w->pool->reactor, &w->timer);
+    if (!whole && !RP_PLANT(deadline_kept)) rp_timer_stop(w->pool->reactor, &w->timer);
 }
 
 /* ---- decided, and told later ---- */
@@ -255,7 +259,7 @@ void rp_pool_tell(struct rp_node *node)
 void rp_forget_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
-    if (rq->waiter.place == RP_PLACE_ENDED) {
+    if (rq->waiter.place == RP_PLACE_ENDED && !RP_PLANT(callback_after_abandon)) {
         TAILQ_REMOVE(&rq->waiter.pool->ended, &rq->waiter, link);
         if (rq->lease) rp_lease(rq->lease)->ended--;
         rp_pool_kick(rq->waiter.pool);

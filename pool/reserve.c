@@ -13,10 +13,10 @@
 
 static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
 
-/* At least one is left to the normal ones, whatever max_conns has become. */
+/* At least one is left to the normal ones, whatever max_conns has become, or how few the server lets in. */
 static uint32_t kept(const struct pg_pool *pool)
 {
-    uint32_t most = less(pool->info.pool_max_conns, 1), wanted = pool->info.pool_reserved_conns;
+    uint32_t most = less(rp_capacity(pool), 1), wanted = pool->info.pool_reserved_conns;
     return less(wanted < most ? wanted : most, pool->nhigh + pool->nurgent);
 }
 
@@ -31,6 +31,14 @@ uint32_t rp_idle_left_to_normal(const struct pg_pool *pool)
 {
     uint32_t idle = less(pool->count[RP_SLOT_IDLE], pool->nurgent), left = rp_left_to_normal(pool);
     return idle < left ? idle : left;
+}
+
+/* While the server takes fewer than max_conns, whether it has room for those that are kept is to be found out before
+ * they are needed. */
+uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted)
+{
+    uint32_t left = rp_left_to_normal(pool);
+    return wanted < left || rp_capacity(pool) < pool->info.pool_max_conns ? wanted : left;
 }
 
 /* One of them, and it leaves its list by being moved. */

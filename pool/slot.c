@@ -63,7 +63,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         slot->asked = false;
     }
     if (state == RP_SLOT_IDLE) rp_life_idle(slot);
-    if (state == RP_SLOT_CLOSING) rp_timer_stop(slot->pool->reactor, &slot->age);
+    if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
 }
 
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
@@ -100,6 +100,7 @@ uint32_t rp_batch_size(const struct pg_query *q)
 
 bool rp_slot_room(struct rp_slot *slot, uint32_t n)
 {
+    if (RP_PLANT(pipeline_exceeded)) n--;
     return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline &&
            rp_session_room(&slot->conn.session, n);
 }
@@ -167,6 +168,7 @@ void rp_slot_settle(struct rp_slot *slot)
 {
     rp_slot_cancel_unwanted(slot);
     bool quiet = rp_session_in_flight(&slot->conn.session) == 0 && !rp_cancel_busy(&slot->cancel);
+    if (RP_PLANT(idle_too_early)) quiet = !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
         if (quiet) {
@@ -195,7 +197,7 @@ void rp_slot_settle(struct rp_slot *slot)
         break;
     default: break;
     }
-    rp_pool_kick(slot->pool);
+    if (!RP_PLANT(kick_lost)) rp_pool_kick(slot->pool);
 }
 
 /* ---- the end of a connection ---- */
@@ -205,7 +207,7 @@ static bool can_repeat(const struct pg_query *q, bool written)
     const struct rp_waiter *w = &rp_query((struct pg_query *)(uintptr_t)q)->waiter;
     if (w->lane != RP_LANE_SHARED || w->pool->closing || w->flags & RP_QUERY_CANCEL) return false;
     if (rp_waited_enough(w)) return false;
-    if (!written) return true;
+    if (!written || RP_PLANT(repeated_though_sent)) return true;
     return q->statement && q->statement->flags & PG_STATEMENT_REPEATABLE && !q->next &&
            !(w->flags & (RP_QUERY_REPEATED | RP_QUERY_ROWS));
 }
@@ -271,6 +273,7 @@ static void on_up(struct rp_conn *conn)
     slot->stall.fire = stalled;
     rp_life_begin(slot);
     come_to_rest(slot);
+    rp_capacity_stands(pool);
     rp_pool_kick(pool);
     rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
 }
@@ -280,6 +283,7 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     struct rp_slot *slot = slot_of(conn);
     struct pg_pool *pool = slot->pool;
     if (slot->state == RP_SLOT_CLOSING) return;
+    if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
         rp_slot_move(slot, RP_SLOT_CLOSING);
         rp_pool_connect_failed(pool, why);
@@ -338,6 +342,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
     }
     bool shared = SHARING & 1u << slot->state;
     if (q) rp_query(q)->slot = NULL;
+    if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
     else rp_slot_settle(slot);
     if (q) rp_tell_query(q);

@@ -67,6 +67,15 @@ struct rp_seeing {
     struct rp_published published;
 };
 
+/* capacity.c: what the server has refused. */
+struct rp_capacity {
+    uint32_t limit;        /* connections at the most, whatever max_conns says; UINT32_MAX: none was refused */
+    uint32_t step;         /* how much it rises when all that it permits stand      */
+    bool rising;           /* it was raised since the last refusal                  */
+    uint64_t backoff_ns;   /* the last delay, 0: none                               */
+    struct rp_timer later; /* then it rises by one                                  */
+};
+
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
@@ -101,6 +110,7 @@ struct pg_pool {
     struct rp_timer retry;               /* no connect is tried before                          */
     uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+    struct rp_capacity capacity;
 
     uint64_t generation;                 /* resets so far                                       */
     bool suspended;
@@ -134,9 +144,11 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
 {
-    uint32_t total = rp_pool_total(pool), most = pool->info.pool_max_conns;
+    uint32_t total = RP_PLANT(closing_uncounted) ? rp_pool_live(pool) : rp_pool_total(pool);
+    uint32_t most = rp_capacity(pool);
     return total < most ? most - total : 0;
 }
 static inline bool rp_pool_has_place(const struct pg_pool *pool) { return rp_pool_room(pool) > 0; }
@@ -154,6 +166,8 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
  * that are reserved are kept; and how many idle ones of them. */
 uint32_t rp_left_to_normal(const struct pg_pool *pool);
 uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
+/* How many more are worth making for as many normal ones as would have one. */
+uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
 struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
 static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
 {
@@ -187,7 +201,14 @@ void rp_fire_lease(struct rp_timer *timer);
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
+uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
+
+/* capacity.c */
+void rp_capacity_open(struct pg_pool *pool);
+bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
+void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
+void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

@@ -147,6 +147,8 @@ struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
     uint32_t pending, max_pending;                   /* waiters parked: now, and the most so far            */
+    uint32_t effective_max_conns; /* less than max_conns after the server refused one as too many (class 53, 57P03): the
+                                   * pool makes no more for the time being, and rises again by itself */
     uint64_t acquire_count, acquire_duration_ns;     /* leases granted, and the sum of their waits          */
     uint64_t empty_acquire_count,
         empty_acquire_wait_ns; /* of both lanes: those that had to park and were served, sum of waits */

@@ -296,7 +296,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
         return RP_DETACH_GONE;
     }
     bool complete = rp_session_written(s, sequence) && !(sequence == s->unsent && s->written < e->size);
-    e->query = NULL;
+    if (!RP_PLANT(told_twice)) e->query = NULL;
     return complete || e->flags & RP_ENTRY_SKIPPED ? RP_DETACH_KEPT : RP_DETACH_BROKEN;
 }
 

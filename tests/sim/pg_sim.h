@@ -37,7 +37,7 @@ struct settings {
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
-    uint32_t restarts, refusals, outages;
+    uint32_t restarts, refusals, crowds, outages;
     const char *password;
     char options[600];
 };

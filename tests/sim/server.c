@@ -111,6 +111,16 @@ static void refuse(void *arg)
     sim_after(r->sim, pick(r, 600) * MS, served_again, r);
 }
 
+/* Other programs take places at the server, and give them back. */
+static void crowd(void *arg)
+{
+    struct run *r = arg;
+    if (r->scene->healed || r->scene->over) return;
+    uint32_t places = pick(r, 3) ? (uint32_t)pick(r, SIZE_MOST * r->scene->runs) + 1 : 0;
+    trace("server takes %u connections", places);
+    model_settings(r->server)->max_connections = places;
+}
+
 static void listening_again(void *arg)
 {
     struct run *r = arg;
@@ -154,6 +164,7 @@ void server_trouble(struct run *r)
     uint64_t span_ns = s->span_ns + SECOND;
     for (uint32_t i = 0; i < s->restarts; i++) sim_after(r->sim, pick(r, span_ns), restart, r);
     for (uint32_t i = 0; i < s->refusals; i++) sim_after(r->sim, pick(r, span_ns), refuse, r);
+    for (uint32_t i = 0; i < s->crowds; i++) sim_after(r->sim, pick(r, span_ns), crowd, r);
     for (uint32_t i = 0; i < s->outages; i++) sim_after(r->sim, pick(r, span_ns), outage, r);
     if (s->kill || s->notice) sim_after(r->sim, 0, unasked, r);
 }

@@ -122,6 +122,7 @@ static void draw_server(struct run *r)
     s->kill = seldom(r, 30);
     s->restarts = seldom(r, 3);
     s->refusals = seldom(r, 3);
+    s->crowds = seldom(r, 6);
     s->outages = seldom(r, 3);
 }
 

@@ -99,6 +99,8 @@ void tune_check(struct run *r)
     pg_pool_stats(r->pool, &s);
     if (r->bound < r->max_conns) r->bound = r->max_conns;
     REQUIRE(s.max_conns == r->max_conns, "max_conns is %u and not %u", s.max_conns, r->max_conns);
+    REQUIRE(s.effective_max_conns >= 1 && s.effective_max_conns <= s.max_conns, "effective_max_conns is %u of %u",
+            s.effective_max_conns, s.max_conns);
     REQUIRE(s.total_conns <= r->bound, "%u connections, %u at the most", s.total_conns, r->bound);
     r->bound = s.total_conns > r->max_conns ? s.total_conns : r->max_conns;
 }

@@ -286,6 +286,25 @@ static void a_resize_keeps_all_but_one_at_the_most(void **state)
     world_close(&w);
 }
 
+/* A server that is full for a while: what is kept does not keep the pool from finding its size again. */
+static void what_is_kept_is_made_where_the_server_is_short(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held n[5];
+    world_open(&w, "pool_max_conns=4 pool_reserved_conns=1 pool_acquire_timeout=1h");
+    model_settings(w.server)->max_connections = 2;
+    for (int i = 0; i < 5; i++) normal(&w, &n[i]);
+    world_run(&w, 5 * WORLD_SECOND);
+    assert_true(is_held(&n[0]));
+    model_settings(w.server)->max_connections = 100;
+    world_run(&w, 60 * WORLD_SECOND);
+    for (int i = 0; i < 5; i++) assert_int_equal(n[i].grants, i < 3);
+    assert_int_equal(world_stats(&w).effective_max_conns, 4);
+    release_all(n, 5);
+    world_close(&w);
+}
+
 static void a_config_that_reserves_all_is_refused(void **state)
 {
     (void)state;
@@ -414,6 +433,7 @@ int main(void)
         cmocka_unit_test(a_closing_connection_is_no_place_to_be_had),
         cmocka_unit_test(a_full_queue_does_not_shut_administration_out),
         cmocka_unit_test(a_resize_keeps_all_but_one_at_the_most),
+        cmocka_unit_test(what_is_kept_is_made_where_the_server_is_short),
         cmocka_unit_test(a_config_that_reserves_all_is_refused),
         cmocka_unit_test(high_waiters_end_like_others),
         cmocka_unit_test(a_permanent_failure_ends_them),
