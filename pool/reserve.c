@@ -23,7 +23,7 @@ static uint32_t kept(const struct pg_pool *pool)
 uint32_t rp_left_to_normal(const struct pg_pool *pool)
 {
     uint32_t too_many = less(rp_pool_live(pool), pool->info.pool_max_conns); /* and those being made go first */
-    uint32_t had = pool->count[RP_SLOT_IDLE] + less(pool->count[RP_SLOT_CONNECTING], too_many) + rp_pool_room(pool);
+    uint32_t had = pool->count[RP_SLOT_IDLE] + less(rp_pool_connecting(pool), too_many) + rp_pool_room(pool);
     return less(had, pool->nurgent + kept(pool));
 }
 

@@ -97,6 +97,8 @@ struct model_conn {
 };
 struct model_server {
     struct model_config config;
+    sim_accept_fn *next;          /* of the server that was opened before, for other ports */
+    void *next_arg;
     struct model_stats stats;
     enum sim_connect connects;
     char refuse[6];
