@@ -48,6 +48,9 @@ struct model_config {
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
     model_answer_fn *answer;     /* NULL: the default answer               */
     void *arg;
+    bool answers_once;           /* the answer is asked for once per execution, at its Bind, and never describes only:
+                                  * the columns that it has are the description; other columns than the statement had
+                                  * before on the connection are 0A000, as after an ALTER TABLE              */
     void (*malformed)(void *arg, const char *what); /* NULL: aborts. Else the connection is reset afterwards */
     void *malformed_arg;
 };
