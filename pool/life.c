@@ -27,7 +27,8 @@ enum { CONNS_MOST = 10000 };
 
 enum retirement { NOTHING, AT_ONCE, WHEN_DRAINED, ON_RETURN };
 static const enum retirement retirement[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_IDLE] = AT_ONCE,
+    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_PREPARING] = ON_RETURN,
+    [RP_SLOT_IDLE] = AT_ONCE,
     [RP_SLOT_SHARED] = WHEN_DRAINED,    [RP_SLOT_DRAINING] = WHEN_DRAINED, [RP_SLOT_RETIRING] = NOTHING,
     [RP_SLOT_STALLED] = ON_RETURN,      [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
     [RP_SLOT_CLOSING] = NOTHING,
@@ -62,7 +63,7 @@ bool rp_life_tell_retired(struct pg_pool *pool)
         STAILQ_REMOVE_HEAD(&pool->retired, retired);
         rp_error_set(&why, PG_E_CLOSED, "the connection was closed %s", reasons[slot->reason]);
         slot->reason = RP_REASON_NONE;
-        rp_pool_event(pool, PG_EVENT_RETIRED, &why);
+        rp_slot_event(slot, PG_EVENT_RETIRED, &why);
     }
     return true;
 }
@@ -88,7 +89,7 @@ enum rp_reason rp_life_over(const struct rp_slot *slot)
     if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     /* Of those that are too many the ones that are being made go first. */
-    uint32_t others = slot->state == RP_SLOT_CONNECTING ? rp_pool_live(pool) : rp_pool_usable(pool);
+    uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     return others > pool->info.pool_max_conns ? RP_REASON_RESIZE : RP_REASON_NONE;
 }
 

@@ -109,6 +109,7 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);
+        rl->slot->used = true;
         rp_slot_start(rl->slot, q);
     }
 }
