@@ -76,14 +76,20 @@ bool rp_queue_full(const struct pg_pool *pool, bool high)
     return parked >= (uint64_t)pool->info.pool_max_waiters + served_next(pool, high);
 }
 
+/* Before all that were never served; and among themselves by age, for several connections may be lost at a time. */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 {
-    struct rp_waiter *w;
-    while ((w = TAILQ_LAST(again, rp_waiters))) {
+    struct rp_waiter *w, *behind = NULL;
+    uint64_t last_ns = PG_NEVER;
+    while ((w = TAILQ_FIRST(again))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
         w->flags |= RP_QUERY_WAITED;
-        TAILQ_INSERT_HEAD(&pool->waiting, w, link);
+        if (w->since_ns < last_ns) behind = TAILQ_FIRST(&pool->waiting); /* what was healed stood behind younger ones */
+        last_ns = w->since_ns;
+        while (behind && behind->since_ns < w->since_ns) behind = TAILQ_NEXT(behind, link);
+        if (behind) TAILQ_INSERT_BEFORE(behind, w, link);
+        else TAILQ_INSERT_TAIL(&pool->waiting, w, link);
         count_parked(pool, w);
         arm_deadline(w);
     }
