@@ -96,6 +96,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
         if (!slot) return false;
         struct pg_lease *lease = rp_lease_of(w);
         rp_unpark(w);
+        rp_shed_served(w);
         count_wait(pool, w);
         rp_grant(slot, lease);
         struct rp_waker *waker = rp_lease(lease)->waker;
@@ -107,6 +108,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     if (!slot) slot = rp_slot_least_loaded(pool);
     if (!slot || !rp_slot_room(slot, rp_batch_size(q))) return false;
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);
     return true;
@@ -116,6 +118,7 @@ static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
+    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
 }
@@ -134,6 +137,7 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    rp_shed_watch(pool);
     grow(pool);
     balance_draining(pool);
     rp_life_tell(pool);
