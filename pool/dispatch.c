@@ -13,7 +13,7 @@ void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatc
 /* ---- growing ---- */
 
 /* One more connection than the waiters need is never tried; after a failure one at a time, until one stands. */
-static bool can_grow(const struct pg_pool *pool)
+bool rp_pool_can_grow(const struct pg_pool *pool)
 {
     uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
     uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
@@ -25,13 +25,14 @@ static bool can_grow(const struct pg_pool *pool)
 
 static void grow(struct pg_pool *pool)
 {
-    while (can_grow(pool)) {
+    while (rp_pool_can_grow(pool) && rp_purse_take(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
         slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
         rp_conn_open(&slot->conn);
     }
-    pool->more_wanted = false;
+    if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when there is one */
+    rp_purse_settle(pool);
 }
 
 /* What the server will say again, however often it is asked: a wrong password, an unknown database. */
