@@ -20,7 +20,8 @@ static bool unwanted(struct rp_slot *slot, uint32_t *running)
     for (uint32_t sequence = s->head; sequence != s->unsent; sequence++) {
         const struct rp_entry *e = rp_session_entry(s, sequence);
         if (e->flags & RP_ENTRY_DROPPED) continue;
-        if (e->query && !(rp_query(e->query)->waiter.flags & RP_QUERY_CANCEL)) return false;
+        if (e->query && !(rp_query(e->query)->waiter.flags & RP_QUERY_CANCEL))
+            return RP_PLANT(cancel_hits_others) && any;
         if (!any && e->steps) any = true, *running = sequence;
     }
     return any;

@@ -14,7 +14,7 @@ static void begin(struct pg_pool *pool, struct pg_lease *lease)
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
 {
     struct rp_lease *rl = rp_lease(lease);
-    rp_slot_move(slot, RP_SLOT_LEASED);
+    if (!RP_PLANT(double_grant)) rp_slot_move(slot, RP_SLOT_LEASED);
     slot->lease = lease;
     slot->conn.session.exclusive = true;
     rl->slot = slot;
@@ -52,6 +52,7 @@ static void give_back(struct rp_slot *slot)
 {
     slot->lease = NULL;
     slot->conn.session.exclusive = false;
+    if (RP_PLANT(rollback_skipped)) slot->conn.session.transaction = 'I';
     rp_slot_move(slot, RP_SLOT_RESETTING); /* and in the same step IDLE, if it is clean */
     rp_slot_settle(slot);
 }
@@ -77,6 +78,7 @@ void pg_lease_release(struct pg_lease *lease)
         RP_ASSERT(slot->lease == lease);
         RP_CALLER(!has_queries(slot), "a lease that is released has no query in flight");
         give_back(slot);
+        if (RP_PLANT(recursion)) rp_pool_dispatch(&slot->pool->dispatch);
     }
     rp_pool_return_lease(rl->waiter.pool);
 }

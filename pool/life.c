@@ -28,7 +28,8 @@ enum { CONNS_MOST = 10000 };
 
 enum retirement { NOTHING, AT_ONCE, WHEN_DRAINED, ON_RETURN };
 static const enum retirement retirement[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_IDLE] = AT_ONCE,
+    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_PREPARING] = ON_RETURN,
+    [RP_SLOT_IDLE] = AT_ONCE,
     [RP_SLOT_SHARED] = WHEN_DRAINED,    [RP_SLOT_DRAINING] = WHEN_DRAINED, [RP_SLOT_RETIRING] = NOTHING,
     [RP_SLOT_STALLED] = ON_RETURN,      [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
     [RP_SLOT_CLOSING] = NOTHING,
@@ -87,10 +88,10 @@ void rp_life_retire(struct rp_slot *slot, enum rp_reason reason)
 enum rp_reason rp_life_over(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    if (slot->generation != pool->generation) return RP_REASON_RESET;
+    if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     /* Of those that are too many the ones that are being made go first. */
-    uint32_t others = slot->state == RP_SLOT_CONNECTING ? rp_pool_live(pool) : rp_pool_usable(pool);
+    uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;
     return rp_purse_over(slot) ? RP_REASON_BUDGET : RP_REASON_NONE;
 }
@@ -176,6 +177,8 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     if (!rp_purse_resize(pool, min_conns)) return PG_E_CONFIG;
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
+    rp_capacity_resized(pool);
+    if (RP_PLANT(resize_ignored)) return 0;
     struct rp_slot *slot;
     while (rp_pool_usable(pool) > max_conns && (slot = rp_life_superfluous(pool)))
         rp_life_retire(slot, RP_REASON_RESIZE);
@@ -191,7 +194,7 @@ void pg_pool_reset(struct pg_pool *pool)
     for (uint32_t i = 0; i < pool->nslots; i++) rp_life_retire(pool->slot[i], RP_REASON_RESET);
 }
 
-void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing; }
+void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing && !RP_PLANT(suspension_ignored); }
 
 void pg_pool_resume(struct pg_pool *pool)
 {

@@ -60,6 +60,8 @@ struct figure {
 
 static const struct figure figures[] = {
     { "db_client_connection_max", "Connections at the most.", false, COUNT32, AT(max_conns) },
+    { "ringpg_pool_connections_effective_max", "Connections at the most, as far as the server lets them in.", false,
+      COUNT32, AT(effective_max_conns) },
     { "db_client_connection_pending_requests", "Requests that wait for a connection.", false, COUNT32, AT(pending) },
     { "db_client_connection_timeouts_total", "Requests whose deadline passed.", true, COUNT64, AT(timeout_count) },
     { "ringpg_pool_pending_requests_max", "The most requests that ever waited at once.", false, COUNT32,

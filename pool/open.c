@@ -58,7 +58,7 @@ static int resolve(struct pg_pool *pool, struct pg_error *error)
 void rp_pool_resolve_again(struct pg_pool *pool)
 {
     const char *host = pool->info.host;
-    if (pool->info.hostaddr || host[0] == '/' || host[0] == '@' || pool->count[RP_SLOT_CONNECTING]) return;
+    if (pool->info.hostaddr || host[0] == '/' || host[0] == '@' || rp_pool_connecting(pool)) return;
     (void)!resolve(pool, NULL);
 }
 
@@ -167,9 +167,52 @@ static void free_parts(struct pg_pool *pool)
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
     if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
-    rp_catalog_free(&pool->catalog);
+    if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
+    if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
+    if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
+}
+
+static const char *copy(char **end, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *at = memcpy(*end, text, size);
+    *end += size;
+    return *at ? at : NULL; /* an empty one wins over the string's, too */
+}
+
+/* The SQL that the pool runs by itself, where the struct has it. */
+static int take_sql(struct pg_pool *pool, const struct pg_pool_config *c)
+{
+    if (c->connect_sql) pool->texts_size += strlen(c->connect_sql) + 1;
+    if (c->reset_sql) pool->texts_size += strlen(c->reset_sql) + 1;
+    if (pool->texts_size) pool->texts = rp_alloc(pool->reactor, pool->texts_size);
+    if (pool->texts_size && !pool->texts) return -ENOMEM;
+    char *end = pool->texts;
+    if (c->connect_sql) pool->info.pool_connect_sql = copy(&end, c->connect_sql);
+    if (c->reset_sql) pool->info.pool_reset_sql = copy(&end, c->reset_sql);
+    pool->cleans = pool->info.pool_reset_sql;
+    return 0;
+}
+
+static int take_warm(struct pg_pool *pool, const struct pg_pool_config *c, struct pg_error *error)
+{
+    const struct rp_session_config limits = { .statements = rp_statement_capacity(pool->reactor),
+                                              .message_limit = MESSAGE_LIMIT };
+    struct pg_error why;
+    if (!c->nwarm) return 0;
+    pool->warm = rp_alloc(pool->reactor, c->nwarm * sizeof *pool->warm);
+    if (!pool->warm) return -ENOMEM;
+    pool->nwarm = c->nwarm;
+    for (size_t i = 0; i < c->nwarm; i++) {
+        struct pg_query *q = &pool->warm[i];
+        *q = (struct pg_query){ .statement = c->warm[i], .error = &pool->own_error };
+        rp_query(q)->waiter.lane = RP_LANE_OWN;
+        if (rp_session_check_prepare(&limits, q->statement, &why))
+            return rp_error_set(error, PG_E_CONFIG, "warm: statement %zu: %s", i + 1, pg_error_field(&why, 'M'));
+    }
+    return 0;
 }
 
 /* The members that win over the string; a struct of an older version is shorter. */
@@ -196,11 +239,15 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_min_conns > pool->info.pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
                             pool->info.pool_min_conns, pool->info.pool_max_conns);
-    return 0;
+    rc = take_sql(pool, &c);
+    return rc ? rc : take_warm(pool, &c, error);
 }
 
 static void on_drained(struct rp_timer *timer);
-static void on_retry(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry)); }
+static void on_retry(struct rp_timer *timer)
+{
+    if (!RP_PLANT(retry_forgotten)) rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, retry));
+}
 static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 {
     pg_pool_close(RP_CONTAINER(m, struct pg_pool, member), drain_until_ns, NULL, NULL);
@@ -258,6 +305,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_capacity_open(pool);
     rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
@@ -323,15 +371,19 @@ void rp_pool_close_if_done(struct pg_pool *pool)
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING])))
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_PREPARING])))
+            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
+    if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     if (!rp_purse_leave(pool)) {
         rp_pool_kick(pool);
         return;
     }
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
+    rp_timer_stop(pool->reactor, &pool->capacity.later);
     rp_timer_stop(pool->reactor, &pool->drain);
     rp_timer_stop(pool->reactor, &pool->sweep);
     rp_unqueue(pool->reactor, &pool->dispatch);

@@ -55,7 +55,7 @@ static uint32_t need(const struct pg_pool *pool)
 {
     const struct rp_purse *p = &pool->purse;
     if (p->slots < p->sure) return RP_NEED_SURE;
-    bool for_waiters = pool->count[RP_SLOT_CONNECTING] < pool->nwaiting + pool->more_wanted;
+    bool for_waiters = rp_pool_connecting(pool) < pool->nwaiting + pool->more_wanted;
     return for_waiters ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
 }
 
@@ -182,7 +182,7 @@ bool rp_purse_over(struct rp_slot *slot)
 {
     struct rp_purse *p = &slot->pool->purse;
     if (slot->promised) return true;
-    if (!p->pressed || slot->state == RP_SLOT_CONNECTING) return false;
+    if (!p->pressed || slot->state == RP_SLOT_PREPARING) return false;
     struct rp_demand demand = rp_share_demand(p->budget, p->share);
     p->pressed = demand.count && spare(p) > demand.need && promise(slot);
     return p->pressed;

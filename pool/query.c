@@ -74,7 +74,8 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (!slot) slot = rp_slot_least_loaded(pool);
-    if (!pool->suspended && TAILQ_EMPTY(&pool->waiting) && slot && rp_slot_room(slot, rp_batch_size(q))) {
+    bool first = TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging);
+    if (!pool->suspended && first && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
         if (slot->load > 1 && rp_pool_has_place(pool) && !pool->more_wanted) {
@@ -103,10 +104,12 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
         return;
     }
     if (!checked(pool, q, lease)) return;
+    if (RP_PLANT(foreign_connection) && rp_slot_least_loaded(pool)) rl->slot = rp_slot_least_loaded(pool);
     if (!rp_slot_room(rl->slot, rp_batch_size(q))) {
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);
+        rl->slot->used = true;
         rp_slot_start(rl->slot, q);
     }
 }

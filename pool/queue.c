@@ -23,20 +23,31 @@ static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
+/* When its waiting ends at the latest; the same for a second wait, after its connection was lost. */
+static uint64_t wait_until(const struct rp_waiter *w)
+{
+    struct rp_waiter *own = (struct rp_waiter *)(uintptr_t)w;
+    uint64_t at_ns = w->lane == RP_LANE_LEASE ? rp_lease_of(own)->deadline_ns : rp_query_of(own)->deadline_ns;
+    uint64_t timeout_ns = w->pool->info.pool_acquire_timeout_ns;
+    if (at_ns) return at_ns;
+    return timeout_ns ? w->since_ns + timeout_ns : PG_NEVER;
+}
+
+bool rp_waited_enough(const struct rp_waiter *w) { return wait_until(w) <= rp_now(w->pool->reactor); }
+
 static void arm_deadline(struct rp_waiter *w)
 {
-    struct pg_pool *pool = w->pool;
-    uint64_t own = w->lane == RP_LANE_LEASE ? rp_lease_of(w)->deadline_ns : rp_query_of(w)->deadline_ns;
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    uint64_t timeout_ns = pool->info.pool_acquire_timeout_ns;
-    if (!own) own = timeout_ns ? rp_now(pool->reactor) + timeout_ns : PG_NEVER;
-    rp_timer_start(pool->reactor, &w->timer, own);
+    uint64_t until_ns = wait_until(w);
+    if (RP_PLANT(deadline_late) && until_ns != PG_NEVER) until_ns += 5 * MS;
+    rp_timer_start(w->pool->reactor, &w->timer, until_ns);
 }
 
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
     w->place = RP_PLACE_PARKED;
-    TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+    if (RP_PLANT(lifo)) TAILQ_INSERT_HEAD(&pool->waiting, w, link);
+    else TAILQ_INSERT_TAIL(&pool->waiting, w, link);
     count_parked(pool, w);
     arm_deadline(w);
     RP_PROBE2(park, pool, w);
@@ -45,6 +56,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 
 bool rp_queue_full(const struct pg_pool *pool)
 {
+    if (RP_PLANT(queue_unbounded)) return false;
     return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + served_next(pool);
 }
 
@@ -68,7 +80,7 @@ void rp_unpark(struct rp_waiter *w)
     w->pool->nwaiting--;
     w->place = RP_PLACE_NONE;
     bool whole = w->lane == RP_LANE_SHARED && rp_query_of(w)->deadline_ns; /* its deadline covers the answer too */
-    if (!whole) rp_timer_stop(w->pool->reactor, &w->timer);
+    if (!whole && !RP_PLANT(deadline_kept)) rp_timer_stop(w->pool->reactor, &w->timer);
 }
 
 /* ---- decided, and told later ---- */
@@ -232,7 +244,7 @@ void rp_pool_tell(struct rp_node *node)
 void rp_forget_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
-    if (rq->waiter.place == RP_PLACE_ENDED) {
+    if (rq->waiter.place == RP_PLACE_ENDED && !RP_PLANT(callback_after_abandon)) {
         TAILQ_REMOVE(&rq->waiter.pool->ended, &rq->waiter, link);
         if (rq->lease) rp_lease(rq->lease)->ended--;
         rp_pool_kick(rq->waiter.pool);

@@ -6,11 +6,12 @@
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
  * lists and counts together:
  *
- *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING      FREE: nothing there; all other states count
- *                             |        |  \------> RETIRING    DRAINING: takes no more statements, a lease waits for it
- *                             |        \-> STALLED -> IDLE     RETIRING: the same, since it is to be closed
- *                             \-> LEASED -> RESETTING -> IDLE  STALLED: the same, until what was given up has passed
- *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then ROLLBACK
+ *      FREE -> CONNECTING -> PREPARING -> IDLE                 FREE: nothing there; all other states count
+ *      IDLE <-> SHARED <-> DRAINING                            PREPARING: it is made ready, by chores (chore.c)
+ *       |        |  \------> RETIRING                          DRAINING: takes no more statements, a lease waits for it
+ *       |        \-> STALLED -> IDLE                           RETIRING: the same, since it is to be closed
+ *       \-> LEASED -> RESETTING -> IDLE                        STALLED: the same, until what was given up has passed
+ *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then its chores
  *
  * Slots are allocated one by one and never move in memory: a host holds pointers into them. There are as many as the
  * largest max_conns so far; how many may be in use at once is what pool_max_conns says now.
@@ -28,8 +29,8 @@
 #include "reactor/probe.h"
 
 enum rp_slot_state {
-    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED,
-    RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING,
+    RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
@@ -44,8 +45,12 @@ struct rp_slot {
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
     struct pg_lease *lease;    /* LEASED                                                         */
     uint64_t connecting_since_ns;
-    struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
-    struct pg_query rollback;
+    struct rp_timer stall;     /* STALLED, PREPARING, RESETTING: how long the server may take    */
+    uint32_t chore;            /* of a state that has chores: how many were looked at            */
+    const char *doing;         /* the one of them that was begun last                            */
+    uint32_t warmed;           /* PREPARING: statements that were begun                          */
+    bool used;                 /* a lease ran something on it since it was reset last            */
+    struct pg_query own;       /* the one that a chore runs                                      */
     struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
     struct rp_timer again;     /* before that the same statement is not cancelled once more      */
     uint32_t asked_for;        /* its sequence number                                            */
@@ -84,6 +89,15 @@ struct rp_seeing {
     struct rp_published published;
 };
 
+/* capacity.c: what the server has refused. */
+struct rp_capacity {
+    uint32_t limit;        /* connections at the most, whatever max_conns says; UINT32_MAX: none was refused */
+    uint32_t step;         /* how much it rises when all that it permits stand      */
+    bool rising;           /* it was raised since the last refusal                  */
+    uint64_t backoff_ns;   /* the last delay, 0: none                               */
+    struct rp_timer later; /* then it rises by one                                  */
+};
+
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
@@ -106,6 +120,12 @@ struct pg_pool {
     uint32_t nslots, slot_places;
     struct rp_slots slots[RP_SLOT_STATES];
     uint32_t count[RP_SLOT_STATES];
+    bool cleans;                         /* more than a ROLLBACK may be due when a lease is over    */
+    struct pg_query *warm;               /* prepared on each new connection; of all slots, since they stay as they are */
+    size_t nwarm, texts_size;
+    char *texts;                         /* connect_sql and reset_sql, where the struct had them    */
+    struct pg_error own_error;           /* what the server said last to a query of the pool's own */
+
     struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
 
@@ -117,6 +137,7 @@ struct pg_pool {
     struct rp_timer retry;               /* no connect is tried before                          */
     uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
+    struct rp_capacity capacity;
 
     uint64_t generation;                 /* resets so far                                       */
     bool suspended;
@@ -139,6 +160,11 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
+void rp_slot_rest(struct rp_slot *slot);     /* nothing is in flight, and nothing is to be cleaned */
+bool rp_slot_quiet(const struct rp_slot *slot); /* nothing is in flight, no cancel request either */
+/* A chore failed: it is closed. PREPARING: as a connect that failed; else as a connection that was lost. */
+void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why);
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
@@ -151,11 +177,32 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those that are being made */
+{
+    return pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
+}
+uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline bool rp_pool_has_place(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) < pool->info.pool_max_conns;
+    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
+    return rp_pool_total(pool) < rp_capacity(pool);
 }
 void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+
+/* chore.c: what the pool does of its own accord on a connection while nobody else has it, one thing
+ * after the other. */
+struct rp_chore {
+    const char *name;                    /* stands before the error of one that fails */
+    /* Begins it: by rp_chore_query, and the next one follows when that has ended well; or rp_chore_fail. False: there is
+     * nothing to do on this connection. Calls nobody back. */
+    bool (*begin)(struct rp_slot *slot);
+};
+/* By the simple protocol. Rows are of text, q->data is the slot; `sql` stays where it is until the outcome. */
+void rp_chore_query(struct rp_slot *slot, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *));
+void rp_chore_fail(struct rp_slot *slot, const struct pg_error *why); /* the connection is closed for it */
+void rp_chore_run(struct rp_slot *slot);  /* if nothing is in flight: the next one, or the state that follows the last */
+void rp_chore_outcome(struct rp_slot *slot, struct pg_query *q);
+void rp_chore_late(struct rp_slot *slot);
 
 /* cancel.c */
 void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
@@ -168,6 +215,7 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
 bool rp_queue_full(const struct pg_pool *pool);
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
@@ -189,7 +237,14 @@ void rp_fire_lease(struct rp_timer *timer);
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
 bool rp_pool_can_grow(const struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
+uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
+
+/* capacity.c */
+void rp_capacity_open(struct pg_pool *pool);
+bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
+void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
+void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

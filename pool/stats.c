@@ -28,6 +28,7 @@ static void end_run(struct pg_pool *pool)
     if (s->run_since_ns == NO_RUN) return;
     record(pool, RP_HIST_QUERY, since(pool, s->run_since_ns), s->run_count);
     pool->stats.query_count += s->run_count;
+    if (RP_PLANT(miscounted) && s->run_count > 1) pool->stats.query_count--;
     s->run_since_ns = NO_RUN;
     s->run_count = 0;
 }
@@ -131,12 +132,13 @@ static void refresh_gauges(struct pg_pool *pool)
 {
     struct pg_pool_stats *s = &pool->stats;
     s->max_conns = pool->info.pool_max_conns;
+    s->effective_max_conns = rp_capacity(pool) ? rp_capacity(pool) : 1;
     s->total_conns = rp_pool_total(pool);
     s->idle_conns = pool->count[RP_SLOT_IDLE];
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
     s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
                       pool->count[RP_SLOT_STALLED];
-    s->constructing_conns = pool->count[RP_SLOT_CONNECTING];
+    s->constructing_conns = rp_pool_connecting(pool);
     s->pending = pool->nwaiting;
 }
 

@@ -39,12 +39,26 @@ struct pg_pool_config {
     uint32_t max_conns, min_conns, max_waiters;      /* not 0: wins over the string                            */
     void (*on_event)(void *arg, const struct pg_event *); /* from a turn or a completion; may be NULL          */
     void *arg;
+    /* SQL that the pool runs itself, by the simple protocol, so that it may be several statements; copied. NULL: the
+     * string's pool_connect_sql, pool_reset_sql; "": none. Both must leave no transaction open.
+     * connect_sql: on every new connection before anybody has it ("SET search_path = app"); part of the connect, within
+     * connect_timeout: if it fails the connect has failed, and on_event and those who wait are told why. */
+    const char *connect_sql;
+    /* When a lease is over, behind the ROLLBACK where one is needed, before the next one has the connection ("DISCARD
+     * ALL"; "RESET ALL; SELECT pg_advisory_unlock_all()"). Not after a lease that ran nothing, nor on the shared lane.
+     * If it fails or takes longer than pool_close_linger, the connection is closed (PG_EVENT_LOST). After DISCARD ALL
+     * each statement is prepared anew on its next use. */
+    const char *reset_sql;
+    struct pg_statement *const *warm;                /* nwarm statements, prepared on every new connection behind      */
+    size_t nwarm;                                    /* connect_sql, in one flight; one that fails fails the connect.
+                                                      * The array is copied. 0: each is prepared on its first use      */
     struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
 };
 /* Every member is named, so that C++ compilers have nothing to warn of. */
 #define PG_POOL_CONFIG(conninfo_)                                                                                      \
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
-      .max_waiters = 0, .on_event = NULL, .arg = NULL, .budget = NULL }
+      .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
+      .nwarm = 0, .budget = NULL }
 
 /* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
@@ -55,7 +69,7 @@ struct pg_pool_config {
  * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_leak_detection_threshold 0. */
+ * pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -122,7 +136,8 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UN
  * with PG_E_LOST. */
 void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
- * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
+ * connection; session state (SET, LISTEN, temporary tables, advisory locks) stays, unless the pool's reset_sql removes
+ * it. */
 void pg_lease_release(struct pg_lease *lease);
 /* Any state, idempotent: parked, held, queries in flight (they are abandoned, what runs is cancelled at the server). No
  * callback of lease or queries comes after it returned. For destructors and clients that hang up. */
@@ -140,6 +155,8 @@ struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
     uint32_t pending, max_pending;                   /* waiters parked: now, and the most so far            */
+    uint32_t effective_max_conns; /* less than max_conns after the server refused one as too many (class 53, 57P03): the
+                                   * pool makes no more for the time being, and rises again by itself */
     uint64_t acquire_count, acquire_duration_ns;     /* leases granted, and the sum of their waits          */
     uint64_t empty_acquire_count,
         empty_acquire_wait_ns; /* of both lanes: those that had to park and were served, sum of waits */

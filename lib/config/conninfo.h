@@ -33,6 +33,7 @@ struct rp_conninfo {
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */
     uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */
+    const char *pool_connect_sql, *pool_reset_sql;
     char *storage;                    /* one block for all strings: wiped and freed by rp_conninfo_wipe */
     size_t storage_size;
 };

@@ -96,6 +96,7 @@ static void on_sent(struct pg_completion *completion, int32_t res)
     if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
     else if (res < 0 && !rp_conn_retryable(res)) rp_cancel_stop(c);
     else if (c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
+    else if (RP_PLANT(cancel_eof_unawaited)) c->eof = true, rp_cancel_stop(c);
 }
 
 static void on_received(struct pg_completion *completion, int32_t res)

@@ -77,7 +77,8 @@ static void connect_next(struct rp_conn *c)
         rp_ready(c->reactor, &c->ready);
         return;
     }
-    rp_timer_start(c->reactor, &c->timer, rp_now(c->reactor) + c->config->connect_timeout_ns);
+    c->deadline_ns = rp_now(c->reactor) + c->config->connect_timeout_ns;
+    rp_timer_start(c->reactor, &c->timer, c->deadline_ns);
     rp_flush(c->reactor, &c->flush);
 }
 
@@ -94,6 +95,7 @@ void rp_conn_open(struct rp_conn *c)
 void rp_conn_close_now(struct rp_conn *c)
 {
     rp_conn_move(c, RP_CONN_CLOSING);
+    if (RP_PLANT(buffer_freed_on_cancel)) rp_conn_small_buffers(c);
     if (c->bound) {
         rp_host_shutdown(c->reactor, &c->socket, SHUT_RDWR);
         if (c->sending) rp_host_cancel(c->reactor, &c->socket, &c->sent);
@@ -110,7 +112,7 @@ void rp_conn_end(struct rp_conn *c)
         return;
     }
     if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
-    if (c->over) { /* there is nobody to say it to */
+    if (c->over || RP_PLANT(freed_before_eof)) { /* there is nobody to say it to */
         rp_conn_set_due(c, false);
         rp_conn_close_now(c);
         return;
@@ -145,7 +147,7 @@ void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended)
 
 static void finish(struct rp_conn *c)
 {
-    if (c->sending || c->receiving) return;
+    if ((c->sending || c->receiving) && !RP_PLANT(closed_in_flight)) return;
     if (c->bound) {
         rp_host_unbind(c->reactor, &c->socket);
         rp_host_close(c->reactor, &c->socket);

@@ -84,6 +84,7 @@ struct rp_conn {
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
+    uint64_t deadline_ns;   /* of the connect to this address                     */
     size_t address;         /* which one is in use                                */
     struct rp_address peer; /* it itself: the list may be another one by now      */
     bool held;              /* by the owner: no further request is written        */

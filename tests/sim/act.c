@@ -13,6 +13,35 @@ static void arrive(struct run *r)
         holder_acquire(r);
 }
 
+/* Work that one reactor hands to another, as any thread may. */
+struct posted {
+    struct pg_task task; /* first */
+    struct run *to;
+};
+
+static void on_posted(struct pg_task *task)
+{
+    struct run *r = ((struct posted *)task)->to;
+    REQUIRE(!r->calling, "a posted task runs inside of a call");
+    heap_bury(&r->heap, task);
+    trace("reactor %u takes what was posted", r->index);
+    noted(r, r->index);
+    if (r->actors_left) r->actors_left--;
+    arrive(r);
+}
+
+static void post(struct run *from)
+{
+    struct scene *w = from->scene;
+    struct run *r = &w->run[pick(from, w->runs)];
+    if (r->closed) return;
+    struct posted *p = heap_actor(sizeof *p);
+    p->task.run = on_posted;
+    p->to = r;
+    trace("reactor %u posts to %u", from->index, r->index);
+    CALL(r, pg_reactor_post(r->reactor, &p->task));
+}
+
 static void on_closed(void *arg)
 {
     struct run *r = arg;
@@ -39,11 +68,11 @@ void act_close(struct run *r)
 /* Any callback may start, abandon, release and close anything. */
 void act_in_callback(struct run *r)
 {
-    if (r->over) return;
+    if (r->scene->over) return;
     if (chance(r, r->set.closing_callback)) act_close(r);
     if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
-    switch (pick(r, 7)) {
+    switch (pick(r, 8)) {
     case 0:
     case 1:
     case 2:
@@ -60,6 +89,9 @@ void act_in_callback(struct run *r)
     case 5:
         if (r->set.cancels && r->asks.count) ask_cancel(table_any(&r->asks, pick(r, r->asks.count)));
         break;
+    case 6:
+        post(r);
+        break;
     default:
         if (!r->closed) holder_try(r);
         break;
@@ -70,7 +102,7 @@ void act_in_callback(struct run *r)
 static void hang_up(void *arg)
 {
     struct run *r = arg;
-    if (r->over) return;
+    if (r->scene->over) return;
     if (pick(r, 2) && r->asks.count)
         ask_abandon(table_any(&r->asks, pick(r, r->asks.count)));
     else if (r->holders.count)
@@ -81,7 +113,7 @@ static void hang_up(void *arg)
 static void call_off(void *arg)
 {
     struct run *r = arg;
-    if (r->over || !r->asks.count) return;
+    if (r->scene->over || !r->asks.count) return;
     struct ask *a = table_any(&r->asks, pick(r, r->asks.count));
     ask_cancel(a);
     if (pick(r, 4) == 0) ask_cancel(a);
@@ -113,7 +145,7 @@ static void check_gauges(struct run *r)
 static void burst(void *arg)
 {
     struct run *r = arg;
-    if (r->over) return;
+    if (r->scene->over) return;
     check_gauges(r);
     r->arrivals_left--;
     for (uint64_t n = 1 + pick(r, r->set.burst_size); n && r->actors_left; n--) {

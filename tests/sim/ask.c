@@ -98,9 +98,10 @@ static void check_row(const struct ask *a, struct pg_row *row)
 
 static void resume(void *arg)
 {
-    struct run *r = the_run;
-    struct ask *a = table_find(&r->asks, (uint32_t)(uintptr_t)arg);
-    if (r->over || !a || !a->paused) return;
+    struct run *r;
+    uint32_t id = actor_id(arg, &r);
+    struct ask *a = table_find(&r->asks, id);
+    if (r->scene->over || !a || !a->paused) return;
     a->over = pg_row_columns(a->paused) == 0;
     a->rows--; /* it is looked at once more: nothing may have moved below it */
     if (!a->over) check_row(a, a->paused);
@@ -111,8 +112,8 @@ static void resume(void *arg)
 
 static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
 {
-    struct run *r = the_run;
     struct ask *a = q->data;
+    struct run *r = a->run;
     uint32_t id = a->live.id;
     REQUIRE(!r->calling, "on_row inside of a call");
     REQUIRE(!a->stopped && !a->paused && !a->over, "%s: a row came although it was %s", kinds[a->kind].name,
@@ -136,7 +137,7 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
         CALL(r, pg_query_resume(q));
         return PG_PAUSE;
     }
-    sim_after(r->sim, pick(r, 30) * pick(r, 30) * 100000, resume, (void *)(uintptr_t)id);
+    sim_after(r->sim, pick(r, 30) * pick(r, 30) * 100000, resume, actor_ref(r, id));
     return PG_PAUSE;
 }
 
@@ -145,7 +146,7 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
 static void fate_of_keys(struct run *r, struct ask *a, enum fate fate)
 {
     for (int i = 0; i < 2; i++)
-        if (a->key[i]) ledger_fate(&r->ledger, a->key[i], fate);
+        if (a->key[i]) ledger_fate(&r->scene->ledger, a->key[i], fate);
 }
 
 static bool server_said_no(const struct ask *a)
@@ -228,7 +229,7 @@ static void bury(struct run *r, struct ask *a)
 /* The struct is the caller's again, and good for another request as it stands. */
 static void ask_again(struct ask *a)
 {
-    struct run *r = the_run;
+    struct run *r = a->run;
     r->actors_left--;
     a->rows = 0;
     a->stopped = a->called_off = false;
@@ -240,8 +241,8 @@ static void ask_again(struct ask *a)
 
 static void on_done(struct pg_query *q)
 {
-    struct run *r = the_run;
     struct ask *a = q->data;
+    struct run *r = a->run;
     struct holder *h = a->holder;
     uint32_t holder_id = h ? h->live.id : 0;
     REQUIRE(!r->calling, "on_done inside of a call");
@@ -302,14 +303,15 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     size_t payload = habits & PAYLOAD ? draw_payload(r) : 0, room = payload > 120 ? payload : 120;
     struct ask *a = heap_actor(sizeof *a + room);
     uint32_t id = table_add(&r->asks, &a->live);
+    a->run = r;
     a->holder = h;
     a->kind = kind;
-    a->token = (int64_t)id * 1000;
+    a->token = (int64_t)(id * RUNS + r->index) * 1000;
     a->payload = payload;
     a->due_rows = habits & ROWS ? pick(r, pick(r, 8) ? 10 : 500) : 1;
     for (size_t i = 0; i < payload; i++) a->text[i] = letter(a, i);
-    if (habits & INSERTS) a->key[0] = ledger_key(&r->ledger, kind == ASK_INSERT_REPEATABLE && !h);
-    if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->ledger, false);
+    if (habits & INSERTS) a->key[0] = ledger_key(&r->scene->ledger, kind == ASK_INSERT_REPEATABLE && !h);
+    if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->scene->ledger, false);
     a->query = (struct pg_query){
         .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error
     };
@@ -342,9 +344,9 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     else if (pick(r, 10) == 0)
         a->query.flags = PG_QUERY_UNNAMED;
     if (kind == ASK_SIMPLE) {
-        uint64_t group = ledger_group(&r->ledger);
-        ledger_join(&r->ledger, a->key[0], group);
-        ledger_join(&r->ledger, a->key[1], group);
+        uint64_t group = ledger_group(&r->scene->ledger);
+        ledger_join(&r->scene->ledger, a->key[0], group);
+        ledger_join(&r->scene->ledger, a->key[1], group);
     }
     return a;
 }
@@ -370,13 +372,13 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
 static struct ask *make_batch(struct run *r, struct holder *h, uint32_t n, enum ask_kind last)
 {
     struct ask *head = NULL, *tail = NULL;
-    uint64_t group = ledger_group(&r->ledger);
+    uint64_t group = ledger_group(&r->scene->ledger);
     bool rolled_back = last == ASK_ROLLBACK;
     for (uint32_t i = 0; i < n + (last != ASK_KINDS); i++) {
         struct ask *a = make(r, h, i < n ? draw_kind(r, !h) : last);
         a->grouped = true;
         a->rolled_back = rolled_back;
-        if (a->key[0]) ledger_join(&r->ledger, a->key[0], group);
+        if (a->key[0]) ledger_join(&r->scene->ledger, a->key[0], group);
         if (tail)
             tail->query.next = &a->query;
         else
@@ -413,7 +415,7 @@ void ask_shared(struct run *r)
 
 void ask_step(struct holder *h, enum ask_kind kind)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     struct ask *a = make(r, h, kind);
     begin_members(r, a);
     CALL(r, pg_lease_query(&h->lease, &a->query));
@@ -421,7 +423,7 @@ void ask_step(struct holder *h, enum ask_kind kind)
 
 void ask_leased(struct holder *h)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     struct ask *a;
     static const enum ask_kind lasts[] = { ASK_KINDS, ASK_KINDS, ASK_COMMIT, ASK_ROLLBACK };
     if (chance(r, r->set.batches))
@@ -438,13 +440,13 @@ void ask_forget(struct ask *a)
 {
     trace("ask %u %s is abandoned", a->live.id, kinds[a->kind].name);
     if ((a->kind == ASK_COMMIT || a->kind == ASK_ROLLBACK) && a->holder) holder_settle(a->holder, FATE_OPEN);
-    bury(the_run, a);
+    bury(a->run, a);
 }
 
 /* Its outcome comes nevertheless, and that of its batch. */
 void ask_cancel(struct ask *a)
 {
-    struct run *r = the_run;
+    struct run *r = a->run;
     trace("ask %u %s is cancelled", a->live.id, kinds[a->kind].name);
     for (uint32_t i = 0; i < r->asks.count; i++) {
         struct ask *other = table_find(&r->asks, r->asks.alive[i]);
@@ -455,7 +457,7 @@ void ask_cancel(struct ask *a)
 
 void ask_abandon(struct ask *a)
 {
-    struct run *r = the_run;
+    struct run *r = a->run;
     struct holder *h = a->holder;
     CALL(r, pg_query_abandon(&a->query));
     if (h) h->in_flight--;

@@ -10,13 +10,13 @@ static void bury(struct run *r, struct holder *h)
 /* OPEN: the COMMIT is in doubt; then it is all or nothing. */
 void holder_settle(struct holder *h, enum fate fate)
 {
-    struct run *r = the_run;
-    uint64_t group = fate == FATE_OPEN && h->npending ? ledger_group(&r->ledger) : 0;
+    struct run *r = h->run;
+    uint64_t group = fate == FATE_OPEN && h->npending ? ledger_group(&r->scene->ledger) : 0;
     for (uint32_t i = 0; i < h->npending; i++) {
         if (fate == FATE_OPEN)
-            ledger_join(&r->ledger, h->pending[i], group);
+            ledger_join(&r->scene->ledger, h->pending[i], group);
         else
-            ledger_fate(&r->ledger, h->pending[i], fate);
+            ledger_fate(&r->scene->ledger, h->pending[i], fate);
     }
     h->npending = 0;
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
@@ -33,8 +33,10 @@ void holder_check(const struct holder *h)
 
 static void rested(void *arg)
 {
-    struct holder *h = table_find(&the_run->holders, (uint32_t)(uintptr_t)arg);
-    if (the_run->over || !h) return;
+    struct run *r;
+    uint32_t id = actor_id(arg, &r);
+    struct holder *h = table_find(&r->holders, id);
+    if (r->scene->over || !h) return;
     h->resting = false;
     holder_idle(h);
 }
@@ -63,7 +65,7 @@ static void one_step(struct run *r, struct holder *h)
 /* The struct is the caller's again, and good for another acquire as it stands. */
 static void acquire_again(struct holder *h)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     r->actors_left--;
     h->held = h->resting = h->doubtful = h->began = false;
     h->waiting = true;
@@ -75,7 +77,7 @@ static void acquire_again(struct holder *h)
 
 void holder_release(struct holder *h)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     trace("holder %u releases", h->live.id);
     holder_settle(h, FATE_NEVER);
     CALL(r, pg_lease_release(&h->lease));
@@ -88,7 +90,7 @@ void holder_release(struct holder *h)
 
 void holder_idle(struct holder *h)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     if (!h->held || h->resting || (h->in_flight && !h->pipelined)) return;
     if (h->steps) {
         do one_step(r, h);
@@ -98,7 +100,7 @@ void holder_idle(struct holder *h)
     if (h->in_flight) return;
     if (chance(r, 100)) { /* works on something else meanwhile */
         h->resting = true;
-        sim_after(r->sim, pick(r, 40) * MS, rested, (void *)(uintptr_t)h->live.id);
+        sim_after(r->sim, pick(r, 40) * MS, rested, actor_ref(r, h->live.id));
     } else if (pick(r, 8) == 0) {
         holder_abandon(h);
     } else {
@@ -149,8 +151,8 @@ static void check_grant(struct run *r, struct holder *h, int status)
 
 static void on_grant(struct pg_lease *lease, int status)
 {
-    struct run *r = the_run;
     struct holder *h = lease->data;
+    struct run *r = h->run;
     REQUIRE(!r->calling, "on_grant inside of a call");
     REQUIRE(h->waiting, "a lease was granted twice");
     trace("holder %u: %s", h->live.id, pg_error_name(status));
@@ -172,6 +174,7 @@ static struct holder *new_holder(struct run *r)
 {
     struct holder *h = heap_actor(sizeof *h);
     table_add(&r->holders, &h->live);
+    h->run = r;
     h->lease = (struct pg_lease){ .on_grant = on_grant, .tag = PG_HERE, .error = &h->error, .data = h };
     h->serial = ++r->serial;
     h->started_ns = pg_reactor_now(r->reactor);
@@ -207,12 +210,12 @@ void holder_try(struct run *r)
     holder_check(h);
     h->resting = true;
     h->steps = (uint32_t)pick(r, 3);
-    sim_after(r->sim, pick(r, 10) * MS, rested, (void *)(uintptr_t)h->live.id);
+    sim_after(r->sim, pick(r, 10) * MS, rested, actor_ref(r, h->live.id));
 }
 
 void holder_abandon(struct holder *h)
 {
-    struct run *r = the_run;
+    struct run *r = h->run;
     trace("holder %u is abandoned", h->live.id);
     CALL(r, pg_lease_abandon(&h->lease));
     if (pick(r, 4) == 0) CALL(r, pg_lease_abandon(&h->lease)); /* idempotent */

@@ -2,6 +2,8 @@
  *
  *      pg_sim --seed N [--verbose]              one world
  *      pg_sim --seeds N [--from K] [--jobs J]   N of them from K on; 1 % run twice and must be the same
+ *      pg_sim --plant NAME ...                  either of them with a planted bug; many end at the first one that shows it
+ *      pg_sim --list-plants
  *
  * Exit status 1 after a violation, which names its seed. */
 #include <errno.h>
@@ -14,12 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 #include "sim/pg_sim.h"
+#include "sim/plants.h"
 
-enum { JOBS_MAX = 64, TOO_MANY = 20 };
+enum { JOBS_MAX = 64, TOO_MANY = 20, SECONDS_MOST = 60 };
+
+static unsigned too_many = TOO_MANY; /* violations after which no further seed is run */
 
 struct job {            /* in shared memory: what is known of a worker when it dies */
     uint64_t next, end; /* seeds; `next` is the one that runs */
     uint64_t done, events, outcomes[STATUSES];
+    volatile bool stop;
     pid_t pid;
 };
 
@@ -47,7 +53,8 @@ static void start(struct job *job, unsigned jobs)
         job->pid = pid;
         return;
     }
-    for (; job->next < job->end; job->next += jobs) {
+    for (; job->next < job->end && !job->stop; job->next += jobs) {
+        alarm(SECONDS_MOST); /* one that never ends is ended by this */
         run_checked(job, job->next);
         job->done++;
     }
@@ -78,8 +85,9 @@ static unsigned wait_for_all(struct job *job, unsigned jobs)
         for (unsigned i = 0; i < jobs; i++) {
             if (pid <= 0 || job[i].pid != pid) continue;
             if (ended(&job[i], status, jobs)) violations++;
-            if (job[i].next < job[i].end && violations < TOO_MANY) start(&job[i], jobs);
+            if (job[i].next < job[i].end && violations < too_many) start(&job[i], jobs);
         }
+        for (unsigned i = 0; i < jobs && violations >= too_many; i++) job[i].stop = true;
     }
     return violations;
 }
@@ -136,8 +144,10 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         { "seed", required_argument, NULL, 's' }, { "seeds", required_argument, NULL, 'n' },
         { "from", required_argument, NULL, 'f' }, { "jobs", required_argument, NULL, 'j' },
+        { "plant", required_argument, NULL, 'p' }, { "list-plants", no_argument, NULL, 'l' },
         { "verbose", no_argument, NULL, 'v' },    { NULL, 0, NULL, 0 },
     };
+    const char *plant = NULL;
     uint64_t seed = 0, seeds = 0, from = 1, jobs = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     bool verbose = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -154,6 +164,12 @@ int main(int argc, char **argv)
         case 'j':
             jobs = number(optarg);
             break;
+        case 'p':
+            plant = optarg;
+            break;
+        case 'l':
+            plants_list();
+            return 0;
         case 'v':
             verbose = true;
             break;
@@ -162,9 +178,16 @@ int main(int argc, char **argv)
         }
     }
     if (!seed == !seeds || optind != argc) {
-        fprintf(stderr, "usage: pg_sim --seed N [--verbose] | --seeds N [--from K] [--jobs J]\n");
+        fprintf(stderr, "usage: pg_sim [--plant NAME] --seed N [--verbose] | --seeds N [--from K] [--jobs J]\n"
+                        "       pg_sim --list-plants\n");
         return 2;
     }
+    if (plant && !plants_switch_on(plant)) {
+        fprintf(stderr, "pg_sim: there is no plant \"%s\"; --list-plants names them\n", plant);
+        return 2;
+    }
+    if (plant) plants_hand_over(argv);
+    if (plant) too_many = 1;
     ask_ids();
     if (seeds) return run_many(from, seeds, jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (unsigned)jobs);
     struct run_result result = run_seed(seed, verbose);

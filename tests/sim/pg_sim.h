@@ -1,5 +1,6 @@
-/* sim/pg_sim.h - one seed is one world: a pool of the production library on the simulated host, a model server, and
- * handlers that do at random all that the API permits, while host, network and server do at random all that they may.
+/* sim/pg_sim.h - one seed is one world: one to four reactors of the production library on the simulated host, each
+ * with a pool, one model server, and handlers that do at random all that the API permits, while host, network and
+ * server do at random all that they may.
  *
  *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
@@ -25,7 +26,7 @@ struct settings {
     bool closes_early; /* the pool is closed while handlers are at work                 */
     bool wrong_password, one_at_a_time;
     bool ordered;      /* one connection, and nothing that is ever sent a second time   */
-    uint32_t max_conns, min_conns, min_idle, pipeline, waiters, resumes, statements;
+    uint32_t max_conns, min_conns, min_idle, connecting_limit, pipeline, waiters, resumes, statements;
     size_t slab_bytes;
     size_t row_limit;
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
@@ -36,7 +37,7 @@ struct settings {
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
-    uint32_t restarts, refusals, outages;
+    uint32_t restarts, refusals, crowds, outages;
     const char *password;
     char options[600];
 };
@@ -92,6 +93,7 @@ void table_free(struct table *t);
 struct holder;
 struct ask {
     struct live live; /* first */
+    struct run *run;
     struct pg_query query;
     struct pg_param param;
     struct pg_error error;
@@ -110,6 +112,7 @@ struct ask {
 enum { HOLDER_STEPS = 12, HOLDER_PENDING = 64 };
 struct holder {
     struct live live; /* first */
+    struct run *run;
     struct pg_lease lease;
     struct pg_error error;
     bool held, waiting, resting, pipelined;
@@ -122,29 +125,49 @@ struct holder {
 };
 
 enum { STATUSES = 17 }; /* 0: PG_OK; 1 to 15: the library's own; 16: the system's */
+/* One reactor, its pool, and the handlers of it. */
 struct run {
-    uint64_t seed;
-    bool verbose;
-    struct settings set;
-    struct heap heap;
-    struct sim *sim;
+    struct scene *scene;
+    unsigned index;
+    struct sim *sim;             /* the world's, like the server                       */
     struct model_server *server;
+    struct settings set;         /* what is about server and network is the first's everywhere */
+    struct heap heap;
     struct pg_reactor *reactor;
-    struct pg_pool *pool; /* NULL once it is closed */
-    struct ledger ledger;
+    struct pg_pool *pool;        /* NULL once it is closed                             */
     struct table asks, holders;
     uint32_t min_conns, max_conns; /* as they were set last                            */
     uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
     unsigned warming;
     unsigned calling;            /* inside a call of the library: no callback may come */
-    bool closing, closed, healed, over;
+    bool closing, closed;
     uint64_t close_bound_ns;     /* when the end must have come                        */
     uint32_t actors_left, arrivals_left;
     uint64_t serial, last_granted, last_served;
     uint64_t outcomes[STATUSES], told, grants, refused_grants, events, retired;
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
-extern struct run *the_run;
+
+enum { RUNS = 4 };
+struct scene {
+    uint64_t seed;
+    bool verbose;
+    struct sim *sim;
+    struct model_server *server;
+    struct ledger ledger;
+    bool healed, over;
+    unsigned runs;
+    struct run run[RUNS];
+};
+extern struct scene *the_scene;
+
+/* An actor as the argument of a timer, which may outlive it. */
+static inline void *actor_ref(const struct run *r, uint32_t id) { return (void *)(uintptr_t)(id * RUNS + r->index); }
+static inline uint32_t actor_id(void *arg, struct run **r)
+{
+    *r = &the_scene->run[(uintptr_t)arg % RUNS];
+    return (uint32_t)((uintptr_t)arg / RUNS);
+}
 
 #define CALL(r, what) ((r)->calling++, (what), (r)->calling--)
 
@@ -157,11 +180,11 @@ static inline bool chance(struct run *r, uint32_t per_mille) { return sim_chance
 static inline uint64_t pick(struct run *r, uint64_t below) { return sim_random(r->sim, below); }
 
 /* settings.c */
-void settings_draw(struct run *r);
+void settings_draw(struct scene *w);
 /* server.c */
 void server_answer(void *arg, struct model_query *q);
-void server_trouble(struct run *r); /* schedules all that will happen to it */
-void server_heal(struct run *r);
+void server_trouble(struct run *r); /* schedules all that will happen to it, as the first run has drawn it */
+void server_heal(struct scene *w);
 /* ask.c */
 void ask_ids(void);                 /* once per process: no seed shall depend on those before it */
 void ask_shared(struct run *r);

@@ -6,15 +6,15 @@
 #include <unistd.h>
 #include "sim/pg_sim.h"
 
-struct run *the_run;
+struct scene *the_scene;
 
 void violation(const char *format, ...)
 {
     va_list list;
     va_start(list, format);
     fflush(stdout);
-    fprintf(stderr, "seed %llu at %llu us: ", (unsigned long long)the_run->seed,
-            the_run->sim ? (unsigned long long)(sim_now(the_run->sim) / 1000) : 0);
+    fprintf(stderr, "seed %llu at %llu us: ", (unsigned long long)the_scene->seed,
+            the_scene->sim ? (unsigned long long)(sim_now(the_scene->sim) / 1000) : 0);
     vfprintf(stderr, format, list);
     fputc('\n', stderr);
     va_end(list);
@@ -24,10 +24,10 @@ void violation(const char *format, ...)
 
 void trace(const char *format, ...)
 {
-    if (!the_run->verbose) return;
+    if (!the_scene->verbose) return;
     va_list list;
     va_start(list, format);
-    printf("%10llu us  ", (unsigned long long)(sim_now(the_run->sim) / 1000));
+    printf("%10llu us  ", (unsigned long long)(sim_now(the_scene->sim) / 1000));
     vprintf(format, list);
     putchar('\n');
     fflush(stdout);
@@ -97,15 +97,12 @@ static void on_event(void *arg, const struct pg_event *event)
     act_in_callback(r);
 }
 
-static void open_world(struct run *r)
+static void open_run(struct scene *w, struct run *r)
 {
     struct pg_error error = { 0 };
-    r->sim = sim_open(&(struct sim_config){ .seed = r->seed });
-    r->server = model_server_open(&(struct model_config){ .sim = r->sim, .answer = server_answer, .arg = r });
-    settings_draw(r);
     trace("%s, %u handlers, %s%s", r->set.options, r->set.actors, r->set.calm ? "calm" : "",
           r->set.strict ? " strict" : "");
-    struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(r->sim));
+    struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host_at(w->sim, r->index));
     rc.allocate = heap_allocate;
     rc.deallocate = heap_deallocate;
     rc.arg = &r->heap;
@@ -122,68 +119,112 @@ static void open_world(struct run *r)
     tune_begin(r);
 }
 
+static void open_world(struct scene *w)
+{
+    w->sim = sim_open(&(struct sim_config){ .seed = w->seed });
+    w->server =
+        model_server_open(&(struct model_config){ .sim = w->sim, .answer = server_answer, .arg = &w->run[0] });
+    for (unsigned i = 0; i < RUNS; i++) {
+        struct run *r = &w->run[i];
+        r->scene = w;
+        r->index = i;
+        r->sim = w->sim;
+        r->server = w->server;
+    }
+    settings_draw(w);
+    for (unsigned i = 0; i < w->runs; i++) open_run(w, &w->run[i]);
+}
+
+static enum sim_end go(struct scene *w, bool (*done)(void *), uint64_t max_ns)
+{
+    struct pg_reactor *reactors[RUNS];
+    for (unsigned i = 0; i < w->runs; i++) reactors[i] = w->run[i].reactor;
+    return sim_run_all(w->sim, reactors, w->runs, done, w, max_ns);
+}
+
 static bool quiet(void *arg)
 {
-    const struct run *r = arg;
-    return !r->asks.count && !r->holders.count && !r->arrivals_left;
+    const struct scene *w = arg;
+    for (const struct run *r = w->run; r < w->run + w->runs; r++)
+        if (r->asks.count || r->holders.count || r->arrivals_left) return false;
+    return true;
 }
 
 static void heal(void *arg)
 {
-    if (!((struct run *)arg)->over) server_heal(arg);
+    if (!((struct scene *)arg)->over) server_heal(arg);
 }
 
-static void still_waiting(struct run *r, const char *what)
+static void still_waiting(struct scene *w, const char *what)
 {
-    violation("%s: %u queries and %u leases wait, %s", what, r->asks.count, r->holders.count,
-              r->healed ? "and nothing is wrong any more" : "");
+    for (struct run *r = w->run; r < w->run + w->runs; r++)
+        if (r->asks.count || r->holders.count)
+            violation("%s: %u queries and %u leases of reactor %u wait%s", what, r->asks.count, r->holders.count,
+                      r->index, w->healed ? ", and nothing is wrong any more" : "");
+    violation("%s", what);
 }
 
 /* All work is done, or the time for it is cut short. */
-static void work(struct run *r)
+static void work(struct scene *w)
 {
-    server_trouble(r);
-    act_arrivals(r);
-    sim_after(r->sim, r->set.heal_ns, heal, r);
-    if (r->set.closes_early) {
-        (void)sim_run(r->sim, r->reactor, pick(r, r->set.span_ns + r->set.span_ns / 4 + 1));
+    struct run *first = &w->run[0];
+    server_trouble(first);
+    for (unsigned i = 0; i < w->runs; i++) act_arrivals(&w->run[i]);
+    sim_after(w->sim, first->set.heal_ns, heal, w);
+    if (first->set.closes_early) {
+        (void)go(w, NULL, pick(first, first->set.span_ns + first->set.span_ns / 4 + 1));
         return;
     }
-    enum sim_end end = sim_run_until(r->sim, r->reactor, quiet, r, 20000 * SECOND);
-    if (end == SIM_CLOSED && r->closing) return;
-    if (end != SIM_DONE) still_waiting(r, end == SIM_IDLE ? "nothing would ever happen" : "the time is up");
+    enum sim_end end = go(w, quiet, 20000 * SECOND);
+    if (end != SIM_DONE) still_waiting(w, end == SIM_IDLE ? "nothing would ever happen" : "the time is up");
 }
 
 static bool healed(void *arg)
 {
-    return ((struct run *)arg)->healed;
+    return ((struct scene *)arg)->healed;
+}
+
+static void figures(struct run *r, struct pg_pool_stats *s)
+{
+    *s = (struct pg_pool_stats){ .size = sizeof *s };
+    if (!r->closed) pg_pool_stats(r->pool, s);
+}
+
+static bool pool_at_rest(struct run *r, uint32_t *conns)
+{
+    struct pg_pool_stats s;
+    if (r->closing) return true;
+    tune_check(r);
+    figures(r, &s);
+    uint32_t min_idle = r->set.min_idle < r->max_conns ? r->set.min_idle : r->max_conns;
+    *conns += s.total_conns;
+    return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns && s.idle_conns >= min_idle &&
+           s.total_conns <= r->max_conns;
+}
+
+static bool any_hangs(const struct scene *w)
+{
+    bool any = false;
+    for (unsigned i = 0; i < w->runs; i++) any = any || w->run[i].set.hangs || w->run[i].closing;
+    return any;
 }
 
 /* Connections are made, closed and replaced at rest, too, when they have short lives; but not all the time. */
 static bool at_rest(void *arg)
 {
-    struct run *r = arg;
-    struct pg_pool_stats s = { .size = sizeof s };
-    if (r->closing) return true;
-    tune_check(r);
-    pg_pool_stats(r->pool, &s);
-    uint32_t min_idle = r->set.min_idle < r->max_conns ? r->set.min_idle : r->max_conns;
-    return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns && s.idle_conns >= min_idle &&
-           s.total_conns <= r->max_conns &&
-           (r->set.hangs || s.total_conns == model_stats(r->server)->connections_now);
+    struct scene *w = arg;
+    uint32_t conns = 0;
+    for (unsigned i = 0; i < w->runs; i++)
+        if (!pool_at_rest(&w->run[i], &conns)) return false;
+    return any_hangs(w) || conns == model_stats(w->server)->connections_now;
 }
 
-/* Nobody wants anything any more: the pool must come to rest, with all that it counts. */
-static void rest(struct run *r)
+static void check_rest(struct run *r)
 {
-    struct pg_pool_stats s = { .size = sizeof s };
-    if (r->closing || !quiet(r)) return;
-    if (pick(r, 2)) return;
-    (void)sim_run_until(r->sim, r->reactor, healed, r, 100 * SECOND);
-    (void)sim_run(r->sim, r->reactor, 30 * SECOND);
-    if (!at_rest(r)) (void)sim_run_until(r->sim, r->reactor, at_rest, r, 30 * SECOND);
+    struct pg_pool_stats s;
+    uint32_t conns = 0;
     if (r->closing) return; /* by a callback of an event */
-    pg_pool_stats(r->pool, &s);
+    figures(r, &s);
     REQUIRE(s.pending == 0 && s.acquired_conns == 0 && s.shared_conns == 0,
             "at rest, and pending %u, acquired %u, shared %u", s.pending, s.acquired_conns, s.shared_conns);
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
@@ -193,20 +234,28 @@ static void rest(struct run *r)
             (unsigned long long)r->retired, (unsigned long long)retired);
     if (r->set.lifetime_ns < 60 * SECOND) return; /* there may be none that lives long enough to be seen */
     REQUIRE(s.total_conns == s.idle_conns, "at rest, and %u of %u connections are idle", s.idle_conns, s.total_conns);
-    REQUIRE(r->set.hangs || s.total_conns == model_stats(r->server)->connections_now,
-            "at rest, and the pool counts %u connections, the server %u", s.total_conns,
-            model_stats(r->server)->connections_now);
-    REQUIRE(at_rest(r), "at rest, and %u connections stand of %u..%u, %u idle at least", s.idle_conns, r->min_conns,
-            r->max_conns, r->set.min_idle);
+    REQUIRE(pool_at_rest(r, &conns), "at rest, and %u connections stand of %u..%u, %u idle at least", s.idle_conns,
+            r->min_conns, r->max_conns, r->set.min_idle);
 }
 
-static void close_world(struct run *r)
+/* Nobody wants anything any more: the pools must come to rest, with all that they count. */
+static void rest(struct scene *w)
 {
-    if (!r->closing || pick(r, 3) == 0) act_close(r);
-    pg_reactor_close(r->reactor, pick(r, 2) ? 0 : sim_now(r->sim) + 3 * SECOND);
-    uint64_t now = sim_now(r->sim), bound_ns = r->close_bound_ns > now ? r->close_bound_ns - now : 0;
-    enum sim_end end = sim_run(r->sim, r->reactor, bound_ns + 2 * SECOND);
-    if (end != SIM_CLOSED) still_waiting(r, end == SIM_IDLE ? "the close hangs" : "the close takes too long");
+    bool lasting = true;
+    if (!quiet(w) || pick(&w->run[0], 2)) return;
+    (void)go(w, healed, 100 * SECOND);
+    (void)go(w, NULL, 30 * SECOND);
+    if (!at_rest(w)) (void)go(w, at_rest, 30 * SECOND);
+    for (unsigned i = 0; i < w->runs; i++) {
+        lasting = lasting && w->run[i].set.lifetime_ns >= 60 * SECOND;
+        check_rest(&w->run[i]);
+    }
+    REQUIRE(!lasting || at_rest(w), "at rest, and the pools count other connections than the server, which has %u",
+            model_stats(w->server)->connections_now);
+}
+
+static void end_leases(struct run *r)
+{
     REQUIRE(r->closed, "the reactor is closed and on_closed was not called");
     REQUIRE(!r->asks.count, "%u queries never ended", r->asks.count);
     REQUIRE(!r->warming, "%u warm-ups never ended", r->warming);
@@ -218,44 +267,74 @@ static void close_world(struct run *r)
         else
             holder_release(h);
     }
-    r->over = true;
-    pg_reactor_free(r->reactor);
-    for (int i = 0; i < 1000000 && sim_step(r->sim); i++) {
+}
+
+static void close_world(struct scene *w)
+{
+    uint64_t now = sim_now(w->sim), bound_ns = 0;
+    for (struct run *r = w->run; r < w->run + w->runs; r++) {
+        if (!r->closing || pick(r, 3) == 0) act_close(r);
+        pg_reactor_close(r->reactor, pick(r, 2) ? 0 : now + 3 * SECOND);
+        if (r->close_bound_ns > now + bound_ns) bound_ns = r->close_bound_ns - now;
+    }
+    enum sim_end end = go(w, NULL, bound_ns + 2 * SECOND);
+    if (end != SIM_CLOSED) still_waiting(w, end == SIM_IDLE ? "the close hangs" : "the close takes too long");
+    for (unsigned i = 0; i < w->runs; i++) end_leases(&w->run[i]);
+    w->over = true;
+    for (unsigned i = 0; i < w->runs; i++) pg_reactor_free(w->run[i].reactor);
+    for (int i = 0; i < 1000000 && sim_step(w->sim); i++) {
     }
 }
 
-static void check_end(struct run *r)
+static void check_end(struct scene *w)
 {
-    const struct model_stats *m = model_stats(r->server);
-    const struct sim_counters *c = sim_counters(r->sim);
-    REQUIRE(r->heap.blocks == 0, "%zu blocks of %zu bytes were not given back", r->heap.blocks, r->heap.bytes);
+    const struct model_stats *m = model_stats(w->server);
+    const struct sim_counters *c = sim_counters(w->sim);
+    uint32_t conns = 0;
+    for (struct run *r = w->run; r < w->run + w->runs; r++) {
+        const char *touched = heap_check(&r->heap);
+        REQUIRE(!touched, "%s", touched);
+        REQUIRE(r->heap.blocks == 0, "%zu blocks of %zu bytes were not given back", r->heap.blocks, r->heap.bytes);
+        conns += r->peak_conns;
+    }
     REQUIRE(c->descriptors_now == 0 && c->in_flight == 0, "%u descriptors are left open", c->descriptors_now);
-    REQUIRE(c->descriptors_max <= 2 * r->peak_conns, "%u descriptors for %u connections", c->descriptors_max,
-            r->peak_conns);
+    REQUIRE(c->descriptors_max <= 2 * conns, "%u descriptors for %u connections", c->descriptors_max, conns);
     REQUIRE(m->sockets_now == 0, "%u connections are left at the server", m->sockets_now);
-    REQUIRE(!r->set.strict || m->connections_max <= r->peak_conns, "%u backends for %u connections",
-            m->connections_max, r->peak_conns);
-    ledger_check(&r->ledger, r->server);
-    const char *touched = heap_check(&r->heap);
-    REQUIRE(!touched, "%s", touched);
+    REQUIRE(!w->run[0].set.strict || m->connections_max <= conns, "%u backends for %u connections",
+            m->connections_max, conns);
+    ledger_check(&w->ledger, w->server);
+}
+
+static void free_world(struct scene *w)
+{
+    model_server_close(w->server);
+    sim_close(w->sim);
+    ledger_free(&w->ledger);
+    for (unsigned i = 0; i < w->runs; i++) {
+        table_free(&w->run[i].asks);
+        table_free(&w->run[i].holders);
+    }
 }
 
 struct run_result run_seed(uint64_t seed, bool verbose)
 {
-    struct run run = { .seed = seed, .verbose = verbose }, *r = the_run = &run;
-    open_world(r);
-    work(r);
-    rest(r);
-    close_world(r);
-    check_end(r);
-    struct run_result result = { .hash = sim_hash(r->sim) ^ r->note, .events = sim_counters(r->sim)->events };
-    memcpy(result.outcomes, r->outcomes, sizeof result.outcomes);
-    trace("hash %016llx, %llu outcomes, %llu of them PG_OK, %llu grants", (unsigned long long)result.hash,
-          (unsigned long long)r->told, (unsigned long long)r->outcomes[0], (unsigned long long)r->grants);
-    model_server_close(r->server);
-    sim_close(r->sim);
-    ledger_free(&r->ledger);
-    table_free(&r->asks);
-    table_free(&r->holders);
+    static struct scene scene;
+    struct scene *w = the_scene = &scene;
+    memset(w, 0, sizeof *w);
+    w->seed = seed;
+    w->verbose = verbose;
+    open_world(w);
+    work(w);
+    rest(w);
+    close_world(w);
+    check_end(w);
+    struct run_result result = { .hash = sim_hash(w->sim), .events = sim_counters(w->sim)->events };
+    for (struct run *r = w->run; r < w->run + w->runs; r++) {
+        result.hash = (result.hash ^ r->note) * UINT64_C(0x100000001b3);
+        for (int i = 0; i < STATUSES; i++) result.outcomes[i] += r->outcomes[i];
+        trace("reactor %u: %llu outcomes, %llu of them PG_OK, %llu grants", r->index, (unsigned long long)r->told,
+              (unsigned long long)r->outcomes[0], (unsigned long long)r->grants);
+    }
+    free_world(w);
     return result;
 }

@@ -46,7 +46,7 @@ static bool misfortune(struct run *r, struct model_query *q, const char *sql)
     if (chance(r, s->notice)) model_notice(q, "01000", "be warned");
     if (chance(r, s->notice)) model_parameter_status(q, "TimeZone", pick(r, 2) ? "UTC" : "Europe/Berlin");
     if (chance(r, s->delay)) model_delay(q, pick(r, s->delay_ns + 1));
-    if (r->healed) return false;
+    if (r->scene->healed) return false;
     if (chance(r, s->forget)) model_forget(q);
     if (chance(r, s->drop)) {
         pick(r, 2) ? model_drop(q) : model_hangup(q);
@@ -69,7 +69,7 @@ void server_answer(void *arg, struct model_query *q)
 {
     struct run *r = arg;
     const char *sql = model_sql(q);
-    if (r->verbose && !model_describing(q))
+    if (r->scene->verbose && !model_describing(q))
         trace("        backend %u: %s [%lld] in '%c'", model_conn_pid(model_conn_of(q)), sql,
               model_param_count(q) ? (long long)model_param_int8(q, 0) : 0, model_conn_status(model_conn_of(q)));
     if (!model_describing(q) && misfortune(r, q, sql)) return;
@@ -90,7 +90,7 @@ void server_answer(void *arg, struct model_query *q)
 static void restart(void *arg)
 {
     struct run *r = arg;
-    if (r->healed || r->over) return;
+    if (r->scene->healed || r->scene->over) return;
     trace("server restarts");
     model_server_restart(r->server, (enum model_end)pick(r, 3), pick(r, 400) * MS);
 }
@@ -98,30 +98,40 @@ static void restart(void *arg)
 static void served_again(void *arg)
 {
     struct run *r = arg;
-    if (!r->over) model_server_refuse(r->server, NULL);
+    if (!r->scene->over) model_server_refuse(r->server, NULL);
 }
 
 static void refuse(void *arg)
 {
     static const char *const why[] = { "53300", "57P03", "57P03", "53400" };
     struct run *r = arg;
-    if (r->healed || r->over) return;
+    if (r->scene->healed || r->scene->over) return;
     trace("server refuses");
     model_server_refuse(r->server, why[pick(r, 4)]);
     sim_after(r->sim, pick(r, 600) * MS, served_again, r);
 }
 
+/* Other programs take places at the server, and give them back. */
+static void crowd(void *arg)
+{
+    struct run *r = arg;
+    if (r->scene->healed || r->scene->over) return;
+    uint32_t places = pick(r, 3) ? (uint32_t)pick(r, SIZE_MOST * r->scene->runs) + 1 : 0;
+    trace("server takes %u connections", places);
+    model_settings(r->server)->max_connections = places;
+}
+
 static void listening_again(void *arg)
 {
     struct run *r = arg;
-    if (!r->over) model_server_connects(r->server, SIM_ACCEPT);
+    if (!r->scene->over) model_server_connects(r->server, SIM_ACCEPT);
 }
 
 static void outage(void *arg)
 {
     static const enum sim_connect how[] = { SIM_REFUSE, SIM_HANG, SIM_BACKLOG_FULL, SIM_UNREACHABLE };
     struct run *r = arg;
-    if (r->healed || r->over) return;
+    if (r->scene->healed || r->scene->over) return;
     trace("server unreachable");
     model_server_connects(r->server, how[pick(r, 4)]);
     sim_after(r->sim, pick(r, 800) * MS, listening_again, r);
@@ -132,7 +142,7 @@ static void unasked(void *arg)
 {
     struct run *r = arg;
     size_t n = model_conn_count(r->server);
-    if (r->healed || r->over || !n) return;
+    if (r->scene->healed || r->scene->over || !n) return;
     size_t at = n < 8 ? pick(r, n) : n - 1 - pick(r, 8);
     struct model_conn *conn = model_conn_at(r->server, at);
     if (model_conn_alive(conn) && model_conn_status(conn) == 'I') {
@@ -154,16 +164,18 @@ void server_trouble(struct run *r)
     uint64_t span_ns = s->span_ns + SECOND;
     for (uint32_t i = 0; i < s->restarts; i++) sim_after(r->sim, pick(r, span_ns), restart, r);
     for (uint32_t i = 0; i < s->refusals; i++) sim_after(r->sim, pick(r, span_ns), refuse, r);
+    for (uint32_t i = 0; i < s->crowds; i++) sim_after(r->sim, pick(r, span_ns), crowd, r);
     for (uint32_t i = 0; i < s->outages; i++) sim_after(r->sim, pick(r, span_ns), outage, r);
     if (s->kill || s->notice) sim_after(r->sim, 0, unasked, r);
 }
 
 /* From now on nothing goes wrong any more; so everything that waits must be served. */
-void server_heal(struct run *r)
+void server_heal(struct scene *w)
 {
-    struct sim_config *c = sim_settings(r->sim);
-    struct model_config *m = model_settings(r->server);
-    r->healed = true;
+    struct run *r = &w->run[0];
+    struct sim_config *c = sim_settings(w->sim);
+    struct model_config *m = model_settings(w->server);
+    w->healed = true;
     trace("healed");
     c->short_send = c->short_recv = c->submit_again = c->retryable = c->reset = c->burst = 0;
     m->fault = MODEL_HONEST;

@@ -56,6 +56,7 @@ static void draw_sizes(struct run *r)
     s->acquire_timeout_ns = s->calm ? 600 * SECOND : between(r, 50, 4000) * MS;
     s->linger_ns = between(r, 50, 1000) * MS;
     s->connect_timeout_ns = between(r, 2, 3) * SECOND;
+    s->connecting_limit = (uint32_t)between(r, 1, 8);
 }
 
 /* How long connections live, and what the operator does to the pool. Mostly much shorter than anybody would set it. */
@@ -121,6 +122,7 @@ static void draw_server(struct run *r)
     s->kill = seldom(r, 30);
     s->restarts = seldom(r, 3);
     s->refusals = seldom(r, 3);
+    s->crowds = seldom(r, 6);
     s->outages = seldom(r, 3);
 }
 
@@ -138,22 +140,9 @@ static bool is_strict(const struct run *r)
            !s->deadlines && !s->hangs;
 }
 
-void settings_draw(struct run *r)
+static void write_options(struct run *r)
 {
     struct settings *s = &r->set;
-    s->calm = pick(r, 8) == 0;
-    s->one_at_a_time = pick(r, 8) == 0;
-    s->closes_early = !s->calm && pick(r, 3) == 0;
-    draw_sizes(r);
-    draw_life(r);
-    draw_habits(r);
-    draw_server(r);
-    draw_host(r);
-    s->strict = is_strict(r);
-    s->one_at_a_time = s->max_conns == 1; /* and stays so */
-    s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
-                 !s->errors; /* a statement that is gone is healed at the end */
-    s->password = s->wrong_password ? "misremembered" : "confidential";
     int n = snprintf(
         s->options, sizeof s->options,
         "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
@@ -164,9 +153,46 @@ void settings_draw(struct run *r)
         pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
         s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
-        (unsigned)between(r, 1, 8), s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
+        s->connecting_limit, s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
         (unsigned long long)(s->period_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
+}
+
+/* What a reactor's pool and handlers have for themselves. */
+static void draw_run(struct run *r)
+{
+    struct settings *s = &r->set;
+    s->one_at_a_time = pick(r, 8) == 0;
+    draw_sizes(r);
+    draw_life(r);
+    draw_habits(r);
+    s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
+}
+
+void settings_draw(struct scene *w)
+{
+    struct run *first = &w->run[0];
+    struct settings *common = &first->set;
+    common->calm = pick(first, 8) == 0;
+    common->closes_early = !common->calm && pick(first, 3) == 0;
+    w->runs = pick(first, 4) ? 1 : (unsigned)between(first, 2, RUNS);
+    draw_run(first);
+    draw_server(first);
+    draw_host(first);
+    common->password = common->wrong_password ? "misremembered" : "confidential";
+    bool strict = is_strict(first);
+    for (unsigned i = 1; i < w->runs; i++) {
+        w->run[i].set = *common;
+        draw_run(&w->run[i]);
+        strict = strict && is_strict(&w->run[i]);
+    }
+    for (unsigned i = 0; i < w->runs; i++) {
+        struct settings *s = &w->run[i].set;
+        s->strict = strict;
+        s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
+                     !s->errors; /* a statement that is gone is healed at the end */
+        write_options(&w->run[i]);
+    }
 }

@@ -26,7 +26,7 @@ static void resize(struct run *r)
 static void resume(void *arg)
 {
     struct run *r = arg;
-    if (r->closed || r->over) return;
+    if (r->closed || r->scene->over) return;
     trace("resume");
     CALL(r, pg_pool_resume(r->pool));
 }
@@ -57,7 +57,7 @@ static void warm(struct run *r)
 
 void tune(struct run *r)
 {
-    if (r->closed || r->over) return;
+    if (r->closed || r->scene->over) return;
     switch (pick(r, 6)) {
     case 0:
     case 1: resize(r); break;
@@ -79,7 +79,7 @@ void tune(struct run *r)
 static void out_of_the_blue(void *arg)
 {
     struct run *r = arg;
-    if (r->over || r->healed) return;
+    if (r->scene->over || r->scene->healed) return;
     tune(r);
     sim_after(r->sim, pick(r, 2 * r->set.tune_every_ns), out_of_the_blue, r);
 }
@@ -99,6 +99,8 @@ void tune_check(struct run *r)
     pg_pool_stats(r->pool, &s);
     if (r->bound < r->max_conns) r->bound = r->max_conns;
     REQUIRE(s.max_conns == r->max_conns, "max_conns is %u and not %u", s.max_conns, r->max_conns);
+    REQUIRE(s.effective_max_conns >= 1 && s.effective_max_conns <= s.max_conns, "effective_max_conns is %u of %u",
+            s.effective_max_conns, s.max_conns);
     REQUIRE(s.total_conns <= r->bound, "%u connections, %u at the most", s.total_conns, r->bound);
     r->bound = s.total_conns > r->max_conns ? s.total_conns : r->max_conns;
 }

@@ -25,6 +25,7 @@ build    libllhttp-dev node-llhttp
 build    postgresql
 build    libpq-dev
 bench    strace
+bench    valgrind
 tests    g++
 tests    clang
 tests    libuv1-dev

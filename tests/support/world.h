@@ -28,6 +28,9 @@ enum { WORLD_MS = 1000000 };
 /* The defaults of both configurations, to be changed before world_open. */
 void world_open_with(struct world *w, const struct sim_config *sim, struct model_config *server, const char *options);
 void world_open(struct world *w, const char *options);
+/* With a pool of its own kind: its on_event, arg (the world) and conninfo are filled in. */
+void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
+                     struct pg_pool_config *pool, const char *options);
 void world_run(struct world *w, uint64_t ns);
 /* Closes pool and reactor, asserts that both complete and that the server has no connection left. */
 void world_close(struct world *w);

@@ -199,12 +199,15 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_row_bytes, 16 << 20);
     assert_int_equal(c.pool_max_scram_iterations, 1000000);
     assert_null(c.client_encoding);
+    assert_null(c.pool_connect_sql);
+    assert_null(c.pool_reset_sql);
     wipe(&c);
     must_parse(
         &c,
         "keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=4 pool_max_conns=5 "
         "pool_min_conns=5 pool_max_waiters=7 pool_connecting_limit=8 pool_max_pipeline=9 pool_acquire_timeout=10ms "
-        "pool_close_linger=11 pool_max_row_bytes=12kB pool_max_scram_iterations=13 client_encoding=UTF8");
+        "pool_close_linger=11 pool_max_row_bytes=12kB pool_max_scram_iterations=13 client_encoding=UTF8 "
+        "pool_connect_sql='SET a = \\'b\\'; SET c = d' pool_reset_sql='DISCARD ALL'");
     assert_false(c.keepalives);
     assert_int_equal(c.keepalives_idle_s, 1);
     assert_int_equal(c.keepalives_interval_s, 2);
@@ -220,6 +223,8 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_row_bytes, 12 << 10);
     assert_int_equal(c.pool_max_scram_iterations, 13);
     assert_string_equal(c.client_encoding, "UTF8");
+    assert_string_equal(c.pool_connect_sql, "SET a = 'b'; SET c = d");
+    assert_string_equal(c.pool_reset_sql, "DISCARD ALL");
     wipe(&c);
 }
 
