@@ -137,6 +137,8 @@ void sim_after(struct sim *sim, uint64_t ns, void (*fn)(void *arg), void *arg);
 
 /* ---- for tests of the host itself ---- */
 bool sim_host_woken(struct pg_host *host);   /* wake or want_turn since the last call */
+/* The loop of this host has failed: its reactor is freed early, and what is in flight is dropped with the close. */
+void sim_host_failed(struct pg_host *host);
 /* Ends what a test leaves behind on purpose: every operation in flight is dropped without a completion. */
 void sim_close_all(struct sim *sim);
 

@@ -4,10 +4,17 @@
 #define UNIT_MANY_H
 #include "support/world.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
-enum { MANY_MOST = 4 };
+enum { MANY_MOST = 4, CLIENTS_MOST = 128 };
 
+/* The reactors' memory: what one that was cut off leaves behind is not lost. */
+struct many_block { LIST_ENTRY(many_block) link; };
+LIST_HEAD(many_blocks, many_block);
+
+struct client;
 struct many {
     struct sim *sim;
     struct model_server *server;
@@ -17,8 +24,26 @@ struct many {
     unsigned n, retired, failed;
     char retired_why[128];
     bool over;
+    struct many_blocks blocks;
+    struct client *client[CLIENTS_MOST];
+    unsigned nclients;
     struct model_config config;
 };
+
+static inline void *many_allocate(void *arg, size_t bytes)
+{
+    struct many_block *block = malloc(sizeof *block + bytes);
+    if (!block) return NULL;
+    LIST_INSERT_HEAD((struct many_blocks *)arg, block, link);
+    return block + 1;
+}
+static inline void many_deallocate(void *arg, void *at, size_t bytes)
+{
+    struct many_block *block = (struct many_block *)at - 1;
+    (void)arg, (void)bytes;
+    LIST_REMOVE(block, link);
+    free(block);
+}
 
 static inline void many_event(void *arg, const struct pg_event *event)
 {
@@ -57,6 +82,9 @@ static inline void many_open(struct many *m, unsigned n, uint32_t bound, const c
     assert_int_equal(pg_budget_open(&m->budget, bound), 0);
     for (unsigned i = 0; i < n; i++) {
         struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host_at(m->sim, i));
+        rc.allocate = many_allocate;
+        rc.deallocate = many_deallocate;
+        rc.arg = &m->blocks;
         assert_int_equal(pg_reactor_open(&m->reactor[i], &rc, NULL), 0);
         if (options) many_pool(m, i, options);
     }
@@ -79,22 +107,6 @@ static inline struct pg_budget_stats budget_stats(struct many *m)
     struct pg_budget_stats s = { .size = sizeof s };
     pg_budget_stats(m->budget, &s);
     return s;
-}
-
-/* Everything ends, everything was given back (pg_budget_close asserts it), and the server saw no more than `most`. */
-static inline void many_close(struct many *m, uint32_t most)
-{
-    m->over = true;
-    for (unsigned i = 0; i < m->n; i++) pg_reactor_close(m->reactor[i], 0);
-    assert_int_equal(sim_run_all(m->sim, m->reactor, m->n, NULL, NULL, 100 * WORLD_SECOND), SIM_CLOSED);
-    for (unsigned i = 0; i < m->n; i++) pg_reactor_free(m->reactor[i]);
-    assert_int_equal(model_stats(m->server)->sockets_now, 0);
-    assert_in_range(model_stats(m->server)->connections_max, 0, most);
-    assert_int_equal(budget_stats(m).used, 0);
-    pg_budget_close(m->budget);
-    for (unsigned i = 0; i < 100000 && sim_step(m->sim); i++) continue;
-    model_server_close(m->server);
-    sim_close(m->sim);
 }
 
 /* ---- clients ---- */
@@ -136,6 +148,11 @@ static inline void client_granted(struct pg_lease *lease, int status)
 }
 static inline void client_start(struct many *m, struct client *c, unsigned pool, uint64_t hold_ns, uint64_t think_ns)
 {
+    unsigned known = 0;
+    while (known < m->nclients && m->client[known] != c) known++;
+    assert_true(known < CLIENTS_MOST);
+    m->client[known] = c;
+    m->nclients += known == m->nclients;
     memset(c, 0, sizeof *c);
     c->m = m;
     c->pool = pool;
@@ -158,6 +175,35 @@ static inline unsigned grants_of(const struct client *c, unsigned n)
     unsigned sum = 0;
     for (unsigned i = 0; i < n; i++) sum += c[i].grants;
     return sum;
+}
+
+/* Before their reactor is freed, leases must be returned. */
+static inline void clients_gone(struct many *m)
+{
+    for (unsigned i = 0; i < m->nclients; i++) {
+        pg_lease_abandon(&m->client[i]->lease);
+        m->client[i]->held = false;
+    }
+}
+
+/* ---- the end ---- */
+
+/* Everything ends, everything was given back (pg_budget_close asserts it), and the server saw no more than `most`. */
+static inline void many_close(struct many *m, uint32_t most)
+{
+    m->over = true;
+    for (unsigned i = 0; i < m->n; i++) pg_reactor_close(m->reactor[i], 0);
+    assert_int_equal(sim_run_all(m->sim, m->reactor, m->n, NULL, NULL, 100 * WORLD_SECOND), SIM_CLOSED);
+    clients_gone(m);
+    for (unsigned i = 0; i < m->n; i++) pg_reactor_free(m->reactor[i]);
+    assert_true(LIST_EMPTY(&m->blocks));
+    assert_int_equal(model_stats(m->server)->sockets_now, 0);
+    assert_in_range(model_stats(m->server)->connections_max, 0, most);
+    assert_int_equal(budget_stats(m).used, 0);
+    pg_budget_close(m->budget);
+    for (unsigned i = 0; i < 100000 && sim_step(m->sim); i++) continue;
+    model_server_close(m->server);
+    sim_close(m->sim);
 }
 
 #endif

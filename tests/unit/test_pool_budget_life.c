@@ -48,8 +48,6 @@ static void a_close_takes_its_ticket_along(void **state)
         many_run(&m, WORLD_SECOND);
         assert_int_equal(many_stats(&m, 0).total_conns + many_stats(&m, 2).total_conns, 6);
         assert_int_equal(many_stats(&m, 2).total_conns, 3);
-        for (int i = 0; i < 4; i++) b[i].stopped = true;
-        for (int i = 0; i < 4; i++) client_done(&b[i]);
         many_close(&m, 6);
     }
 }
@@ -67,9 +65,11 @@ static void a_reactor_that_is_cut_off_returns_everything(void **state)
     clients_start(&m, a, FEW, 0, 100 * WORLD_MS, 0);
     many_run(&m, WORLD_SECOND);
     assert_int_equal(many_stats(&m, 1).total_conns, 3);
-    for (unsigned i = 0; i < FEW; i++) b[i].stopped = true, pg_lease_abandon(&b[i].lease), b[i].held = false;
+    for (unsigned i = 0; i < FEW; i++) b[i].stopped = true;
     assert_int_equal(budget_stats(&m).used, 6);
     assert_int_equal(budget_stats(&m).waiting, 2); /* tickets of both */
+    for (unsigned i = 0; i < FEW; i++) pg_lease_abandon(&b[i].lease), b[i].held = false;
+    sim_host_failed(sim_host_at(m.sim, 1));
     pg_reactor_free(m.reactor[1]);
     assert_int_equal(budget_stats(&m).abandoned_count, 3);
     assert_int_equal(budget_stats(&m).pools, 1);
@@ -81,8 +81,10 @@ static void a_reactor_that_is_cut_off_returns_everything(void **state)
     m.over = true;
     pg_reactor_close(m.reactor[0], 0);
     assert_int_equal(sim_run_all(m.sim, m.reactor, 1, NULL, NULL, 100 * WORLD_SECOND), SIM_CLOSED);
+    clients_gone(&m);
     pg_reactor_free(m.reactor[0]);
     pg_budget_close(m.budget);
+    while (!LIST_EMPTY(&m.blocks)) many_deallocate(&m.blocks, LIST_FIRST(&m.blocks) + 1, 0);
     model_server_close(m.server);
     sim_close_all(m.sim);
     sim_close(m.sim);
