@@ -6,70 +6,50 @@
  * comes while others wait stands behind them. */
 #include "pool/state.h"
 
-static const uint64_t BACKOFF_FIRST_NS = 100ull * 1000000, BACKOFF_MOST_NS = 3000ull * 1000000;
-
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
 
 /* ---- growing ---- */
 
-/* One more connection than the waiters need is never tried; after a failure one at a time, until one stands. */
-bool rp_pool_can_grow(const struct pg_pool *pool)
+/* One more connection than the waiters need is never tried, those to hosts that failed before aside. */
+static bool wants_more(const struct pg_pool *pool)
 {
-    uint32_t connecting = rp_pool_connecting(pool);
-    uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
-    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
-    if (rp_timer_armed(&pool->retry)) return false;
-    if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
+    if (rp_hosts_coming(pool) < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
+bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+
 static void grow(struct pg_pool *pool)
 {
-    while (rp_pool_can_grow(pool) && rp_purse_take(pool)) {
+    struct rp_host *host = NULL;
+    rp_timer_stop(pool->reactor, &pool->retry);
+    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
         slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_conn_open(&slot->conn);
+        rp_host_begin(slot, host);
+        rp_conn_open(&slot->conn, host->address, host->naddresses);
     }
-    if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when there is one */
+    if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
+    if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
 }
 
-/* What the server will say again, however often it is asked: a wrong password, an unknown database. */
-static bool permanent(const struct pg_error *why)
+void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
-    static const char *const passing[] = { "57", "08", "55" };
-    if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
-    if (why->code != PG_E_SERVER) return false;
-    for (size_t i = 0; i < RP_COUNT(passing); i++)
-        if (!strncmp(why->sqlstate, passing[i], 2)) return false;
-    return true;
-}
-
-/* Full jitter over the upper half: many pools do not come back as one. */
-uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns)
-{
-    *backoff_ns = *backoff_ns ? *backoff_ns * 2 : BACKOFF_FIRST_NS;
-    if (*backoff_ns > BACKOFF_MOST_NS) *backoff_ns = BACKOFF_MOST_NS;
-    return *backoff_ns / 2 + (*backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
-}
-
-void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
-{
+    struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
-    pool->connect_error = *why;
-    if (why->code != PG_E_SERVER)
-        rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
-                     pg_error_field(why, 'M'));
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
-    if (rp_capacity_refused(pool, why)) return;
-    /* Else with one that failed just before: the server is gone once, not four times. */
-    if (!rp_timer_armed(&pool->retry))
-        rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + rp_backoff(pool, &pool->backoff_ns));
-    rp_pool_resolve_again(pool);
-    if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
-    if (permanent(why) && rp_pool_usable(pool) == 0)
+    if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
+        rp_host_full(slot, why);
+        return;
+    }
+    if (!rp_host_failed(slot, why)) return;
+    rp_life_warm_end(pool, PG_E_UNAVAILABLE);
+    if (rp_pool_usable(pool) == 0)
         while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
 }
 
@@ -83,7 +63,7 @@ static void balance_draining(struct pg_pool *pool)
     for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
          w = TAILQ_NEXT(w, link))
         wanted++;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : rp_pool_connecting(pool));
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + rp_hosts_coming(pool);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))

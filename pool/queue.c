@@ -144,7 +144,7 @@ static int late(struct pg_pool *pool, struct pg_error *error)
                             pool->purse.waiting ? ", and none was left of the budget" : "");
     if (pool->connect_error.code == 0)
         return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline",
-                            pool->where);
+                            rp_hosts_asked(pool)->where);
     *error = pool->connect_error;
     error->code = PG_E_UNAVAILABLE;
     return PG_E_UNAVAILABLE;

@@ -85,10 +85,10 @@ uint32_t rp_pool_usable(const struct pg_pool *pool)
     return rp_pool_live(pool) - rp_pool_connecting(pool);
 }
 
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)
 {
-    struct pg_event event = { .kind = kind, .error = error, .host = pool->where };
-    if (pool->on_event) pool->on_event(pool->arg, &event);
+    struct pg_event event = { .kind = kind, .error = error, .host = slot->host->where };
+    if (slot->pool->on_event) slot->pool->on_event(slot->pool->arg, &event);
 }
 
 /* ---- requests ---- */
@@ -271,15 +271,13 @@ static void on_up(struct rp_conn *conn)
 void rp_slot_made(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    pool->backoff_ns = 0;
-    pool->connect_error.code = 0;
-    rp_timer_stop(pool->reactor, &pool->retry);
+    rp_host_up(slot);
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);
     rp_capacity_stands(pool);
     rp_pool_kick(pool);
-    rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
+    rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }
 
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
@@ -288,8 +286,8 @@ void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
     bool being_made = slot->state == RP_SLOT_PREPARING;
     if (!being_made) pool->stats.lost_conns_count++;
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
-    if (being_made) rp_pool_connect_failed(pool, why);
-    rp_pool_event(pool, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
+    if (being_made) rp_pool_connect_failed(slot, why);
+    rp_slot_event(slot, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -300,8 +298,8 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
         rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_pool_connect_failed(pool, why);
-        rp_pool_event(pool, PG_EVENT_CONNECT_FAILED, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
         return;
     }
     if (slot->state == RP_SLOT_PREPARING) {
@@ -310,7 +308,7 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     }
     pool->stats.lost_conns_count++;
     rp_slot_kill(slot, why->code == PG_E_PROTOCOL ? PG_E_PROTOCOL : PG_E_LOST, PG_SENT_MAYBE, why);
-    rp_pool_event(pool, PG_EVENT_LOST, why);
+    rp_slot_event(slot, PG_EVENT_LOST, why);
 }
 
 static void on_closed(struct rp_conn *conn)
@@ -324,6 +322,7 @@ static void on_closed(struct rp_conn *conn)
 void rp_slot_free(struct rp_slot *slot)
 {
     if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
+    rp_host_given_up(slot);
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_purse_put(slot);
     rp_pool_kick(slot->pool);
@@ -331,7 +330,7 @@ void rp_slot_free(struct rp_slot *slot)
 
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
-    rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
+    rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that

@@ -25,6 +25,7 @@
 #include "conn/conn.h"
 #include "conn/query.h"
 #include "pool/budget.h"
+#include "pool/hosts.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
@@ -40,6 +41,8 @@ enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_R
 struct rp_slot {
     struct rp_conn conn;
     struct pg_pool *pool;
+    struct rp_host *host;      /* whose connection it is, or was last                            */
+    bool trying;               /* the connect counts in host->connecting                         */
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
@@ -109,10 +112,9 @@ struct pg_pool {
     struct rp_conninfo info;
     struct rp_conn_config config;
     struct rp_pair startup[10];
-    struct rp_address *addresses;
+    struct rp_hosts hosts;
     struct rp_catalog catalog;
     struct rp_keys keys;
-    char where[160];                     /* for messages: "host:port" or the socket's path      */
     void (*on_event)(void *arg, const struct pg_event *);
     void *arg;
 
@@ -134,8 +136,7 @@ struct pg_pool {
     struct rp_node dispatch, tell;
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
-    struct rp_timer retry;               /* no connect is tried before                          */
-    uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
+    struct rp_timer retry;               /* armed while no host may be tried: then one may      */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
     struct rp_capacity capacity;
 
@@ -187,7 +188,7 @@ static inline bool rp_pool_has_place(const struct pg_pool *pool)
     if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
     return rp_pool_total(pool) < rp_capacity(pool);
 }
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error);
 
 /* chore.c: what the pool does of its own accord on a connection while nobody else has it, one thing
  * after the other. */
@@ -235,9 +236,8 @@ void rp_fire_lease(struct rp_timer *timer);
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
-void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
-bool rp_pool_can_grow(const struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
-uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
+void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_pool_can_grow(struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 
 /* capacity.c */
@@ -278,7 +278,6 @@ void rp_purse_abort(struct pg_pool *pool);
 /* open.c */
 int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */
 void rp_pool_close_if_done(struct pg_pool *pool);
-void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
 
 /* stats.c; none of these calls anybody back */

@@ -60,13 +60,13 @@ struct pg_pool_config {
       .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
       .nwarm = 0, .budget = NULL }
 
-/* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
+/* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
- * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. With a
- * budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for its pools would
- * exceed its bound, or that 256 pools share it already (ringpg/budget.h). Options
- * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
+ * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
+ * -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for
+ * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Options beside libpq's
+ * (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
  * pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
