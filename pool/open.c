@@ -183,6 +183,9 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_min_conns > pool->info.pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
                             pool->info.pool_min_conns, pool->info.pool_max_conns);
+    if (pool->info.pool_reserved_conns >= pool->info.pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns (%u)",
+                            pool->info.pool_reserved_conns, pool->info.pool_max_conns);
     rc = take_sql(pool, &c);
     return rc ? rc : take_warm(pool, &c, error);
 }
@@ -230,6 +233,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     if (!pool) return rp_error_set(error, -ENOMEM, "%s", pg_error_text(-ENOMEM));
     pool->reactor = reactor;
     TAILQ_INIT(&pool->waiting);
+    TAILQ_INIT(&pool->urgent);
     TAILQ_INIT(&pool->ended);
     TAILQ_INIT(&pool->warming);
     STAILQ_INIT(&pool->retired);
@@ -261,7 +265,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 /* Everything that is still wanted ends now. Leases stay held, on nothing, until they are returned. */
 static void cut(struct pg_pool *pool)
 {
-    while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_CLOSED);
+    while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_CLOSED);
     for (uint32_t i = 0; i < pool->nslots; i++) {
         struct rp_slot *slot = pool->slot[i];
         if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING)
@@ -309,7 +313,7 @@ void rp_pool_return_lease(struct pg_pool *pool)
 void rp_pool_close_if_done(struct pg_pool *pool)
 {
     if (!pool->closing || pool->finished) return;
-    if (TAILQ_EMPTY(&pool->waiting)) {
+    if (!rp_first_waiter(pool)) {
         struct rp_slot *slot;
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING])))
@@ -317,7 +321,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_PREPARING])))
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
-    if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
+    if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
     if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     if (!rp_purse_leave(pool)) {

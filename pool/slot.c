@@ -54,6 +54,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     list_remove(slot);
     rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
+    if (slot->high && state != RP_SLOT_RESETTING) slot->pool->nhigh--, slot->high = false;
     slot->state = state;
     slot->pool->count[state]++;
     list_insert(slot);

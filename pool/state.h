@@ -1,6 +1,6 @@
 /* pool/state.h - the pool as its own files see it: slots, the one queue, and the rules that move them.
  *
- *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO) -> dispatch -> slot -> connection
+ *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO, high ones before it) -> dispatch -> slot -> connection
  *                                                outcome, grant <- ended (what is decided and still to be told)
  *
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
@@ -47,6 +47,7 @@ struct rp_slot {
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
     struct pg_lease *lease;    /* LEASED                                                         */
+    bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
     uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, PREPARING, RESETTING: how long the server may take    */
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
@@ -131,8 +132,9 @@ struct pg_pool {
     struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
 
-    struct rp_waiters waiting, ended;
-    uint32_t nwaiting, nleases_out;      /* leases out, and calls that still need the closed pool's shell */
+    struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
+    uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
+    uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
@@ -183,11 +185,13 @@ static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those t
     return pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
 }
 uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
-static inline bool rp_pool_has_place(const struct pg_pool *pool)
+static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
 {
-    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
-    return rp_pool_total(pool) < rp_capacity(pool);
+    uint32_t total = RP_PLANT(closing_uncounted) ? rp_pool_live(pool) : rp_pool_total(pool);
+    uint32_t most = rp_capacity(pool);
+    return total < most ? most - total : 0;
 }
+static inline bool rp_pool_has_place(const struct pg_pool *pool) { return rp_pool_room(pool) > 0; }
 void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error);
 
 /* chore.c: what the pool does of its own accord on a connection while nobody else has it, one thing
@@ -212,12 +216,27 @@ void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
 bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
+/* reserve.c */
+/* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
+ * that are reserved are kept; and how many idle ones of them. */
+uint32_t rp_left_to_normal(const struct pg_pool *pool);
+uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
+/* How many more are worth making for as many normal ones as would have one. */
+uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
+struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
+static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
+{
+    if (!pool->nurgent && !pool->info.pool_reserved_conns) return pool->count[RP_SLOT_IDLE];
+    return rp_idle_left_to_normal(pool);
+}
+
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
-bool rp_queue_full(const struct pg_pool *pool);
+struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
+bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
                   const struct pg_error *why);                   /* one; results are set, told later */
