@@ -20,18 +20,14 @@ static bool can_grow(const struct pg_pool *pool)
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
     if (rp_timer_armed(&pool->retry)) return false;
-    if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
+    uint32_t coming = connecting + pool->count[RP_SLOT_CHECKING];
+    if (coming < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
 static void grow(struct pg_pool *pool)
 {
-    while (can_grow(pool)) {
-        struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
-        slot->generation = pool->generation;
-        rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_conn_open(&slot->conn);
-    }
+    while (can_grow(pool)) rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]));
     pool->more_wanted = false;
 }
 
@@ -40,7 +36,7 @@ static bool permanent(const struct pg_error *why)
 {
     static const char *const passing[] = { "57", "08", "55" };
     if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
-    if (why->code != PG_E_SERVER) return false;
+    if (why->code != PG_E_SERVER || !why->sqlstate[0]) return false;
     for (size_t i = 0; i < RP_COUNT(passing); i++)
         if (!strncmp(why->sqlstate, passing[i], 2)) return false;
     return true;
@@ -72,17 +68,34 @@ void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
         while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
 }
 
-/* ---- draining ---- */
+/* ---- draining and checking ---- */
+
+/* How many leases stand at the head of the queue, one behind the other; `most` at the most. */
+static uint32_t leases_first(const struct pg_pool *pool, uint32_t most)
+{
+    uint32_t n = 0;
+    const struct rp_waiter *w = TAILQ_FIRST(&pool->waiting);
+    for (; w && w->lane == RP_LANE_LEASE && n < most; w = TAILQ_NEXT(w, link)) n++;
+    return n;
+}
+
+/* As many idle connections are checked as leases stand at the head. None is for one of them: the first that passes goes
+ * to whoever is the head then. */
+static void begin_checks(struct pg_pool *pool)
+{
+    uint32_t checking = pool->count[RP_SLOT_CHECKING];
+    if (!pool->hook[RP_HOOK_PREPARE_CONN] || pool->suspended) return;
+    for (uint32_t n = leases_first(pool, pool->count[RP_SLOT_IDLE] + checking); checking < n; checking++)
+        rp_slot_check(TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]));
+}
 
 /* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones
  * will serve. */
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t wanted = 0, most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
-    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
-         w = TAILQ_NEXT(w, link))
-        wanted++;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : rp_pool_connecting(pool));
+    uint32_t wanted = leases_first(pool, pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING]);
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + pool->count[RP_SLOT_CHECKING];
+    if (!pool->backoff_ns) coming += rp_pool_connecting(pool);
     wanted = wanted > coming ? wanted - coming : 0;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
@@ -105,19 +118,32 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
 }
 
+static void grant(struct rp_slot *slot, struct rp_waiter *w)
+{
+    struct pg_lease *lease = rp_lease_of(w);
+    rp_unpark(w);
+    count_wait(slot->pool, w);
+    rp_grant(slot, lease);
+    struct rp_waker *waker = rp_lease(lease)->waker;
+    if (lease->on_grant) lease->on_grant(lease, PG_OK);
+    else if (waker) waker->wake(waker, PG_OK);
+}
+
+bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot)
+{
+    struct rp_waiter *w = TAILQ_FIRST(&pool->waiting);
+    if (!w || w->lane != RP_LANE_LEASE || pool->suspended) return false;
+    grant(slot, w);
+    return true;
+}
+
 /* The head of the queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
     struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
     if (w->lane == RP_LANE_LEASE) {
-        if (!slot) return false;
-        struct pg_lease *lease = rp_lease_of(w);
-        rp_unpark(w);
-        count_wait(pool, w);
-        rp_grant(slot, lease);
-        struct rp_waker *waker = rp_lease(lease)->waker;
-        if (lease->on_grant) lease->on_grant(lease, PG_OK);
-        else if (waker) waker->wake(waker, PG_OK);
+        if (!slot || pool->hook[RP_HOOK_PREPARE_CONN]) return false; /* it is checked first */
+        grant(slot, w);
         return true;
     }
     struct pg_query *q = rp_query_of(w);
@@ -144,6 +170,7 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    begin_checks(pool);
     grow(pool);
     balance_draining(pool);
     rp_life_tell(pool);

@@ -10,7 +10,10 @@ static const uint64_t MS = 1000000;
 
 /* ---- the FIFO ---- */
 
-static uint32_t served_next(const struct pg_pool *pool) { return pool->suspended ? 0 : pool->count[RP_SLOT_IDLE]; }
+static uint32_t served_next(const struct pg_pool *pool)
+{
+    return pool->suspended ? 0 : pool->count[RP_SLOT_IDLE] + pool->count[RP_SLOT_CHECKING];
+}
 
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
