@@ -56,7 +56,8 @@ bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why)
     c->step = 1;
     set_limit(pool, standing(pool));
     if (!rp_timer_armed(&c->later)) /* else with one that was refused just before: the server is full once */
-        rp_timer_start(pool->reactor, &c->later, rp_now(pool->reactor) + rp_backoff(pool, &c->backoff_ns));
+        rp_timer_start(pool->reactor, &c->later,
+                       rp_now(pool->reactor) + rp_backoff(&c->backoff_ns, rp_random(pool->reactor)));
     return true;
 }
 

@@ -67,7 +67,7 @@ bool rp_life_tell_retired(struct pg_pool *pool)
         STAILQ_REMOVE_HEAD(&pool->retired, retired);
         rp_error_set(&why, PG_E_CLOSED, "the connection was closed %s", reasons[slot->reason]);
         slot->reason = RP_REASON_NONE;
-        rp_pool_event(pool, PG_EVENT_RETIRED, &why);
+        rp_slot_event(slot, PG_EVENT_RETIRED, &why);
     }
     return true;
 }

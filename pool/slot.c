@@ -57,6 +57,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     list_remove(slot);
     rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
+    if (slot->high && state != RP_SLOT_RESETTING) slot->pool->nhigh--, slot->high = false;
     slot->state = state;
     slot->pool->count[state]++;
     list_insert(slot);
@@ -89,10 +90,10 @@ uint32_t rp_pool_usable(const struct pg_pool *pool)
     return rp_pool_live(pool) - rp_pool_connecting(pool);
 }
 
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)
 {
-    struct pg_event event = { .kind = kind, .error = error, .host = pool->where };
-    if (pool->on_event) pool->on_event(pool->arg, &event);
+    struct pg_event event = { .kind = kind, .error = error, .host = slot->host->where };
+    if (slot->pool->on_event) slot->pool->on_event(slot->pool->arg, &event);
 }
 
 /* ---- requests ---- */
@@ -256,7 +257,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     rp_slot_move(slot, RP_SLOT_CLOSING);
     rp_park_first(pool, &again);
     rp_conn_end(&slot->conn);
-    rp_slot_free(slot); /* it was asked for, and not begun */
+    rp_slot_free(slot); /* where there was no connection yet */
     rp_pool_kick(pool);
 }
 
@@ -278,15 +279,15 @@ static void stalled(struct rp_timer *timer)
 
 /* ---- the stages of its life that are more than a move ---- */
 
-void rp_slot_begin(struct rp_slot *slot)
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host)
 {
     struct pg_pool *pool = slot->pool;
     slot->generation = pool->generation;
     slot->stall.fire = stalled;
     slot->conn.login = NULL;
+    rp_host_begin(slot, host);
     if (!pool->before_connect) {
-        rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_conn_open(&slot->conn);
+        rp_slot_connect(slot);
         return;
     }
     rp_slot_move(slot, RP_SLOT_ASKING);
@@ -295,9 +296,9 @@ void rp_slot_begin(struct rp_slot *slot)
 
 void rp_slot_connect(struct rp_slot *slot)
 {
-    if (slot->hook && slot->hook->login.changed) slot->conn.login = &slot->hook->login.session;
+    if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed) slot->conn.login = &slot->hook->login.session;
     rp_slot_move(slot, RP_SLOT_CONNECTING);
-    rp_conn_open(&slot->conn);
+    rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses);
 }
 
 void rp_slot_check(struct rp_slot *slot)
@@ -343,29 +344,40 @@ static void on_up(struct rp_conn *conn)
 void rp_slot_made(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    pool->backoff_ns = 0;
-    pool->connect_error.code = 0;
-    rp_timer_stop(pool->reactor, &pool->retry);
+    rp_host_up(slot);
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);
     rp_capacity_stands(pool);
     rp_pool_kick(pool);
-    rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
+    rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
+}
+
+/* There is no session yet. */
+static void not_made(struct rp_slot *slot, const struct pg_error *why)
+{
+    rp_slot_move(slot, RP_SLOT_CLOSING);
+    rp_hook_drop(slot);
+    rp_pool_connect_failed(slot, why);
+    rp_slot_free(slot); /* where there was no connection yet */
+    rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
 }
 
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
 {
-    struct pg_pool *pool = slot->pool;
-    bool being_made = slot->state == RP_SLOT_ASKING || slot->state == RP_SLOT_PREPARING;
-    if (slot->state == RP_SLOT_PARTING) {
-        rp_slot_parted(slot);
-        return;
+    switch (slot->state) {
+    case RP_SLOT_ASKING: not_made(slot, why); break;
+    case RP_SLOT_PREPARING:
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        break;
+    case RP_SLOT_PARTING: rp_slot_parted(slot); break;
+    default:
+        slot->pool->stats.lost_conns_count++;
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_slot_event(slot, PG_EVENT_LOST, why);
     }
-    if (!being_made) pool->stats.lost_conns_count++;
-    rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
-    if (being_made) rp_pool_connect_failed(pool, why);
-    rp_pool_event(pool, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -375,10 +387,7 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_CLOSING) return;
     if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
-        rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_hook_drop(slot);
-        rp_pool_connect_failed(pool, why);
-        rp_pool_event(pool, PG_EVENT_CONNECT_FAILED, why);
+        not_made(slot, why);
         return;
     }
     if (slot->state == RP_SLOT_PREPARING || slot->state == RP_SLOT_PARTING) {
@@ -387,7 +396,7 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     }
     pool->stats.lost_conns_count++;
     rp_slot_kill(slot, why->code == PG_E_PROTOCOL ? PG_E_PROTOCOL : PG_E_LOST, PG_SENT_MAYBE, why);
-    rp_pool_event(pool, PG_EVENT_LOST, why);
+    rp_slot_event(slot, PG_EVENT_LOST, why);
 }
 
 static void on_closed(struct rp_conn *conn)
@@ -401,13 +410,14 @@ static void on_closed(struct rp_conn *conn)
 void rp_slot_free(struct rp_slot *slot)
 {
     if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
+    rp_host_given_up(slot);
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_pool_kick(slot->pool);
 }
 
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
-    rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
+    rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that

@@ -1,6 +1,6 @@
 /* pool/state.h - the pool as its own files see it: slots, the one queue, and the rules that move them.
  *
- *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO) -> dispatch -> slot -> connection
+ *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO, high ones before it) -> dispatch -> slot -> connection
  *                                                outcome, grant <- ended (what is decided and still to be told)
  *
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
@@ -27,6 +27,7 @@
 #include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
+#include "pool/hosts.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
@@ -71,10 +72,13 @@ TAILQ_HEAD(rp_strays, pg_hook);
 struct rp_slot {
     struct rp_conn conn;
     struct pg_pool *pool;
+    struct rp_host *host;      /* whose connection it is, or was last                            */
+    bool trying;               /* the connect counts in host->connecting                         */
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
     struct pg_lease *lease;    /* LEASED, or a hook's                                            */
+    bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
     uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, and where there are chores: how long it may take      */
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
@@ -129,10 +133,9 @@ struct pg_pool {
     struct rp_conninfo info;
     struct rp_conn_config config;
     struct rp_pair startup[10];
-    struct rp_address *addresses;
+    struct rp_hosts hosts;
     struct rp_catalog catalog;
     struct rp_keys keys;
-    char where[160];                     /* for messages: "host:port" or the socket's path      */
     void (*on_event)(void *arg, const struct pg_event *);
     void *arg;
 
@@ -153,13 +156,13 @@ struct pg_pool {
     struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
 
-    struct rp_waiters waiting, ended;
-    uint32_t nwaiting, nleases_out;      /* leases out, and calls that still need the closed pool's shell */
+    struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
+    uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
+    uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
-    struct rp_timer retry;               /* no connect is tried before                          */
-    uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
+    struct rp_timer retry;               /* armed while no host may be tried: then one may      */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
     struct rp_capacity capacity;
 
@@ -183,7 +186,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
-void rp_slot_begin(struct rp_slot *slot);    /* FREE: a connection is made */
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host); /* FREE: a connection is made */
 void rp_slot_connect(struct rp_slot *slot);  /* ASKING: nothing speaks against it */
 void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
 void rp_slot_check(struct rp_slot *slot);    /* IDLE: a lease is to have it, if prepare_conn agrees */
@@ -208,17 +211,23 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+static inline uint32_t rp_pool_idle(const struct pg_pool *pool) /* nobody's, those that are being checked too */
+{
+    return pool->count[RP_SLOT_IDLE] + pool->count[RP_SLOT_CHECKING];
+}
 static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those that are being made */
 {
     return pool->count[RP_SLOT_ASKING] + pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
 }
 uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
-static inline bool rp_pool_has_place(const struct pg_pool *pool)
+static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
 {
-    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
-    return rp_pool_total(pool) < rp_capacity(pool);
+    uint32_t total = RP_PLANT(closing_uncounted) ? rp_pool_live(pool) : rp_pool_total(pool);
+    uint32_t most = rp_capacity(pool);
+    return total < most ? most - total : 0;
 }
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+static inline bool rp_pool_has_place(const struct pg_pool *pool) { return rp_pool_room(pool) > 0; }
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error);
 
 /* chore.c: what the pool does of its own accord on a connection while nobody else has it, one thing
  * after the other. */
@@ -255,12 +264,27 @@ void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
 bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
+/* reserve.c */
+/* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
+ * that are reserved are kept; and how many idle ones of them. */
+uint32_t rp_left_to_normal(const struct pg_pool *pool);
+uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
+/* How many more are worth making for as many normal ones as would have one. */
+uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
+struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
+static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
+{
+    if (!pool->nurgent && !pool->info.pool_reserved_conns) return rp_pool_idle(pool);
+    return rp_idle_left_to_normal(pool);
+}
+
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
-bool rp_queue_full(const struct pg_pool *pool);
+struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
+bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
                   const struct pg_error *why);                   /* one; results are set, told later */
@@ -279,9 +303,8 @@ void rp_fire_lease(struct rp_timer *timer);
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
-void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
-uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
-bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot); /* false: no lease is first in the queue */
+void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot); /* false: no lease may have it */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 
 /* capacity.c */
@@ -311,7 +334,6 @@ uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones 
 /* open.c */
 int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */
 void rp_pool_close_if_done(struct pg_pool *pool);
-void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
 
 /* stats.c; none of these calls anybody back */

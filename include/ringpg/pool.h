@@ -3,7 +3,8 @@
  *
  * Lease lane: pg_pool_acquire gives an exclusive connection, for transactions and session state. Shared lane:
  * pg_pool_query pipelines one statement (or one batch) on a connection that others use at the same time; this is where
- * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. */
+ * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. Leases of high
+ * priority (health checks, administration) have a queue of their own in front of it, first in, first out, too. */
 #ifndef RINGPG_POOL_H
 #define RINGPG_POOL_H
 #include "query.h"
@@ -67,14 +68,15 @@ struct pg_pool_config {
       .nwarm = 0, .before_connect = NULL, .after_connect = NULL, .prepare_conn = NULL, .after_release = NULL,          \
       .before_close = NULL }
 
-/* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
+/* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
- * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. Options
- * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
- * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
+ * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
+ * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
+ * -ENOMEM. Options beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0,
+ * pool_min_idle_conns 0, pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
+ * pool_reserved_conns 0, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and
+ * reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -150,6 +152,14 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 #define PG_STRING(x) PG_STRING_(x)
 #define PG_HERE __FILE__ ":" PG_STRING(__LINE__)
 
+/* pg_lease.priority; any other value asserts. HIGH stands before all that is NORMAL, is counted by itself against
+ * pool_max_waiters, and may have the last pool_reserved_conns connections: of max_conns normal leases and statements
+ * together never occupy more than max_conns - pool_reserved_conns, less while connections of theirs are being closed.
+ * One that is kept and not made yet is made when a high lease comes. A high lease that is held counts as one of those
+ * kept; beyond them high leases take from the others, and too many of them starve the normal ones. Of max_conns at most
+ * all but one are kept, also after a resize. */
+enum { PG_PRIORITY_NORMAL = 0, PG_PRIORITY_HIGH = 1 };
+
 /* Lease lane: one struct from parking to release; the caller's memory, zero-initialised once, reusable after release,
  * abandon or a grant with a status other than 0. */
 struct pg_lease {
@@ -160,12 +170,13 @@ struct pg_lease {
     const char *tag;                                 /* PG_HERE; for reports; not copied                       */
     struct pg_error *error;                          /* may be NULL                                            */
     void *data;                                      /* the caller's                                           */
+    uint32_t priority;                               /* PG_PRIORITY_*                                          */
     uint64_t private_[14];
 };
 /* Parks until a connection is granted. No error return: refusal comes through on_grant. */
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
-/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, others wait, suspended, or there is a prepare_conn hook;
- * PG_E_CLOSED. Never parks. */
+/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle that it may have, others wait (for a high one: other high
+ * ones), suspended, or there is a prepare_conn hook; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
  * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end

@@ -432,8 +432,17 @@ bool sim_step_until(struct sim *sim, uint64_t until_ns)
         sim_event_clear(sim, event);
         sim->counters.events++;
         event->run(sim, event);
+        if (sim->after_event) sim->after_event(sim->watcher);
     }
     return true;
+}
+
+void sim_watch(struct sim *sim, void (*after_event)(void *arg), void (*after_turn)(void *arg, struct pg_reactor *),
+               void *arg)
+{
+    sim->after_event = after_event;
+    sim->after_turn = after_turn;
+    sim->watcher = arg;
 }
 
 bool sim_step(struct sim *sim)

@@ -23,7 +23,7 @@ void world_open_pool(struct world *w, const struct sim_config *sim, struct model
     memset(w, 0, sizeof *w);
     w->sim = sim_open(sim);
     server->sim = w->sim;
-    w->server = model_server_open(server);
+    w->server = w->servers[w->nservers++] = model_server_open(server);
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
     assert_int_equal(pg_reactor_open(&w->reactor, &rc, &error), 0);
     snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app %s", options);
@@ -48,6 +48,15 @@ void world_open(struct world *w, const char *options)
     world_open_with(w, &sim, &server, options);
 }
 
+struct model_server *world_add_server(struct world *w, struct model_config server)
+{
+    assert_true(w->nservers < WORLD_SERVERS);
+    server.sim = w->sim;
+    server.port = (uint16_t)(WORLD_PORT + w->nservers);
+    model_settings(w->server)->port = WORLD_PORT;
+    return w->servers[w->nservers++] = model_server_open(&server);
+}
+
 void world_run(struct world *w, uint64_t ns) { (void)sim_run(w->sim, w->reactor, ns); }
 
 static void on_closed(void *arg) { ((struct world *)arg)->closed = true; }
@@ -59,8 +68,10 @@ void world_close(struct world *w)
     assert_int_equal(sim_run(w->sim, w->reactor, 100 * WORLD_SECOND), SIM_CLOSED);
     if (w->pool) assert_true(w->closed);
     pg_reactor_free(w->reactor);
-    assert_int_equal(model_stats(w->server)->sockets_now, 0);
-    model_server_close(w->server);
+    for (unsigned i = w->nservers; i-- > 0;) {
+        assert_int_equal(model_stats(w->servers[i])->sockets_now, 0);
+        model_server_close(w->servers[i]);
+    }
     sim_close(w->sim);
 }
 
