@@ -55,7 +55,7 @@ struct chaos_reactor {
     struct chaos_asker *askers;
     struct chaos_borrower *borrowers;
     struct chaos_payer *payers;
-    unsigned busy; /* handlers with something under way, fibers that have not ended */
+    _Atomic unsigned busy; /* handlers with something under way, fibers that have not ended */
     uint64_t hang_ups, cancels, requests;
     struct {
         int status;
