@@ -24,19 +24,22 @@ static bool wants_more(const struct pg_pool *pool)
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
+bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool))) {
+    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
         slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
         rp_host_begin(slot, host);
         rp_conn_open(&slot->conn, host->address, host->naddresses);
     }
-    if (wants_more(pool)) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
-    pool->more_wanted = false;
+    if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
+    if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
+    rp_purse_settle(pool);
 }
 
 void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)

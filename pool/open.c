@@ -158,7 +158,8 @@ static int take_warm(struct pg_pool *pool, const struct pg_pool_config *c, struc
 }
 
 /* The members that win over the string; a struct of an older version is shorter. */
-static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given, struct pg_error *error)
+static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given, struct pg_budget **budget,
+                        struct pg_error *error)
 {
     struct pg_pool_config c = { 0 };
     if (given->size < offsetof(struct pg_pool_config, max_conns) || given->size > sizeof c)
@@ -173,6 +174,7 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
         return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
+    *budget = c.budget;
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     if (pool->info.pool_min_idle_conns > pool->info.pool_max_conns)
@@ -204,18 +206,21 @@ static void member_abort(struct rp_member *m)
         rp_conn_abandon_socket(&pool->slot[i]->conn);
         rp_cancel_abandon_socket(&pool->slot[i]->cancel);
     }
+    rp_purse_abort(pool);
     explicit_bzero(&pool->keys, sizeof pool->keys);
 }
 
 static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, struct pg_error *error)
 {
-    int rc = apply_config(pool, config, error);
+    struct pg_budget *budget = NULL;
+    int rc = apply_config(pool, config, &budget, error);
     if (rc) return rc;
     rc = rp_hosts_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
     if (!rc) rc = make_lists(pool);
     if (!rc) rc = rp_pool_make_slots(pool, pool->info.pool_max_conns);
+    if (!rc) rc = rp_purse_open(pool, budget, error); /* last: it would have to be left again */
     return rc;
 }
 
@@ -319,6 +324,10 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
     if (RP_PLANT(close_hangs) && pool->nleases_out) return;
+    if (!rp_purse_leave(pool)) {
+        rp_pool_kick(pool);
+        return;
+    }
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
     rp_timer_stop(pool->reactor, &pool->capacity.later);

@@ -161,8 +161,9 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
     if (pool->suspended) return rp_error_set(error, PG_E_TIMEOUT, "the pool is suspended");
-    if (rp_pool_usable(pool) > 0)
-        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0 || pool->purse.waiting)
+        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline%s",
+                            pool->purse.waiting ? ", and none was left of the budget" : "");
     if (pool->connect_error.code == 0)
         return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline",
                             rp_hosts_asked(pool)->where);

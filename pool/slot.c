@@ -325,6 +325,7 @@ void rp_slot_free(struct rp_slot *slot)
     if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
     rp_host_given_up(slot);
     rp_slot_move(slot, RP_SLOT_FREE);
+    rp_purse_put(slot);
     rp_pool_kick(slot->pool);
 }
 

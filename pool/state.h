@@ -24,6 +24,7 @@
 #include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
+#include "pool/budget.h"
 #include "pool/hosts.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
@@ -34,7 +35,8 @@ enum rp_slot_state {
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
-enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASONS };
+enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE,
+                 RP_REASON_BUDGET, RP_REASONS };
 
 struct rp_slot {
     struct rp_conn conn;
@@ -63,9 +65,25 @@ struct rp_slot {
     struct rp_timer age;       /* at expires_ns                                                  */
     enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
     STAILQ_ENTRY(rp_slot) retired;
+    bool promised;             /* to another pool of the budget: what is in it goes, and then it goes back */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
 STAILQ_HEAD(rp_retired, rp_slot);
+
+/* purse.c: what the pool has of its budget */
+struct rp_purse {
+    struct pg_budget *budget;            /* NULL: none, and nothing else means anything         */
+    struct rp_share *share;
+    uint32_t slots, used, sure;          /* in hand; of these by connections; never given       */
+    uint32_t promised;                   /* of those in use: on their way to others             */
+    uint32_t need;                       /* of the ticket                                       */
+    bool waiting;                        /* there is a ticket                                   */
+    bool pressing;                       /* the wait is long enough for others to be told       */
+    bool more_wanted;                    /* as the pool's, at the last look at the ticket       */
+    bool pressed;                        /* the next one that comes to rest is to go            */
+    bool left;
+    struct rp_timer patience, watch;
+};
 
 /* stats.c: what was measured and is not published yet. */
 struct rp_seeing {
@@ -128,6 +146,7 @@ struct pg_pool {
     bool suspended;
     struct rp_timer sweep;               /* armed while something idle may have to be closed    */
     struct rp_warms warming;
+    struct rp_purse purse;
     struct rp_retired retired;           /* CLOSING or FREE again: PG_EVENT_RETIRED is still to be told */
 
     bool closing, aborted, finished;
@@ -237,6 +256,7 @@ void rp_fire_lease(struct rp_timer *timer);
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_pool_can_grow(struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 
 /* capacity.c */
@@ -252,7 +272,7 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from no
 void rp_life_begin(struct rp_slot *slot);      /* it is up */
 void rp_life_idle(struct rp_slot *slot);       /* it has become idle */
 void rp_life_sweep(struct rp_timer *timer);    /* pool->sweep */
-enum rp_reason rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many; or NONE */
+enum rp_reason rp_life_over(struct rp_slot *slot); /* too old, of a former generation, one too many; or NONE */
 /* Used no more, and closed as soon as nothing runs on it; or, where it is leased or the like, left to rp_life_over when
  * it comes to rest. */
 void rp_life_retire(struct rp_slot *slot, enum rp_reason reason);
@@ -261,7 +281,18 @@ void rp_life_end(struct rp_slot *slot, enum rp_reason reason);
 bool rp_life_tell_retired(struct pg_pool *pool); /* from the turn's queue; false: the budget is used up */
 void rp_life_tell(struct pg_pool *pool);       /* the warm-ups that are decided; from the turn's queue */
 void rp_life_warm_end(struct pg_pool *pool, int status);
+struct rp_slot *rp_life_superfluous(struct pg_pool *pool); /* whose going disturbs least; NULL: none can go now */
 uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones are missing */
+
+/* purse.c */
+int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_error *error);
+bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun; false: it has to wait for one */
+void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
+void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
+bool rp_purse_over(struct rp_slot *slot);      /* it has come to rest: does another pool need it? */
+bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns); /* false: the budget has no room for more sure ones */
+bool rp_purse_leave(struct pg_pool *pool);     /* nothing is in use; false: again in the next turn */
+void rp_purse_abort(struct pg_pool *pool);
 
 /* open.c */
 int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */

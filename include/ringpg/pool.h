@@ -7,6 +7,7 @@
  * priority (health checks, administration) have a queue of their own in front of it, first in, first out, too. */
 #ifndef RINGPG_POOL_H
 #define RINGPG_POOL_H
+#include "budget.h"
 #include "query.h"
 #include "reactor.h"
 #include "stats.h"
@@ -52,18 +53,21 @@ struct pg_pool_config {
     struct pg_statement *const *warm;                /* nwarm statements, prepared on every new connection behind      */
     size_t nwarm;                                    /* connect_sql, in one flight; one that fails fails the connect.
                                                       * The array is copied. 0: each is prepared on its first use      */
+    struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
 };
 /* Every member is named, so that C++ compilers have nothing to warn of. */
 #define PG_POOL_CONFIG(conninfo_)                                                                                      \
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
       .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
-      .nwarm = 0 }
+      .nwarm = 0, .budget = NULL }
 
 /* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
  * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
  * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
- * -ENOMEM. Options beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for
+ * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Options beside libpq's
+ * (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
  * pool_reserved_conns 0, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql
@@ -90,8 +94,8 @@ int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(voi
  * Shrinking closes idle connections at once, those that are being made when they stand, lets shared ones run dry, and
  * takes leased ones back when they are returned: until then there are more than max_conns, but never more than there
  * were. Memory of connections is allocated when max_conns exceeds all that it was before, and freed with the pool.
- * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it; PG_E_CLOSED; -ENOMEM; then nothing has
- * changed. */
+ * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it or more than the pool's budget can make
+ * sure; PG_E_CLOSED; -ENOMEM; then nothing has changed. */
 int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns) PG_WARN_UNUSED;
 /* No connection that exists now is used by anyone who comes later: idle ones are closed at once, those that are being
  * made when they stand, shared ones when what runs on them has ended, leased ones when they are returned. New ones take

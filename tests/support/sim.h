@@ -142,6 +142,8 @@ void sim_watch(struct sim *sim, void (*after_event)(void *arg), void (*after_tur
 
 /* ---- for tests of the host itself ---- */
 bool sim_host_woken(struct pg_host *host);   /* wake or want_turn since the last call */
+/* The loop of this host has failed: its reactor is freed early, and what is in flight is dropped with the close. */
+void sim_host_failed(struct pg_host *host);
 /* Ends what a test leaves behind on purpose: every operation in flight is dropped without a completion. */
 void sim_close_all(struct sim *sim);
 

@@ -409,6 +409,11 @@ bool sim_host_woken(struct pg_host *host)
     return atomic_exchange(&record->woken, false) || wanted;
 }
 
+void sim_host_failed(struct pg_host *host)
+{
+    ((struct sim_host_record *)host)->failed = true;
+}
+
 /* ---- steps ---- */
 bool sim_next_event(const struct sim *sim, uint64_t *at_ns)
 {

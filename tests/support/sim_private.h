@@ -97,7 +97,7 @@ struct sim_timer {
 struct sim_host_record {
     struct pg_host host; /* first */
     struct sim *sim;
-    bool wanted;
+    bool wanted, failed;
     atomic_bool woken;
 };
 struct sim {
