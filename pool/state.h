@@ -39,7 +39,11 @@ struct rp_slot {
     struct pg_pool *pool;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
-    uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
+    uint32_t load;             /* SHARED: of which list of pool->loaded                          */
+    uint64_t work_ns;          /* expected, of what is in flight: by its statements' averages    */
+    uint64_t load_from_ns, load_span_ns; /* it stays in its list while its work is within        */
+    uint64_t head_since_ns;    /* the oldest in flight is so since then                          */
+    bool from_idle, late;      /* it found the connection idle; it takes longer than it should   */
     struct pg_lease *lease;    /* LEASED                                                         */
     uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
@@ -78,7 +82,14 @@ struct rp_capacity {
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
-enum { RP_MAX_PIPELINE = 1024, RP_LOAD_WORDS = RP_MAX_PIPELINE / 64 + 1 };
+/* work.c: what statements cost. */
+struct rp_work {
+    uint32_t *cost_ns;    /* on the average, by the statement's id; 0: SQL that is built at run time  */
+    uint64_t most_ns;     /* a single measurement counts for no more                                  */
+    uint64_t shortest_ns; /* a round trip; PG_NEVER: none was measured yet                            */
+    uint64_t late_ns;     /* what takes longer is late; PG_NEVER: nothing is                          */
+};
+enum { RP_LOADS = 128, RP_LOAD_WORDS = RP_LOADS / 64 };
 
 struct pg_pool {
     struct pg_reactor *reactor;
@@ -97,8 +108,9 @@ struct pg_pool {
     uint32_t nslots, slot_places;
     struct rp_slots slots[RP_SLOT_STATES];
     uint32_t count[RP_SLOT_STATES];
-    struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
+    struct rp_slots loaded[RP_LOADS];    /* SHARED slots by their work                          */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
+    struct rp_work work;
 
     struct rp_waiters waiting, ended;
     uint32_t nwaiting, nleases_out;      /* leases out, and calls that still need the closed pool's shell */
@@ -131,7 +143,8 @@ extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
-struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
+/* The query's caller goes away, or wants it no more: as rp_conn_detach. */
+enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
 uint32_t rp_batch_size(const struct pg_query *head);
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
@@ -156,6 +169,26 @@ void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does t
 void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
 bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
+
+/* work.c */
+int rp_work_open(struct pg_pool *pool); /* -ENOMEM */
+void rp_work_close(struct pg_pool *pool);
+uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q); /* ns */
+void rp_work_head(struct rp_slot *slot);                         /* the connection was idle until now */
+void rp_work_end(struct rp_slot *slot, struct pg_query *q);      /* its outcome, shared lane; NULL: of nobody */
+void rp_work_given_up(struct rp_slot *slot, struct pg_query *q); /* by its caller, and before its outcome */
+void rp_work_recount(struct rp_slot *slot);                      /* something was taken out of its FIFO */
+void rp_work_list(struct rp_slot *slot);                         /* into the list of its load; or out of it */
+void rp_work_unlist(struct rp_slot *slot);
+static inline void rp_work_relist(struct rp_slot *slot)          /* after its work has changed */
+{
+    if (slot->work_ns - slot->load_from_ns <= slot->load_span_ns) return;
+    rp_work_unlist(slot);
+    rp_work_list(slot);
+}
+struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that are SHARED */
+/* The SHARED one that takes `n` more statements best, NULL: none has room. */
+struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
 
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */

@@ -81,6 +81,7 @@ static const struct keyword table[] = {
     { "pool_acquire_timeout", DURATION, FIELD(pool_acquire_timeout_ns), YEAR },
     { "pool_close_linger", DURATION, FIELD(pool_close_linger_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), YEAR },
+    { "pool_slow_statement", DURATION, FIELD(pool_slow_statement_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_max_row_bytes", BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", COUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
