@@ -10,8 +10,8 @@
  *      after a delay    the limit rises by one, which permits one attempt, if somebody wants it. The delay doubles with
  *                       each refusal, up to 3 s, and is drawn at random from its upper half: many pools do not ask in
  *                       step
- *      it stands        the limit rises by one, then by 2, 4, 8 ..., each time when all that it permits stands: what was
- *                       freed at once is found after one delay and a few round trips
+ *      it stands        the limit rises by one, then by 2, 4, 8 ..., whenever all that it permits stands: what was freed
+ *                       at once is found after one delay and a few round trips
  *      at max_conns     there is no limit any more
  *
  * Below the limit nothing is delayed: a connection that is lost or retired is replaced as always, and if its place has
@@ -55,7 +55,8 @@ bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why)
     c->step = 1;
     set_limit(pool, standing(pool));
     if (!rp_timer_armed(&c->later)) /* else with one that was refused just before: the server is full once */
-        rp_timer_start(pool->reactor, &c->later, rp_now(pool->reactor) + rp_backoff(pool, &c->backoff_ns));
+        rp_timer_start(pool->reactor, &c->later,
+                       rp_now(pool->reactor) + rp_backoff(&c->backoff_ns, rp_random(pool->reactor)));
     return true;
 }
 

@@ -1,89 +1,75 @@
 /* pool/dispatch.c - who is served next, and by which connection; how the pool grows. Runs in the turn's ready queue.
  *
+ * Leases of high priority come first, whenever a connection is idle. They hold up nobody for whom theirs would not do:
+ * while they wait, statements go on joining connections that are shared. For all others:
+ *
  * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
  * idle connection; if there is none and none can be added, the shared connection with the least work takes no more
  * statements (DRAINING) until it is idle. The head is a statement: it joins the connection with the least work (work.c)
  * that has room. Whoever comes while others wait stands behind them. */
 #include "pool/state.h"
 
-static const uint64_t BACKOFF_FIRST_NS = 100ull * 1000000, BACKOFF_MOST_NS = 3000ull * 1000000;
-
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
 
 /* ---- growing ---- */
 
-/* One more connection than the waiters need is never tried; after a failure one at a time, until one stands. */
-static bool can_grow(const struct pg_pool *pool)
+/* One more connection than the waiters need is never tried, those to hosts that failed before aside. */
+static bool wants_more(const struct pg_pool *pool)
 {
-    uint32_t connecting = pool->count[RP_SLOT_CONNECTING];
-    uint32_t limit = pool->backoff_ns ? 1 : pool->info.pool_connecting_limit;
+    uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
-    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || connecting >= limit) return false;
-    if (rp_timer_armed(&pool->retry)) return false;
-    if (connecting < pool->nwaiting + pool->more_wanted + rp_life_idle_wanted(pool)) return true;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
+    if (rp_hosts_coming(pool) < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
+bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+
 static void grow(struct pg_pool *pool)
 {
-    while (can_grow(pool)) {
+    struct rp_host *host = NULL;
+    rp_timer_stop(pool->reactor, &pool->retry);
+    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool)) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
         slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_conn_open(&slot->conn);
+        rp_host_begin(slot, host);
+        rp_conn_open(&slot->conn, host->address, host->naddresses);
     }
-    pool->more_wanted = false;
+    if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
+    if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
+    rp_purse_settle(pool);
 }
 
-/* What the server will say again, however often it is asked: a wrong password, an unknown database. */
-static bool permanent(const struct pg_error *why)
+void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
-    static const char *const passing[] = { "57", "08", "55" };
-    if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
-    if (why->code != PG_E_SERVER) return false;
-    for (size_t i = 0; i < RP_COUNT(passing); i++)
-        if (!strncmp(why->sqlstate, passing[i], 2)) return false;
-    return true;
-}
-
-/* Full jitter over the upper half: many pools do not come back as one. */
-uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns)
-{
-    *backoff_ns = *backoff_ns ? *backoff_ns * 2 : BACKOFF_FIRST_NS;
-    if (*backoff_ns > BACKOFF_MOST_NS) *backoff_ns = BACKOFF_MOST_NS;
-    return *backoff_ns / 2 + (*backoff_ns / 2 * (rp_random(pool->reactor) % 1024)) / 1024;
-}
-
-void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why)
-{
+    struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
-    pool->connect_error = *why;
-    if (why->code != PG_E_SERVER)
-        rp_error_set(&pool->connect_error, why->code, "connection to %s failed: %s", pool->where,
-                     pg_error_field(why, 'M'));
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
-    if (rp_capacity_refused(pool, why)) return;
-    /* Else with one that failed just before: the server is gone once, not four times. */
-    if (!rp_timer_armed(&pool->retry))
-        rp_timer_start(pool->reactor, &pool->retry, rp_now(pool->reactor) + rp_backoff(pool, &pool->backoff_ns));
-    rp_pool_resolve_again(pool);
-    if (permanent(why)) rp_life_warm_end(pool, PG_E_UNAVAILABLE);
-    if (permanent(why) && rp_pool_usable(pool) == 0)
-        while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_UNAVAILABLE);
+    if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
+        rp_host_full(slot, why);
+        return;
+    }
+    if (!rp_host_failed(slot, why)) return;
+    rp_life_warm_end(pool, PG_E_UNAVAILABLE);
+    if (rp_pool_usable(pool) == 0)
+        while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_UNAVAILABLE);
 }
 
 /* ---- draining ---- */
 
-/* As many shared connections are drained as leases stand at the head of the queue, less those that idle and coming ones
- * will serve. */
+/* As many shared connections are drained as leases stand at the heads of the queues, less those that idle and coming
+ * ones will serve. */
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t wanted = 0, most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
-    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting); w && w->lane == RP_LANE_LEASE && wanted < most;
-         w = TAILQ_NEXT(w, link))
+    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING], wanted = pool->nurgent;
+    uint32_t coming = pool->count[RP_SLOT_IDLE] + rp_hosts_coming(pool);
+    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting);
+         w && w->lane == RP_LANE_LEASE && wanted < coming + most; w = TAILQ_NEXT(w, link))
         wanted++;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + (pool->backoff_ns ? 0 : pool->count[RP_SLOT_CONNECTING]);
     wanted = wanted > coming ? wanted - coming : 0;
+    if (wanted > most) wanted = most;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
@@ -105,10 +91,10 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
 }
 
-/* The head of the queue. False: it has to go on waiting. */
+/* The head of a queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    struct rp_slot *slot = rp_idle_slot(pool, w->flags & RP_LEASE_HIGH);
     if (w->lane == RP_LANE_LEASE) {
         if (!slot) return false;
         struct pg_lease *lease = rp_lease_of(w);
@@ -129,17 +115,24 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     return true;
 }
 
+static bool serve_one(struct pg_pool *pool)
+{
+    struct rp_waiter *w;
+    if (pool->suspended) return false;
+    if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
+    return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
+}
+
 void rp_pool_dispatch(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
-    struct rp_waiter *w;
     rp_stats_changed(pool);
     if (!rp_life_tell_retired(pool)) {
         rp_pool_kick(pool);
         return;
     }
     balance_draining(pool); /* a lease that went away gives its connection back to the statements behind it */
-    while (!pool->suspended && (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) {
+    while (serve_one(pool)) {
         if (rp_budget_take(pool->reactor)) continue;
         rp_pool_kick(pool);
         return;

@@ -6,7 +6,9 @@ static void begin(struct pg_pool *pool, struct pg_lease *lease)
     struct rp_lease *rl = rp_lease(lease);
     struct rp_waker *waker = rl->waker;
     RP_CALLER(rl->waiter.place == RP_PLACE_NONE, "a lease that is acquired is neither parked nor held");
+    RP_CALLER(lease->priority <= PG_PRIORITY_HIGH, "a lease's priority is PG_PRIORITY_NORMAL or PG_PRIORITY_HIGH");
     *rl = (struct rp_lease){ .waiter = { .pool = pool, .lane = RP_LANE_LEASE }, .waker = waker };
+    if (lease->priority == PG_PRIORITY_HIGH) rl->waiter.flags = RP_LEASE_HIGH;
     rl->waiter.since_ns = rp_now(pool->reactor);
     RP_PROBE3(acquire, pool, lease, lease->tag);
 }
@@ -16,6 +18,8 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
     struct rp_lease *rl = rp_lease(lease);
     if (!RP_PLANT(double_grant)) rp_slot_move(slot, RP_SLOT_LEASED);
     slot->lease = lease;
+    slot->high = rl->waiter.flags & RP_LEASE_HIGH;
+    slot->pool->nhigh += slot->high;
     slot->conn.session.exclusive = true;
     rl->slot = slot;
     rl->waiter.place = RP_PLACE_ACTIVE;
@@ -28,7 +32,7 @@ void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
     begin(pool, lease);
     if (pool->closing) {
         rp_end_lease(lease, PG_E_CLOSED);
-    } else if (rp_queue_full(pool)) {
+    } else if (rp_queue_full(pool, lease->priority == PG_PRIORITY_HIGH)) {
         pool->stats.refused_count++;
         rp_end_lease(lease, PG_E_REFUSED);
     } else {
@@ -40,8 +44,9 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
 {
     begin(pool, lease);
     if (pool->closing) return PG_E_CLOSED;
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
-    if (!slot || pool->suspended || !TAILQ_EMPTY(&pool->waiting)) return PG_E_REFUSED;
+    bool high = lease->priority == PG_PRIORITY_HIGH;
+    struct rp_slot *slot = rp_idle_slot(pool, high);
+    if (!slot || pool->suspended || pool->nurgent || (!high && pool->nwaiting)) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
     return 0;

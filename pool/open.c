@@ -1,66 +1,11 @@
-/* pool/open.c - a pool's beginning and end: the connection string becomes addresses, startup parameters and memory;
+/* pool/open.c - a pool's beginning and end: the connection string becomes hosts, startup parameters and memory;
  * closing waits for what is out and then for every connection's end. The shell (struct pg_pool) outlives the close
  * while leases are still held, since they point at it; the last one that is returned frees it. */
 #include <errno.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <sys/un.h>
 #include "pool/state.h"
 
-enum { ADDRESSES = 8 };
 static const uint64_t CONNECT_TIMEOUT_NS = 30ull * 1000000000;
 enum { MESSAGE_LIMIT = 0x3fffffff }; /* PostgreSQL's own MaxAllocSize: 1 GiB - 1 */
-
-/* ---- where the server is ---- */
-
-static int resolve_unix(struct pg_pool *pool, struct pg_error *error)
-{
-    const char *host = pool->info.host;
-    struct sockaddr_un *un = (struct sockaddr_un *)&pool->addresses[0].at;
-    int n = snprintf(pool->where, sizeof pool->where, "%s/.s.PGSQL.%u", host, pool->info.port);
-    if (n < 0 || (size_t)n >= sizeof un->sun_path)
-        return rp_error_set(error, PG_E_CONFIG, "host: the socket's path is longer than %zu bytes",
-                            sizeof un->sun_path - 1);
-    memset(un, 0, sizeof *un);
-    un->sun_family = AF_UNIX;
-    memcpy(un->sun_path, pool->where, (size_t)n);
-    if (host[0] == '@') un->sun_path[0] = 0; /* abstract */
-    pool->addresses[0].size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + (host[0] != '@'));
-    pool->config.naddresses = 1;
-    return 0;
-}
-
-static int resolve(struct pg_pool *pool, struct pg_error *error)
-{
-    const char *name = pool->info.hostaddr ? pool->info.hostaddr : pool->info.host;
-    if (!pool->info.hostaddr && (name[0] == '/' || name[0] == '@')) return resolve_unix(pool, error);
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *list = NULL;
-    char port[8];
-    snprintf(port, sizeof port, "%u", pool->info.port);
-    snprintf(pool->where, sizeof pool->where, "%s:%s", name, port);
-    int rc = getaddrinfo(name, port, &hints, &list);
-    if (rc == EAI_NONAME && !pool->info.hostaddr) {
-        hints.ai_flags = AI_NUMERICSERV;
-        rc = getaddrinfo(name, port, &hints, &list);
-    }
-    if (rc) return rp_error_set(error, PG_E_UNAVAILABLE, "cannot resolve host \"%s\": %s", name, gai_strerror(rc));
-    size_t n = 0;
-    for (struct addrinfo *a = list; a && n < ADDRESSES; a = a->ai_next, n++) {
-        memcpy(&pool->addresses[n].at, a->ai_addr, a->ai_addrlen);
-        pool->addresses[n].size = a->ai_addrlen;
-    }
-    freeaddrinfo(list);
-    pool->config.naddresses = n;
-    return 0;
-}
-
-/* Every known address has failed: the name may stand for others by now. getaddrinfo can block; that is documented. */
-void rp_pool_resolve_again(struct pg_pool *pool)
-{
-    const char *host = pool->info.host;
-    if (pool->info.hostaddr || host[0] == '/' || host[0] == '@' || pool->count[RP_SLOT_CONNECTING]) return;
-    (void)!resolve(pool, NULL);
-}
 
 /* ---- opening ---- */
 
@@ -85,7 +30,6 @@ static void fill_config(struct pg_pool *pool)
     uint32_t entries = 8;
     while (entries < i->pool_max_pipeline + 4) entries *= 2;
     fill_startup(pool);
-    size_t naddresses = pool->config.naddresses;
     pool->config = (struct rp_conn_config){
         .session = { .startup = pool->startup,
                      .user = i->user,
@@ -97,8 +41,6 @@ static void fill_config(struct pg_pool *pool)
                      .statements = rp_statement_capacity(pool->reactor),
                      .catalog = pool->catalog.entry },
         .ops = &rp_slot_ops,
-        .addresses = pool->addresses,
-        .naddresses = naddresses,
         .catalog = &pool->catalog,
         .keys = &pool->keys,
         .connect_timeout_ns = i->connect_timeout_ns ? i->connect_timeout_ns : CONNECT_TIMEOUT_NS,
@@ -156,15 +98,59 @@ static void free_parts(struct pg_pool *pool)
 {
     for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
-    if (pool->addresses) rp_free(pool->reactor, pool->addresses, ADDRESSES * sizeof *pool->addresses);
     rp_work_close(pool);
+    rp_hosts_free(pool);
+    if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
+    if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
     if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
 }
 
+static const char *copy(char **end, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *at = memcpy(*end, text, size);
+    *end += size;
+    return *at ? at : NULL; /* an empty one wins over the string's, too */
+}
+
+/* The SQL that the pool runs by itself, where the struct has it. */
+static int take_sql(struct pg_pool *pool, const struct pg_pool_config *c)
+{
+    if (c->connect_sql) pool->texts_size += strlen(c->connect_sql) + 1;
+    if (c->reset_sql) pool->texts_size += strlen(c->reset_sql) + 1;
+    if (pool->texts_size) pool->texts = rp_alloc(pool->reactor, pool->texts_size);
+    if (pool->texts_size && !pool->texts) return -ENOMEM;
+    char *end = pool->texts;
+    if (c->connect_sql) pool->info.pool_connect_sql = copy(&end, c->connect_sql);
+    if (c->reset_sql) pool->info.pool_reset_sql = copy(&end, c->reset_sql);
+    pool->cleans = pool->info.pool_reset_sql;
+    return 0;
+}
+
+static int take_warm(struct pg_pool *pool, const struct pg_pool_config *c, struct pg_error *error)
+{
+    const struct rp_session_config limits = { .statements = rp_statement_capacity(pool->reactor),
+                                              .message_limit = MESSAGE_LIMIT };
+    struct pg_error why;
+    if (!c->nwarm) return 0;
+    pool->warm = rp_alloc(pool->reactor, c->nwarm * sizeof *pool->warm);
+    if (!pool->warm) return -ENOMEM;
+    pool->nwarm = c->nwarm;
+    for (size_t i = 0; i < c->nwarm; i++) {
+        struct pg_query *q = &pool->warm[i];
+        *q = (struct pg_query){ .statement = c->warm[i], .error = &pool->own_error };
+        rp_query(q)->waiter.lane = RP_LANE_OWN;
+        if (rp_session_check_prepare(&limits, q->statement, &why))
+            return rp_error_set(error, PG_E_CONFIG, "warm: statement %zu: %s", i + 1, pg_error_field(&why, 'M'));
+    }
+    return 0;
+}
+
 /* The members that win over the string; a struct of an older version is shorter. */
-static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given, struct pg_error *error)
+static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given, struct pg_budget **budget,
+                        struct pg_error *error)
 {
     struct pg_pool_config c = { 0 };
     if (given->size < offsetof(struct pg_pool_config, max_conns) || given->size > sizeof c)
@@ -175,8 +161,11 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
+    if (pool->info.target != RP_TARGET_ANY)
+        return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
+    *budget = c.budget;
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     if (pool->info.pool_min_idle_conns > pool->info.pool_max_conns)
@@ -185,7 +174,11 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_min_conns > pool->info.pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
                             pool->info.pool_min_conns, pool->info.pool_max_conns);
-    return 0;
+    if (pool->info.pool_reserved_conns >= pool->info.pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns (%u)",
+                            pool->info.pool_reserved_conns, pool->info.pool_max_conns);
+    rc = take_sql(pool, &c);
+    return rc ? rc : take_warm(pool, &c, error);
 }
 
 static void on_drained(struct rp_timer *timer);
@@ -204,19 +197,21 @@ static void member_abort(struct rp_member *m)
         rp_conn_abandon_socket(&pool->slot[i]->conn);
         rp_cancel_abandon_socket(&pool->slot[i]->cancel);
     }
+    rp_purse_abort(pool);
     explicit_bzero(&pool->keys, sizeof pool->keys);
 }
 
 static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, struct pg_error *error)
 {
-    int rc = apply_config(pool, config, error);
+    struct pg_budget *budget = NULL;
+    int rc = apply_config(pool, config, &budget, error);
     if (rc) return rc;
-    pool->addresses = rp_alloc(pool->reactor, ADDRESSES * sizeof *pool->addresses);
-    rc = pool->addresses ? resolve(pool, error) : -ENOMEM;
+    rc = rp_hosts_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
     if (!rc) rc = rp_work_open(pool);
     if (!rc) rc = rp_pool_make_slots(pool, pool->info.pool_max_conns);
+    if (!rc) rc = rp_purse_open(pool, budget, error); /* last: it would have to be left again */
     return rc;
 }
 
@@ -229,6 +224,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     if (!pool) return rp_error_set(error, -ENOMEM, "%s", pg_error_text(-ENOMEM));
     pool->reactor = reactor;
     TAILQ_INIT(&pool->waiting);
+    TAILQ_INIT(&pool->urgent);
     TAILQ_INIT(&pool->ended);
     TAILQ_INIT(&pool->warming);
     STAILQ_INIT(&pool->retired);
@@ -260,7 +256,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 /* Everything that is still wanted ends now. Leases stay held, on nothing, until they are returned. */
 static void cut(struct pg_pool *pool)
 {
-    while (!TAILQ_EMPTY(&pool->waiting)) rp_end_waiter(TAILQ_FIRST(&pool->waiting), PG_E_CLOSED);
+    while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_CLOSED);
     for (uint32_t i = 0; i < pool->nslots; i++) {
         struct rp_slot *slot = pool->slot[i];
         if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING)
@@ -308,15 +304,21 @@ void rp_pool_return_lease(struct pg_pool *pool)
 void rp_pool_close_if_done(struct pg_pool *pool)
 {
     if (!pool->closing || pool->finished) return;
-    if (TAILQ_EMPTY(&pool->waiting)) {
+    if (!rp_first_waiter(pool)) {
         struct rp_slot *slot;
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING])))
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_PREPARING])))
+            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
-    if (rp_pool_total(pool) || !TAILQ_EMPTY(&pool->waiting) || !TAILQ_EMPTY(&pool->ended)) return;
+    if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
     if (RP_PLANT(close_hangs) && pool->nleases_out) return;
+    if (!rp_purse_leave(pool)) {
+        rp_pool_kick(pool);
+        return;
+    }
     pool->finished = true;
     rp_timer_stop(pool->reactor, &pool->retry);
     rp_timer_stop(pool->reactor, &pool->capacity.later);

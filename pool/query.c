@@ -72,17 +72,18 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
         return;
     }
     if (!checked(pool, q, NULL)) return;
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    struct rp_slot *slot = rp_idle_slot(pool, false);
     if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_query(q)->waiter.since_ns);
     bool first = TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging);
     if (!pool->suspended && first && slot) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
-        if (rp_session_in_flight(&slot->conn.session) > 1 && rp_pool_has_place(pool) && !pool->more_wanted) {
+        bool queued = rp_session_in_flight(&slot->conn.session) > 1;
+        if (queued && !pool->more_wanted && rp_pool_has_place(pool) && rp_worth_making(pool, 1)) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
-    } else if (rp_queue_full(pool)) {
+    } else if (rp_queue_full(pool, false)) {
         pool->stats.refused_count++;
         rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
     } else {
@@ -109,6 +110,7 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
     } else {
         arm_deadlines(pool, q);
+        rl->slot->used = true;
         rp_slot_start(rl->slot, q);
     }
 }

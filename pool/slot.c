@@ -6,7 +6,8 @@
 
 static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_FREE] = BIT(CONNECTING),
-    [RP_SLOT_CONNECTING] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_CONNECTING] = BIT(PREPARING) | BIT(CLOSING),
+    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(CLOSING),
     [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
     [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
     [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
@@ -43,13 +44,16 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     list_remove(slot);
     rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
+    if (slot->high && state != RP_SLOT_RESETTING) slot->pool->nhigh--, slot->high = false;
     slot->state = state;
     slot->pool->count[state]++;
     list_insert(slot);
+    slot->chore = 0;
+    slot->doing = NULL;
     rp_timer_stop(slot->pool->reactor, &slot->stall);
     if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
         rp_timer_stop(slot->pool->reactor, &slot->again);
-        slot->asked = false;
+        slot->asked = slot->used = false;
     }
     if (state == RP_SLOT_IDLE) slot->work_ns = 0, rp_life_idle(slot);
     if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
@@ -62,13 +66,13 @@ uint32_t rp_pool_live(const struct pg_pool *pool)
 }
 uint32_t rp_pool_usable(const struct pg_pool *pool)
 {
-    return rp_pool_live(pool) - pool->count[RP_SLOT_CONNECTING];
+    return rp_pool_live(pool) - rp_pool_connecting(pool);
 }
 
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error)
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)
 {
-    struct pg_event event = { .kind = kind, .error = error, .host = pool->where };
-    if (pool->on_event) pool->on_event(pool->arg, &event);
+    struct pg_event event = { .kind = kind, .error = error, .host = slot->host->where };
+    if (slot->pool->on_event) slot->pool->on_event(slot->pool->arg, &event);
 }
 
 /* ---- requests ---- */
@@ -116,17 +120,6 @@ enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q)
     return detached;
 }
 
-static void roll_back(struct rp_slot *slot)
-{
-    struct pg_query *q = &slot->rollback;
-    *q = (struct pg_query){ .statement = &pg_rollback };
-    struct rp_query *rq = rp_query(q);
-    rq->head = q;
-    int rc = rp_session_check(&slot->pool->config.session, q, &rq->bind_size, NULL);
-    if (rc || !rp_session_room(&slot->conn.session, 1)) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
-    else rp_conn_enqueue(&slot->conn, q, RP_ENTRY_SYNC);
-}
-
 /* How long the server may take to answer what nobody waits for, before the connection is given up. */
 static void start_stall(struct rp_slot *slot)
 {
@@ -140,8 +133,12 @@ void rp_slot_stall(struct rp_slot *slot)
     if (legal[slot->state] & BIT(STALLED)) rp_slot_move(slot, RP_SLOT_STALLED);
 }
 
-/* Nothing is in flight, and nothing is to be cleaned. */
-static void come_to_rest(struct rp_slot *slot)
+bool rp_slot_quiet(const struct rp_slot *slot)
+{
+    return rp_session_in_flight(&slot->conn.session) == 0 && !rp_cancel_busy(&slot->cancel);
+}
+
+void rp_slot_rest(struct rp_slot *slot)
 {
     enum rp_reason reason = slot->state == RP_SLOT_RETIRING ? slot->reason : rp_life_over(slot);
     if (reason != RP_REASON_NONE) rp_life_end(slot, reason);
@@ -161,36 +158,35 @@ static void go_on_sharing(struct rp_slot *slot)
 void rp_slot_settle(struct rp_slot *slot)
 {
     rp_slot_cancel_unwanted(slot);
-    bool quiet = rp_session_in_flight(&slot->conn.session) == 0 && !rp_cancel_busy(&slot->cancel);
+    bool quiet = rp_slot_quiet(slot);
     if (RP_PLANT(idle_too_early)) quiet = !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
-        if (quiet) come_to_rest(slot);
+        if (quiet) rp_slot_rest(slot);
         else rp_work_relist(slot);
         break;
     case RP_SLOT_DRAINING:
     case RP_SLOT_RETIRING:
-        if (quiet) come_to_rest(slot);
+        if (quiet) rp_slot_rest(slot);
         break;
     case RP_SLOT_STALLED:
-        if (quiet) come_to_rest(slot);
+        if (quiet) rp_slot_rest(slot);
         else if (rp_slot_wanted(slot)) go_on_sharing(slot);
         else start_stall(slot);
         break;
-    case RP_SLOT_RESETTING: /* a connection that goes anyway needs no ROLLBACK */
-        if (quiet && (slot->conn.session.transaction == 'I' || rp_life_over(slot))) {
-            come_to_rest(slot);
-        } else {
-            start_stall(slot);
-            if (quiet) roll_back(slot);
-        }
+    case RP_SLOT_RESETTING:
+        if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans) rp_slot_rest(slot);
+        else rp_chore_run(slot);
         break;
+    case RP_SLOT_PREPARING: rp_chore_run(slot); break;
     default: break;
     }
     if (!RP_PLANT(kick_lost)) rp_pool_kick(slot->pool);
 }
 
 /* ---- the end of a connection ---- */
+
+static bool own(struct pg_query *q) { return rp_query(q)->waiter.lane == RP_LANE_OWN; }
 
 static bool can_repeat(const struct pg_query *q, bool written)
 {
@@ -215,12 +211,12 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
     rp_slot_cancel_last(slot);
     while (stands && rp_session_take_decided(s, &q))
-        if (q && q != &slot->rollback) rp_end_decided(q);
+        if (q && !own(q)) rp_end_decided(q);
     while (rp_session_orphan(s, &q, &written)) {
         bool first = !inside; /* or the first that is left: then the whole was written, and decided */
         inside = !(rp_session_entry(s, s->head - 1)->flags & RP_ENTRY_SYNC);
         if (first) group_written = written, repeat = false;
-        if (!q || q == &slot->rollback) continue;
+        if (!q || own(q)) continue;
         struct rp_query *rq = rp_query(q);
         rq->slot = NULL;
         if (first && rq->head == q) {
@@ -241,6 +237,10 @@ static void stalled(struct rp_timer *timer)
 {
     struct rp_slot *slot = RP_CONTAINER(timer, struct rp_slot, stall);
     struct pg_error why;
+    if (slot->doing) {
+        rp_chore_late(slot);
+        return;
+    }
     if (rp_session_in_flight(&slot->conn.session) == 0 && rp_cancel_busy(&slot->cancel)) {
         rp_cancel_stop(&slot->cancel); /* if it was never sent, the connection is good */
         return;
@@ -254,18 +254,32 @@ static void stalled(struct rp_timer *timer)
 static void on_up(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
-    struct pg_pool *pool = slot->pool;
-    pool->backoff_ns = 0;
-    pool->connect_error.code = 0;
-    rp_timer_stop(pool->reactor, &pool->retry);
-    pool->stats.new_conns_count++;
-    rp_saw_connected(slot);
     slot->stall.fire = stalled;
     rp_life_begin(slot);
-    come_to_rest(slot);
+    rp_slot_move(slot, RP_SLOT_PREPARING);
+    rp_chore_run(slot);
+}
+
+void rp_slot_made(struct rp_slot *slot)
+{
+    struct pg_pool *pool = slot->pool;
+    rp_host_up(slot);
+    pool->stats.new_conns_count++;
+    rp_saw_connected(slot);
+    rp_slot_rest(slot);
     rp_capacity_stands(pool);
     rp_pool_kick(pool);
-    rp_pool_event(pool, PG_EVENT_CONNECTED, NULL);
+    rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
+}
+
+void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
+{
+    struct pg_pool *pool = slot->pool;
+    bool being_made = slot->state == RP_SLOT_PREPARING;
+    if (!being_made) pool->stats.lost_conns_count++;
+    rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+    if (being_made) rp_pool_connect_failed(slot, why);
+    rp_slot_event(slot, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -276,13 +290,17 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
         rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_pool_connect_failed(pool, why);
-        rp_pool_event(pool, PG_EVENT_CONNECT_FAILED, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        return;
+    }
+    if (slot->state == RP_SLOT_PREPARING) {
+        rp_slot_unfit(slot, why);
         return;
     }
     pool->stats.lost_conns_count++;
     rp_slot_kill(slot, why->code == PG_E_PROTOCOL ? PG_E_PROTOCOL : PG_E_LOST, PG_SENT_MAYBE, why);
-    rp_pool_event(pool, PG_EVENT_LOST, why);
+    rp_slot_event(slot, PG_EVENT_LOST, why);
 }
 
 static void on_closed(struct rp_conn *conn)
@@ -296,13 +314,15 @@ static void on_closed(struct rp_conn *conn)
 void rp_slot_free(struct rp_slot *slot)
 {
     if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
+    rp_host_given_up(slot);
     rp_slot_move(slot, RP_SLOT_FREE);
+    rp_purse_put(slot);
     rp_pool_kick(slot->pool);
 }
 
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
-    rp_pool_event(slot_of(conn)->pool, PG_EVENT_NOTICE, notice);
+    rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that
@@ -325,9 +345,8 @@ static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
 static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 {
     struct rp_slot *slot = slot_of(conn);
-    if (q == &slot->rollback) {
-        if (q->status != PG_OK) rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL);
-        else rp_slot_settle(slot);
+    if (q && own(q)) {
+        rp_chore_outcome(slot, q);
         return;
     }
     bool shared = SHARING & 1u << slot->state;

@@ -1,16 +1,17 @@
 /* pool/state.h - the pool as its own files see it: slots, the one queue, and the rules that move them.
  *
- *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO) -> dispatch -> slot -> connection
+ *      pg_pool_acquire, pg_pool_query -> waiting (one FIFO, high ones before it) -> dispatch -> slot -> connection
  *                                                outcome, grant <- ended (what is decided and still to be told)
  *
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
  * lists and counts together:
  *
- *      FREE -> CONNECTING -> IDLE <-> SHARED <-> DRAINING      FREE: nothing there; all other states count
- *                             |        |  \------> RETIRING    DRAINING: takes no more statements, a lease waits for it
- *                             |        \-> STALLED -> IDLE     RETIRING: the same, since it is to be closed
- *                             \-> LEASED -> RESETTING -> IDLE  STALLED: the same, until what was given up has passed
- *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then ROLLBACK
+ *      FREE -> CONNECTING -> PREPARING -> IDLE                 FREE: nothing there; all other states count
+ *      IDLE <-> SHARED <-> DRAINING                            PREPARING: it is made ready, by chores (chore.c)
+ *       |        |  \------> RETIRING                          DRAINING: takes no more statements, a lease waits for it
+ *       |        \-> STALLED -> IDLE                           RETIRING: the same, since it is to be closed
+ *       \-> LEASED -> RESETTING -> IDLE                        STALLED: the same, until what was given up has passed
+ *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then its chores
  *
  * Slots are allocated one by one and never move in memory: a host holds pointers into them. There are as many as the
  * largest max_conns so far; how many may be in use at once is what pool_max_conns says now.
@@ -23,20 +24,25 @@
 #include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
+#include "pool/budget.h"
+#include "pool/hosts.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
 enum rp_slot_state {
-    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED,
-    RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING,
+    RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
-enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASONS };
+enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE,
+                 RP_REASON_BUDGET, RP_REASONS };
 
 struct rp_slot {
     struct rp_conn conn;
     struct pg_pool *pool;
+    struct rp_host *host;      /* whose connection it is, or was last                            */
+    bool trying;               /* the connect counts in host->connecting                         */
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: of which list of pool->loaded                          */
@@ -45,9 +51,14 @@ struct rp_slot {
     uint64_t head_since_ns;    /* the oldest in flight is so since then                          */
     bool from_idle, late;      /* it found the connection idle; it takes longer than it should   */
     struct pg_lease *lease;    /* LEASED                                                         */
+    bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
     uint64_t connecting_since_ns;
-    struct rp_timer stall;     /* STALLED, RESETTING: how long the server may take               */
-    struct pg_query rollback;
+    struct rp_timer stall;     /* STALLED, PREPARING, RESETTING: how long the server may take    */
+    uint32_t chore;            /* of a state that has chores: how many were looked at            */
+    const char *doing;         /* the one of them that was begun last                            */
+    uint32_t warmed;           /* PREPARING: statements that were begun                          */
+    bool used;                 /* a lease ran something on it since it was reset last            */
+    struct pg_query own;       /* the one that a chore runs                                      */
     struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
     struct rp_timer again;     /* before that the same statement is not cancelled once more      */
     uint32_t asked_for;        /* its sequence number                                            */
@@ -58,9 +69,25 @@ struct rp_slot {
     struct rp_timer age;       /* at expires_ns                                                  */
     enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
     STAILQ_ENTRY(rp_slot) retired;
+    bool promised;             /* to another pool of the budget: what is in it goes, and then it goes back */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
 STAILQ_HEAD(rp_retired, rp_slot);
+
+/* purse.c: what the pool has of its budget */
+struct rp_purse {
+    struct pg_budget *budget;            /* NULL: none, and nothing else means anything         */
+    struct rp_share *share;
+    uint32_t slots, used, sure;          /* in hand; of these by connections; never given       */
+    uint32_t promised;                   /* of those in use: on their way to others             */
+    uint32_t need;                       /* of the ticket                                       */
+    bool waiting;                        /* there is a ticket                                   */
+    bool pressing;                       /* the wait is long enough for others to be told       */
+    bool more_wanted;                    /* as the pool's, at the last look at the ticket       */
+    bool pressed;                        /* the next one that comes to rest is to go            */
+    bool left;
+    struct rp_timer patience, watch;
+};
 
 /* stats.c: what was measured and is not published yet. */
 struct rp_seeing {
@@ -97,10 +124,9 @@ struct pg_pool {
     struct rp_conninfo info;
     struct rp_conn_config config;
     struct rp_pair startup[10];
-    struct rp_address *addresses;
+    struct rp_hosts hosts;
     struct rp_catalog catalog;
     struct rp_keys keys;
-    char where[160];                     /* for messages: "host:port" or the socket's path      */
     void (*on_event)(void *arg, const struct pg_event *);
     void *arg;
 
@@ -108,17 +134,23 @@ struct pg_pool {
     uint32_t nslots, slot_places;
     struct rp_slots slots[RP_SLOT_STATES];
     uint32_t count[RP_SLOT_STATES];
+    bool cleans;                         /* more than a ROLLBACK may be due when a lease is over    */
+    struct pg_query *warm;               /* prepared on each new connection; of all slots, since they stay as they are */
+    size_t nwarm, texts_size;
+    char *texts;                         /* connect_sql and reset_sql, where the struct had them    */
+    struct pg_error own_error;           /* what the server said last to a query of the pool's own */
+
     struct rp_slots loaded[RP_LOADS];    /* SHARED slots by their work                          */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
     struct rp_work work;
 
-    struct rp_waiters waiting, ended;
-    uint32_t nwaiting, nleases_out;      /* leases out, and calls that still need the closed pool's shell */
+    struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
+    uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
+    uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
-    struct rp_timer retry;               /* no connect is tried before                          */
-    uint64_t backoff_ns;                 /* 0: the last connect succeeded                       */
+    struct rp_timer retry;               /* armed while no host may be tried: then one may      */
     struct pg_error connect_error;       /* of the last failed connect; code 0: it succeeded    */
     struct rp_capacity capacity;
 
@@ -126,6 +158,7 @@ struct pg_pool {
     bool suspended;
     struct rp_timer sweep;               /* armed while something idle may have to be closed    */
     struct rp_warms warming;
+    struct rp_purse purse;
     struct rp_retired retired;           /* CLOSING or FREE again: PG_EVENT_RETIRED is still to be told */
 
     bool closing, aborted, finished;
@@ -142,6 +175,11 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
+void rp_slot_rest(struct rp_slot *slot);     /* nothing is in flight, and nothing is to be cleaned */
+bool rp_slot_quiet(const struct rp_slot *slot); /* nothing is in flight, no cancel request either */
+/* A chore failed: it is closed. PREPARING: as a connect that failed; else as a connection that was lost. */
+void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why);
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 /* The query's caller goes away, or wants it no more: as rp_conn_detach. */
 enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q);
@@ -155,13 +193,34 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
-uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
-static inline bool rp_pool_has_place(const struct pg_pool *pool)
+static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those that are being made */
 {
-    if (RP_PLANT(closing_uncounted)) return rp_pool_live(pool) < rp_capacity(pool);
-    return rp_pool_total(pool) < rp_capacity(pool);
+    return pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
 }
-void rp_pool_event(struct pg_pool *pool, enum pg_event_kind kind, const struct pg_error *error);
+uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
+static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
+{
+    uint32_t total = RP_PLANT(closing_uncounted) ? rp_pool_live(pool) : rp_pool_total(pool);
+    uint32_t most = rp_capacity(pool);
+    return total < most ? most - total : 0;
+}
+static inline bool rp_pool_has_place(const struct pg_pool *pool) { return rp_pool_room(pool) > 0; }
+void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error);
+
+/* chore.c: what the pool does of its own accord on a connection while nobody else has it, one thing
+ * after the other. */
+struct rp_chore {
+    const char *name;                    /* stands before the error of one that fails */
+    /* Begins it: by rp_chore_query, and the next one follows when that has ended well; or rp_chore_fail. False: there is
+     * nothing to do on this connection. Calls nobody back. */
+    bool (*begin)(struct rp_slot *slot);
+};
+/* By the simple protocol. Rows are of text, q->data is the slot; `sql` stays where it is until the outcome. */
+void rp_chore_query(struct rp_slot *slot, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *));
+void rp_chore_fail(struct rp_slot *slot, const struct pg_error *why); /* the connection is closed for it */
+void rp_chore_run(struct rp_slot *slot);  /* if nothing is in flight: the next one, or the state that follows the last */
+void rp_chore_outcome(struct rp_slot *slot, struct pg_query *q);
+void rp_chore_late(struct rp_slot *slot);
 
 /* cancel.c */
 void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
@@ -190,12 +249,27 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that 
 /* The SHARED one that takes `n` more statements best, NULL: none has room. */
 struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
 
+/* reserve.c */
+/* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
+ * that are reserved are kept; and how many idle ones of them. */
+uint32_t rp_left_to_normal(const struct pg_pool *pool);
+uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
+/* How many more are worth making for as many normal ones as would have one. */
+uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
+struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
+static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
+{
+    if (!pool->nurgent && !pool->info.pool_reserved_conns) return pool->count[RP_SLOT_IDLE];
+    return rp_idle_left_to_normal(pool);
+}
+
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
-bool rp_queue_full(const struct pg_pool *pool);
+struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
+bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
                   const struct pg_error *why);                   /* one; results are set, told later */
@@ -214,8 +288,8 @@ void rp_fire_lease(struct rp_timer *timer);
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
-void rp_pool_connect_failed(struct pg_pool *pool, const struct pg_error *why);
-uint64_t rp_backoff(struct pg_pool *pool, uint64_t *backoff_ns); /* the delay that follows it; 0: the first one */
+void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_pool_can_grow(struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 
 /* capacity.c */
@@ -231,7 +305,7 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from no
 void rp_life_begin(struct rp_slot *slot);      /* it is up */
 void rp_life_idle(struct rp_slot *slot);       /* it has become idle */
 void rp_life_sweep(struct rp_timer *timer);    /* pool->sweep */
-enum rp_reason rp_life_over(const struct rp_slot *slot); /* too old, of a former generation, one too many; or NONE */
+enum rp_reason rp_life_over(struct rp_slot *slot); /* too old, of a former generation, one too many; or NONE */
 /* Used no more, and closed as soon as nothing runs on it; or, where it is leased or the like, left to rp_life_over when
  * it comes to rest. */
 void rp_life_retire(struct rp_slot *slot, enum rp_reason reason);
@@ -240,12 +314,22 @@ void rp_life_end(struct rp_slot *slot, enum rp_reason reason);
 bool rp_life_tell_retired(struct pg_pool *pool); /* from the turn's queue; false: the budget is used up */
 void rp_life_tell(struct pg_pool *pool);       /* the warm-ups that are decided; from the turn's queue */
 void rp_life_warm_end(struct pg_pool *pool, int status);
+struct rp_slot *rp_life_superfluous(struct pg_pool *pool); /* whose going disturbs least; NULL: none can go now */
 uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones are missing */
+
+/* purse.c */
+int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_error *error);
+bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun; false: it has to wait for one */
+void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
+void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
+bool rp_purse_over(struct rp_slot *slot);      /* it has come to rest: does another pool need it? */
+bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns); /* false: the budget has no room for more sure ones */
+bool rp_purse_leave(struct pg_pool *pool);     /* nothing is in use; false: again in the next turn */
+void rp_purse_abort(struct pg_pool *pool);
 
 /* open.c */
 int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */
 void rp_pool_close_if_done(struct pg_pool *pool);
-void rp_pool_resolve_again(struct pg_pool *pool);                /* every known address has failed */
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
 
 /* stats.c; none of these calls anybody back */

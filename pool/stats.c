@@ -61,8 +61,9 @@ static void leaked(struct rp_timer *timer)
     struct pg_pool *pool = w->pool;
     struct pg_error why;
     if (pool->finished) return; /* there is nobody to be told any more */
-    struct pg_event event = { .kind = PG_EVENT_LEAK, .error = &why, .host = pool->where };
-    event.tag = rp_lease_of(w)->tag;
+    struct pg_event event = { .kind = PG_EVENT_LEAK, .error = &why, .tag = rp_lease_of(w)->tag };
+    struct rp_slot *slot = rp_lease(rp_lease_of(w))->slot;
+    event.host = slot ? slot->host->where : ""; /* its connection is lost */
     event.held_ns = since(pool, w->since_ns);
     rp_error_set(&why, PG_E_TIMEOUT, "a lease is held for %llu ms: %s", (unsigned long long)(event.held_ns / MS),
                  event.tag ? event.tag : "no tag");
@@ -138,8 +139,8 @@ static void refresh_gauges(struct pg_pool *pool)
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
     s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
                       pool->count[RP_SLOT_STALLED];
-    s->constructing_conns = pool->count[RP_SLOT_CONNECTING];
-    s->pending = pool->nwaiting;
+    s->constructing_conns = rp_pool_connecting(pool);
+    s->pending = pool->nwaiting + pool->nurgent;
 }
 
 static void publish(struct pg_pool *pool)

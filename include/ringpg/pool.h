@@ -3,9 +3,11 @@
  *
  * Lease lane: pg_pool_acquire gives an exclusive connection, for transactions and session state. Shared lane:
  * pg_pool_query pipelines one statement (or one batch) on a connection that others use at the same time; this is where
- * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. */
+ * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. Leases of high
+ * priority (health checks, administration) have a queue of their own in front of it, first in, first out, too. */
 #ifndef RINGPG_POOL_H
 #define RINGPG_POOL_H
+#include "budget.h"
 #include "query.h"
 #include "reactor.h"
 #include "stats.h"
@@ -38,20 +40,38 @@ struct pg_pool_config {
     uint32_t max_conns, min_conns, max_waiters;      /* not 0: wins over the string                            */
     void (*on_event)(void *arg, const struct pg_event *); /* from a turn or a completion; may be NULL          */
     void *arg;
+    /* SQL that the pool runs itself, by the simple protocol, so that it may be several statements; copied. NULL: the
+     * string's pool_connect_sql, pool_reset_sql; "": none. Both must leave no transaction open.
+     * connect_sql: on every new connection before anybody has it ("SET search_path = app"); part of the connect, within
+     * connect_timeout: if it fails the connect has failed, and on_event and those who wait are told why. */
+    const char *connect_sql;
+    /* When a lease is over, behind the ROLLBACK where one is needed, before the next one has the connection ("DISCARD
+     * ALL"; "RESET ALL; SELECT pg_advisory_unlock_all()"). Not after a lease that ran nothing, nor on the shared lane.
+     * If it fails or takes longer than pool_close_linger, the connection is closed (PG_EVENT_LOST). After DISCARD ALL
+     * each statement is prepared anew on its next use. */
+    const char *reset_sql;
+    struct pg_statement *const *warm;                /* nwarm statements, prepared on every new connection behind      */
+    size_t nwarm;                                    /* connect_sql, in one flight; one that fails fails the connect.
+                                                      * The array is copied. 0: each is prepared on its first use      */
+    struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
 };
 /* Every member is named, so that C++ compilers have nothing to warn of. */
 #define PG_POOL_CONFIG(conninfo_)                                                                                      \
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
-      .max_waiters = 0, .on_event = NULL, .arg = NULL }
+      .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
+      .nwarm = 0, .budget = NULL }
 
-/* Parses, checks, resolves the host's name (getaddrinfo: that can block), allocates everything that the capacities add
+/* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; PG_E_UNAVAILABLE: the host's name cannot be resolved (it is resolved again whenever all
- * known addresses have failed, but the first time must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. Options
- * beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
+ * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
+ * -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for
+ * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Options beside libpq's
+ * (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_slow_statement 20ms, pool_leak_detection_threshold 0. */
+ * pool_reserved_conns 0, pool_slow_statement 20ms, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql
+ * as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -74,8 +94,8 @@ int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(voi
  * Shrinking closes idle connections at once, those that are being made when they stand, lets shared ones run dry, and
  * takes leased ones back when they are returned: until then there are more than max_conns, but never more than there
  * were. Memory of connections is allocated when max_conns exceeds all that it was before, and freed with the pool.
- * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it; PG_E_CLOSED; -ENOMEM; then nothing has
- * changed. */
+ * Returns 0; PG_E_CONFIG: max_conns is 0 or above 10000, or min_conns above it or more than the pool's budget can make
+ * sure; PG_E_CLOSED; -ENOMEM; then nothing has changed. */
 int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns) PG_WARN_UNUSED;
 /* No connection that exists now is used by anyone who comes later: idle ones are closed at once, those that are being
  * made when they stand, shared ones when what runs on them has ended, leased ones when they are returned. New ones take
@@ -97,6 +117,14 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 #define PG_STRING(x) PG_STRING_(x)
 #define PG_HERE __FILE__ ":" PG_STRING(__LINE__)
 
+/* pg_lease.priority; any other value asserts. HIGH stands before all that is NORMAL, is counted by itself against
+ * pool_max_waiters, and may have the last pool_reserved_conns connections: of max_conns normal leases and statements
+ * together never occupy more than max_conns - pool_reserved_conns, less while connections of theirs are being closed.
+ * One that is kept and not made yet is made when a high lease comes. A high lease that is held counts as one of those
+ * kept; beyond them high leases take from the others, and too many of them starve the normal ones. Of max_conns at most
+ * all but one are kept, also after a resize. */
+enum { PG_PRIORITY_NORMAL = 0, PG_PRIORITY_HIGH = 1 };
+
 /* Lease lane: one struct from parking to release; the caller's memory, zero-initialised once, reusable after release,
  * abandon or a grant with a status other than 0. */
 struct pg_lease {
@@ -107,18 +135,21 @@ struct pg_lease {
     const char *tag;                                 /* PG_HERE; for reports; not copied                       */
     struct pg_error *error;                          /* may be NULL                                            */
     void *data;                                      /* the caller's                                           */
+    uint32_t priority;                               /* PG_PRIORITY_*                                          */
     uint64_t private_[14];
 };
 /* Parks until a connection is granted. No error return: refusal comes through on_grant. */
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
-/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle, others wait, or suspended; PG_E_CLOSED. Never parks. */
+/* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle that it may have, others wait (for a high one: other high
+ * ones), or suspended; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
  * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end
  * with PG_E_LOST. */
 void pg_lease_query(struct pg_lease *lease, struct pg_query *query);
 /* Held and nothing in flight, else it asserts. An open transaction is rolled back before the next one gets the
- * connection; session state (SET, LISTEN, temporary tables) is not reset yet: undo it before. */
+ * connection; session state (SET, LISTEN, temporary tables, advisory locks) stays, unless the pool's reset_sql removes
+ * it. */
 void pg_lease_release(struct pg_lease *lease);
 /* Any state, idempotent: parked, held, queries in flight (they are abandoned, what runs is cancelled at the server). No
  * callback of lease or queries comes after it returned. For destructors and clients that hang up. */

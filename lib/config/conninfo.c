@@ -1,7 +1,7 @@
 /* config/conninfo.c - a connection string as values: split, checked, then copied. Owns the strings' one block.
  *
  * Invariants: nothing is allocated before every check has passed; the block is sized before it is filled and filled
- * exactly; every string of the struct is in it. Must never know descriptors, threads or the reactor's state. */
+ * exactly; every string of the struct but a default is in it. Must never know descriptors, threads or the reactor's state. */
 #include "config/conninfo.h"
 #include "config/piece.h"
 #include "wire/check.h"
@@ -9,14 +9,11 @@
 #include <errno.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define DEFAULT_HOST "/var/run/postgresql"
 #define S (UINT64_C(1000000000))
 
 static const struct rp_conninfo defaults = {
-    .port = 5432,
     .keepalives = true,
     .pool_max_conns = 4,
     .pool_max_waiters = 10000,
@@ -54,19 +51,7 @@ static int system_user(char *buffer, size_t size, const char **name, struct pg_e
     return 0;
 }
 
-static int check_socket_path(const struct rp_pieces *pieces, uint16_t port, struct pg_error *error)
-{
-    struct rp_piece host = pieces->of[RP_KEY_HOST];
-    char first;
-    size_t size = rp_piece_size(host), file = sizeof ".s.PGSQL.";
-    if (!absent(pieces, RP_KEY_HOSTADDR) || !rp_piece_next(&host, &first) || (first != '/' && first != '@')) return 0;
-    for (unsigned rest = port; rest > 0; rest /= 10) file++;
-    size_t most = sizeof ((struct sockaddr_un *)0)->sun_path - 1 - file;
-    if (size <= most) return 0;
-    return rp_error_set(error, PG_E_CONFIG, "host: a socket's directory of %zu bytes, %zu at the most", size, most);
-}
-
-static int check_contradictions(const struct rp_pieces *pieces, const struct rp_conninfo *c, struct pg_error *error)
+static int check_contradictions(const struct rp_conninfo *c, struct pg_error *error)
 {
     if (c->pool_min_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns, %u", c->pool_min_conns,
@@ -74,7 +59,10 @@ static int check_contradictions(const struct rp_pieces *pieces, const struct rp_
     if (c->pool_min_idle_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns, %u",
                             c->pool_min_idle_conns, c->pool_max_conns);
-    return check_socket_path(pieces, c->port, error);
+    if (c->pool_reserved_conns >= c->pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns, %u",
+                            c->pool_reserved_conns, c->pool_max_conns);
+    return 0;
 }
 
 static void count_text(void *arg, struct rp_piece piece, const char **field)
@@ -99,10 +87,6 @@ static int fill_absent(struct rp_pieces *pieces, char *buffer, size_t size, stru
     if (absent(pieces, RP_KEY_APPLICATION_NAME))
         pieces->of[RP_KEY_APPLICATION_NAME] = pieces->of[RP_KEY_FALLBACK_APPLICATION_NAME];
     pieces->of[RP_KEY_FALLBACK_APPLICATION_NAME].size = 0;
-    if (absent(pieces, RP_KEY_HOST)) {
-        if (absent(pieces, RP_KEY_HOSTADDR)) fill(pieces, RP_KEY_HOST, DEFAULT_HOST);
-        else pieces->of[RP_KEY_HOST] = pieces->of[RP_KEY_HOSTADDR];
-    }
     if (absent(pieces, RP_KEY_USER)) {
         const char *name = NULL;
         int rc = system_user(buffer, size, &name, error);
@@ -123,9 +107,10 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocat
     memset(out, 0, sizeof *out);
     if (!text) text = "";
     int rc = rp_split_is_uri(text) ? rp_split_uri(&pieces, text, error) : rp_split_keywords(&pieces, text, error);
+    if (!rc) rc = rp_hosts_apply(&pieces, &c, error);
     if (!rc) rc = rp_keyword_apply(&pieces, &c, error);
     if (!rc) rc = fill_absent(&pieces, buffer, sizeof buffer, error);
-    if (!rc) rc = check_contradictions(&pieces, &c, error);
+    if (!rc) rc = check_contradictions(&c, error);
     if (rc) return rc;
 
     rp_keyword_texts(&pieces, &c, count_text, &c.storage_size);
@@ -134,6 +119,7 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocat
     char *end = c.storage;
     rp_keyword_texts(&pieces, &c, copy_text, &end);
     RP_ASSERT(end == c.storage + c.storage_size);
+    rp_hosts_cut(&c);
     *out = c;
     return 0;
 }

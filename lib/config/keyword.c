@@ -6,16 +6,14 @@
 #include "config/piece.h"
 #include "wire/check.h"
 #include "wire/error.h"
-#include <arpa/inet.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 enum kind {
     TEXT,     /* as it is                                                                          */
-    HOST,     /* one of them, and nothing that shows a URI cut in the wrong place                  */
-    ADDRESS,  /* one numeric address                                                               */
-    PORT,     /* uint16_t                                                                          */
+    LIST,     /* text, looked at by hosts.c                                                        */
+    PORTS,    /* the same, and goes nowhere from here                                              */
     SWITCH,   /* bool: a number, 0 is off                                                          */
     SECONDS,  /* uint64_t ns: libpq's timeout, negative is 0 and 1 is 2                            */
     NATURAL,  /* uint32_t: libpq's number, negative is 0                                           */
@@ -23,6 +21,7 @@ enum kind {
     DURATION, /* uint64_t ns                                                                       */
     BYTES,    /* uint64_t                                                                          */
     CHOICE,   /* goes nowhere: one of `accepted`; of `refused`, named with `why`; else refused     */
+    ONE_OF,   /* uint32_t: which of `accepted`                                                     */
 };
 
 struct keyword {
@@ -32,7 +31,7 @@ struct keyword {
     size_t field;
     uint64_t min, max;
     const char *range;       /* min and max in the user's units */
-    const char *accepted[4]; /* beside "" */
+    const char *accepted[6]; /* beside "" */
     const char *refused[6];
     const char *why;
 };
@@ -50,9 +49,9 @@ struct keyword {
 #define NEEDS_OFF(name_, what) { name_, CHOICE, .accepted = { "0" }, .why = (what) } /* only empty or 0 */
 
 static const struct keyword table[] = {
-    [RP_KEY_HOST] = { "host", HOST, FIELD(host) },
-    [RP_KEY_HOSTADDR] = { "hostaddr", ADDRESS, FIELD(hostaddr) },
-    [RP_KEY_PORT] = { "port", PORT, FIELD(port), RANGE(1, 65535) },
+    [RP_KEY_HOST] = { "host", LIST, FIELD(hosts) },
+    [RP_KEY_HOSTADDR] = { "hostaddr", LIST, FIELD(hostaddrs) },
+    [RP_KEY_PORT] = { "port", PORTS },
     [RP_KEY_DBNAME] = { "dbname", TEXT, FIELD(dbname) },
     [RP_KEY_USER] = { "user", TEXT, FIELD(user) },
     [RP_KEY_PASSWORD] = { "password", TEXT, .secret = true, FIELD(password) },
@@ -70,6 +69,7 @@ static const struct keyword table[] = {
     { "pool_max_conns", COUNT, FIELD(pool_max_conns), RANGE(1, 10000) },
     { "pool_min_conns", COUNT, FIELD(pool_min_conns), RANGE(0, 10000) },
     { "pool_min_idle_conns", COUNT, FIELD(pool_min_idle_conns), RANGE(0, 10000) },
+    { "pool_reserved_conns", COUNT, FIELD(pool_reserved_conns), RANGE(0, 9999) },
     { "pool_max_conn_lifetime", DURATION, FIELD(pool_max_conn_lifetime_ns), YEAR },
     { "pool_max_conn_lifetime_jitter", DURATION, FIELD(pool_max_conn_lifetime_jitter_ns), YEAR },
     { "pool_max_conn_idle_time", DURATION, FIELD(pool_max_conn_idle_time_ns), YEAR },
@@ -82,6 +82,8 @@ static const struct keyword table[] = {
     { "pool_close_linger", DURATION, FIELD(pool_close_linger_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), YEAR },
     { "pool_slow_statement", DURATION, FIELD(pool_slow_statement_ns), .max = 3600 * S, .range = "0 to 1h" },
+    { "pool_connect_sql", TEXT, FIELD(pool_connect_sql) },
+    { "pool_reset_sql", TEXT, FIELD(pool_reset_sql) },
     { "pool_max_row_bytes", BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", COUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
@@ -110,9 +112,9 @@ static const struct keyword table[] = {
     { "min_protocol_version", CHOICE, .accepted = { "3.0" }, .refused = { "3.2", "latest" },
       .why = "protocol 3.2 is not there yet" },
     { "max_protocol_version", CHOICE, .accepted = { "3.0", "3.2", "latest" } }, /* 3.0 is within all of them */
-    { "target_session_attrs", CHOICE, .accepted = { "any" }, .why = LATER,
-      .refused = { "read-write", "read-only", "primary", "standby", "prefer-standby" } },
-    { "load_balance_hosts", CHOICE, .accepted = { "disable" }, .refused = { "random" }, .why = LATER },
+    { "target_session_attrs", ONE_OF, FIELD(target), /* in the order of enum rp_target */
+      .accepted = { "any", "read-write", "read-only", "primary", "standby", "prefer-standby" } },
+    { "load_balance_hosts", ONE_OF, FIELD(load_balance_hosts), .accepted = { "disable", "random" } },
     { "replication", CHOICE, .accepted = { "false", "off", "no", "0" },
       .refused = { "true", "on", "yes", "1", "database" }, .why = LATER },
     NEEDS_OFF("statement_cache_capacity", LATER),
@@ -150,32 +152,14 @@ static int refuse_range(const struct keyword *k, struct pg_error *error)
     return rp_error_set(error, PG_E_CONFIG, "%s: must be %s", k->name, k->range);
 }
 
-static int check_host(const struct keyword *k, struct rp_piece value, struct pg_error *error)
+static int check_choice(const struct keyword *k, const char *value, void *field, struct pg_error *error)
 {
-    char c, first = '\0';
-    for (bool begun = false; rp_piece_next(&value, &c); begun = true) {
-        if (!begun) first = c;
-        if (c == ',') return refuse(k, "several hosts are not there yet", error);
-        if (c == '@' && begun && first != '/' && first != '@')
-            return refuse(k, "\"@\" in a name; in a URI those of user and password are percent-encoded", error);
-    }
-    return 0;
-}
-
-static int check_address(const struct keyword *k, char *value, struct pg_error *error)
-{
-    struct in6_addr address;
-    if (strchr(value, ',')) return refuse(k, "several hosts are not there yet", error);
-    if (inet_pton(AF_INET, value, &address) == 1) return 0;
-    value[strcspn(value, "%")] = '\0'; /* the scope of a link-local address */
-    return inet_pton(AF_INET6, value, &address) == 1 ? 0 : refuse(k, "not a numeric address", error);
-}
-
-static int check_choice(const struct keyword *k, const char *value, struct pg_error *error)
-{
-    char list[64] = "";
+    char list[96] = "";
     for (size_t i = 0; i < RP_COUNT(k->accepted) && k->accepted[i]; i++) {
-        if (strcmp(value, k->accepted[i]) == 0) return 0;
+        if (strcmp(value, k->accepted[i]) == 0) {
+            if (k->kind == ONE_OF) *(uint32_t *)field = (uint32_t)i;
+            return 0;
+        }
         size_t size = strlen(list);
         snprintf(list + size, sizeof list - size, "%s%s", i ? ", " : "", k->accepted[i]);
     }
@@ -195,7 +179,6 @@ static int check_integer(const struct keyword *k, const char *value, void *field
     if (n < 0 && k->kind == SWITCH) n = 1;
     if (rc == RP_NUMBER_RANGE || n < 0 || (uint64_t)n < k->min || (uint64_t)n > k->max) return refuse_range(k, error);
     switch (k->kind) {
-    case PORT: *(uint16_t *)field = (uint16_t)n; break;
     case SWITCH: *(bool *)field = n != 0; break;
     case SECONDS: *(uint64_t *)field = (n == 1 ? 2 : (uint64_t)n) * S; break;
     default: *(uint32_t *)field = (uint32_t)n; break;
@@ -219,13 +202,12 @@ static int check(const struct keyword *k, struct rp_piece piece, struct rp_conni
 {
     char small[128];
     void *field = (char *)out + k->field;
-    if (k->kind == TEXT) return 0;
-    if (k->kind == HOST) return check_host(k, piece, error);
+    if (k->kind <= PORTS) return 0;
     if (!rp_piece_copy(piece, small, sizeof small)) strcpy(small, "?"); /* nothing that is right is that long */
     int rc;
     switch (k->kind) {
-    case ADDRESS: rc = check_address(k, small, error); break;
-    case CHOICE: rc = check_choice(k, small, error); break;
+    case CHOICE:
+    case ONE_OF: rc = check_choice(k, small, field, error); break;
     case DURATION:
     case BYTES: rc = check_amount(k, small, field, error); break;
     default: rc = check_integer(k, small, field, error); break;
@@ -248,6 +230,6 @@ void rp_keyword_texts(const struct rp_pieces *pieces, struct rp_conninfo *out,
                       void (*text)(void *arg, struct rp_piece piece, const char **field), void *arg)
 {
     for (size_t i = 0; i < RP_COUNT(table); i++)
-        if (table[i].kind <= ADDRESS && pieces->of[i].size > 0)
+        if (table[i].kind <= LIST && pieces->of[i].size > 0)
             text(arg, pieces->of[i], (const char **)(void *)((char *)out + table[i].field));
 }

@@ -8,7 +8,10 @@
 #include "config/conninfo.h"
 
 enum rp_escape { RP_ESCAPE_NONE, RP_ESCAPE_BACKSLASH, RP_ESCAPE_PERCENT };
-struct rp_piece { const char *at; size_t size; enum rp_escape escape; };
+/* Of a URI's "a:1,[::1]:2" the hosts' half reads "a,::1" and the ports' half "1,2". `place`: where in it `at` stands. */
+enum rp_half { RP_HALF_NONE, RP_HALF_HOSTS, RP_HALF_PORTS };
+enum rp_place { RP_AT_ELEMENT, RP_IN_NAME, RP_IN_BRACKETS, RP_IN_PORT };
+struct rp_piece { const char *at; size_t size; enum rp_escape escape; enum rp_half half; enum rp_place place; };
 
 /* Takes one unescaped character; false at the end. A percent escape must have been checked. */
 bool rp_piece_next(struct rp_piece *rest, char *c);
@@ -28,11 +31,15 @@ struct rp_pieces { struct rp_piece of[RP_KEYWORDS_MAX]; }; /* size 0: absent or 
 int rp_keyword_find(const char *name, size_t size); /* -1: there is none */
 const char *rp_keyword_name(int keyword);
 bool rp_keyword_is_secret(int keyword);
-/* Checks every value and sets every field of `out` that is not text. 0 or PG_E_CONFIG. */
+/* Checks every value but those of lists and sets every field of `out` that is not text. 0 or PG_E_CONFIG. */
 int rp_keyword_apply(const struct rp_pieces *pieces, struct rp_conninfo *out, struct pg_error *error);
 /* Calls back for every text value that is there; `field` is where it goes. */
 void rp_keyword_texts(const struct rp_pieces *pieces, struct rp_conninfo *out,
                       void (*text)(void *arg, struct rp_piece piece, const char **field), void *arg);
+
+/* hosts.c: the lists host, hostaddr and port. Checks their elements and that they match, sets ports and nhosts. */
+int rp_hosts_apply(const struct rp_pieces *pieces, struct rp_conninfo *out, struct pg_error *error);
+void rp_hosts_cut(struct rp_conninfo *c); /* once the texts are copied: names and addresses */
 
 /* The two spellings. 0 or PG_E_CONFIG. */
 int rp_split_keywords(struct rp_pieces *out, const char *text, struct pg_error *error);

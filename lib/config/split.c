@@ -17,9 +17,31 @@ static int hex(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* Goes to the next character that belongs to the half that is asked for; false: the end. A comma belongs to both. */
+static bool seek(struct rp_piece *rest)
+{
+    for (; rest->half && rest->size > 0; rest->at++, rest->size--) {
+        char c = rest->at[0];
+        if (rest->place == RP_IN_BRACKETS && c == ']') {
+            rest->place = RP_IN_NAME;
+        } else if (rest->place == RP_AT_ELEMENT && c == '[') {
+            rest->place = RP_IN_BRACKETS;
+        } else if (rest->place < RP_IN_BRACKETS && c == ':') {
+            rest->place = RP_IN_PORT;
+        } else if (c == ',') {
+            rest->place = RP_AT_ELEMENT;
+            return true;
+        } else {
+            if (rest->place == RP_AT_ELEMENT) rest->place = RP_IN_NAME;
+            if ((rest->place == RP_IN_PORT) == (rest->half == RP_HALF_PORTS)) return true;
+        }
+    }
+    return rest->size > 0;
+}
+
 bool rp_piece_next(struct rp_piece *rest, char *c)
 {
-    if (rest->size == 0) return false;
+    if (!seek(rest)) return false;
     size_t taken = 1;
     *c = rest->at[0];
     if (rest->escape == RP_ESCAPE_BACKSLASH && *c == '\\') {
@@ -62,11 +84,15 @@ bool rp_piece_copy(struct rp_piece piece, char *out, size_t capacity)
 const char *rp_piece_fault(struct rp_piece piece)
 {
     if (piece.escape != RP_ESCAPE_PERCENT) return NULL;
-    for (size_t i = 0; i < piece.size; i++) {
-        if (piece.at[i] != '%') continue;
-        if (piece.size - i < 3 || hex(piece.at[i + 1]) < 0 || hex(piece.at[i + 2]) < 0) return "bad percent-encoding";
-        if (piece.at[i + 1] == '0' && piece.at[i + 2] == '0') return "%00 is not allowed";
-        i += 2;
+    while (seek(&piece)) {
+        size_t taken = 1;
+        if (piece.at[0] == '%') {
+            if (piece.size < 3 || hex(piece.at[1]) < 0 || hex(piece.at[2]) < 0) return "bad percent-encoding";
+            if (piece.at[1] == '0' && piece.at[2] == '0') return "%00 is not allowed";
+            taken = 3;
+        }
+        piece.at += taken;
+        piece.size -= taken;
     }
     return NULL;
 }
@@ -174,29 +200,42 @@ static int credentials(struct rp_pieces *out, const char *at, const char *end, s
     return rc;
 }
 
-/* host, [host] and :port. `*at` goes to what follows: the end, "/" or "?". */
-static int host_and_port(struct rp_pieces *out, const char **at, struct pg_error *error)
+/* One host or [host], and :port. `*at` goes behind it. */
+static int host_and_port(const char **at, struct pg_error *error)
 {
-    const char *p = *at, *host = p, *end;
+    const char *p = *at;
     if (*p == '[') {
-        host = ++p;
+        const char *host = ++p;
         p += strcspn(p, "]");
-        end = p;
         if (!*p) return rp_error_set(error, PG_E_CONFIG, "host: no \"]\" after the IPv6 address");
         if (p == host) return rp_error_set(error, PG_E_CONFIG, "host: the IPv6 address is empty");
+        if (memchr(host, ',', (size_t)(p - host)))
+            return rp_error_set(error, PG_E_CONFIG, "host: not a numeric address between \"[\" and \"]\"");
         if (!strchr(":/?,", *++p)) return rp_error_set(error, PG_E_CONFIG, "host: something stands behind the \"]\"");
     } else {
-        end = p += strcspn(p, ":/?,");
+        p += strcspn(p, ":/?,");
     }
-    const char *port = p, *port_end = p;
-    if (*p == ':') {
-        port = ++p;
-        port_end = p += strcspn(p, "/?,");
-    }
-    if (*p == ',') return rp_error_set(error, PG_E_CONFIG, "host: several hosts are not there yet");
+    if (*p == ':') p += strcspn(p, "/?,");
     *at = p;
-    int rc = part(out, RP_KEY_HOST, host, end, error);
-    return rc ? rc : part(out, RP_KEY_PORT, port, port_end, error);
+    return 0;
+}
+
+/* host:port,[host]:port ... `*at` goes to what follows: the end, "/" or "?". */
+static int hosts_and_ports(struct rp_pieces *out, const char **at, struct pg_error *error)
+{
+    const char *p = *at;
+    int rc = host_and_port(&p, error);
+    while (!rc && *p == ',') {
+        p++;
+        rc = host_and_port(&p, error);
+    }
+    struct rp_piece piece = { .at = *at, .size = (size_t)(p - *at), .escape = RP_ESCAPE_PERCENT };
+    *at = p;
+    piece.half = RP_HALF_HOSTS;
+    if (!rc && piece.size) rc = set(out, RP_KEY_HOST, piece, error);
+    piece.half = RP_HALF_PORTS;
+    if (!rc && piece.size) rc = set(out, RP_KEY_PORT, piece, error);
+    return rc;
 }
 
 /* name=value, both percent-encoded; `quotable` as above, and false behind a password. */
@@ -241,7 +280,7 @@ int rp_split_uri(struct rp_pieces *out, const char *text, struct pg_error *error
         if (rc) return rc;
         p = at + 1;
     }
-    int rc = host_and_port(out, &p, error);
+    int rc = hosts_and_ports(out, &p, error);
     if (!rc && *p == '/') {
         const char *dbname = p + 1;
         p = dbname + strcspn(dbname, "?");

@@ -21,8 +21,6 @@ void rp_conn_move(struct rp_conn *c, enum rp_conn_state state)
     rp_timer_stop(c->reactor, &c->timer);
 }
 
-const struct rp_address *rp_conn_address(const struct rp_conn *c) { return &c->config->addresses[c->address]; }
-
 /* ---- connecting ---- */
 
 /* Best effort, as in libpq: a socket that refuses an option still serves. */
@@ -44,7 +42,7 @@ static void set_options(struct rp_conn *c)
 
 static int open_socket(struct rp_conn *c)
 {
-    const struct rp_address *a = rp_conn_address(c);
+    const struct rp_address *a = &c->addresses[c->address];
     uint8_t entropy[18];
     c->peer = *a;
     int rc = rp_host_entropy(c->reactor, entropy, sizeof entropy);
@@ -71,18 +69,21 @@ static void connect_next(struct rp_conn *c)
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
     rp_conn_move(c, RP_CONN_CONNECTING);
-    int rc = open_socket(c);
+    int rc = c->naddresses ? open_socket(c) : -EADDRNOTAVAIL;
     if (rc) {
         rp_error_set(&c->why, rc, "%s", pg_error_text(rc));
         rp_ready(c->reactor, &c->ready);
         return;
     }
-    rp_timer_start(c->reactor, &c->timer, rp_now(c->reactor) + c->config->connect_timeout_ns);
+    c->deadline_ns = rp_now(c->reactor) + c->config->connect_timeout_ns;
+    rp_timer_start(c->reactor, &c->timer, c->deadline_ns);
     rp_flush(c->reactor, &c->flush);
 }
 
-void rp_conn_open(struct rp_conn *c)
+void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses)
 {
+    c->addresses = addresses;
+    c->naddresses = naddresses;
     c->address = 0;
     c->why.code = 0;
     connect_next(c);
@@ -131,7 +132,7 @@ void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended)
 {
     bool connecting = c->state == RP_CONN_CONNECTING;
     /* What one server refuses by its own word, another address of it refuses too. */
-    if (connecting && c->address + 1 < c->config->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG) {
+    if (connecting && c->address + 1 < c->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG) {
         c->why = *why;
         c->again = true;
         rp_conn_close_now(c);

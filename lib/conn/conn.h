@@ -61,8 +61,6 @@ struct rp_keys {
 struct rp_conn_config {
     struct rp_session_config session;
     const struct rp_conn_ops *ops;
-    const struct rp_address *addresses; /* tried in their order */
-    size_t naddresses;
     struct rp_catalog *catalog;
     struct rp_keys *keys;
     uint64_t connect_timeout_ns, close_linger_ns;
@@ -73,6 +71,8 @@ struct rp_conn_config {
 struct rp_conn {
     struct pg_reactor *reactor;
     const struct rp_conn_config *config;
+    const struct rp_address *addresses; /* tried in their order */
+    size_t naddresses;
     enum rp_conn_state state;
     struct pg_socket socket;
     struct pg_completion sent, received;
@@ -84,6 +84,7 @@ struct rp_conn {
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
+    uint64_t deadline_ns;   /* of the connect to this address                     */
     size_t address;         /* which one is in use                                */
     struct rp_address peer; /* it itself: the list may be another one by now      */
     bool held;              /* by the owner: no further request is written        */
@@ -113,7 +114,9 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
 void rp_conn_free(struct rp_conn *c); /* CLOSED, or never to be completed again (pg_reactor_free before the end: leaks
                                          what the host holds) */
 
-void rp_conn_open(struct rp_conn *c);  /* CLOSED; ends in `up` or in `down` and `closed` */
+/* CLOSED; ends in `up` or in `down` and `closed`. The addresses are tried in their order, and are not copied: they stay
+ * as they are until `up` or `down`. Without any it fails. */
+void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses);
 /* Gracefully, whatever runs: the FIFO must have been emptied by the owner. Ends in `closed`. No-op when it is on its
  * way. */
 void rp_conn_end(struct rp_conn *c);
@@ -128,6 +131,5 @@ void rp_conn_resume(struct rp_conn *c, struct pg_query *q);
 /* While it is held, requests that are not begun yet stay unwritten: a cancel request on its way would hit whatever the
  * backend comes to next. An end that was asked for goes on. */
 void rp_conn_hold(struct rp_conn *c, bool held);
-const struct rp_address *rp_conn_address(const struct rp_conn *c);
 
 #endif

@@ -99,6 +99,14 @@ const struct rp_stacks *rp_fibers_stacks(struct pg_reactor *r)
     return home ? &home->stacks : NULL;
 }
 
+uint32_t rp_fibers_alive(struct pg_reactor *r)
+{
+    const struct rp_fibers *home = *rp_fibers_slot(r);
+    uint32_t alive = 0;
+    for (uint32_t i = 0; home && i < home->touched; i++) alive += home->fiber[i].state != RP_FIBER_FREE;
+    return alive;
+}
+
 size_t rp_fiber_stack_bytes(const struct rp_fiber *f)
 {
     return f->home->stacks.bytes;

@@ -57,5 +57,6 @@ void rp_fibers_cancel_all(struct pg_reactor *r);
 
 /* ---- for tests ---- */
 const struct rp_stacks *rp_fibers_stacks(struct pg_reactor *r);
+uint32_t rp_fibers_alive(struct pg_reactor *r);
 
 #endif

@@ -99,6 +99,17 @@ int rp_session_check(const struct rp_session_config *config, struct pg_query *q,
     return 0;
 }
 
+int rp_session_check_prepare(const struct rp_session_config *config, struct pg_statement *statement,
+                             struct pg_error *error)
+{
+    const struct pg_query q = { .statement = statement };
+    if (!statement->sql) return rp_error_set(error, PG_E_PARAMETER, "the statement has no SQL");
+    struct rp_bind b = bind_of(&q, rp_statement_id(statement));
+    if (b.statement > config->statements)
+        return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
+    return rp_parse_size(&b, statement->sql) > config->message_limit ? too_long(error) : 0;
+}
+
 uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bind_size, uint16_t flags)
 {
     RP_ASSERT(rp_session_room(s, 1));
@@ -146,6 +157,7 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
         break;
     default: break;
     }
+    if (e->flags & RP_ENTRY_PREPARE) steps &= sync | BIT(RP_STEP_CLOSE) | BIT(RP_STEP_PARSE);
     if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;
     return (uint8_t)steps;
 }
@@ -174,13 +186,13 @@ static void write_entry(struct rp_writer *w, const struct rp_entry *e)
         rp_write_query(w, sql_of(e->query)); /* its own Sync: ReadyForQuery follows without one */
         return;
     }
-    if (steps & BIT(RP_STEP_BIND)) {
+    if (steps & (BIT(RP_STEP_PARSE) | BIT(RP_STEP_BIND))) {
         struct rp_bind b = bind_of(e->query, e->statement);
         if (steps & BIT(RP_STEP_CLOSE)) rp_write_close(w, e->statement);
         if (steps & BIT(RP_STEP_PARSE)) rp_write_parse(w, &b, sql_of(e->query));
-        rp_write_bind(w, &b, e->bind_size);
+        if (steps & BIT(RP_STEP_BIND)) rp_write_bind(w, &b, e->bind_size);
         if (steps & BIT(RP_STEP_DESCRIBE)) rp_write_describe_portal(w);
-        rp_write_execute(w);
+        if (steps & BIT(RP_STEP_EXECUTE)) rp_write_execute(w);
     }
     if (steps & BIT(RP_STEP_SYNC)) rp_write_sync(w);
 }

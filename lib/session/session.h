@@ -10,7 +10,7 @@
  *
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *
- * The lowest step left says which messages are legal; what is not in that row of the table breaks the connection,
+ * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what is not in that row of the table breaks the connection,
  * whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the
  * group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose
  * caller went away stays as an entry without a query until its answer has passed.
@@ -61,7 +61,8 @@ enum {
     RP_ENTRY_BOUND = 32,   /* BindComplete was seen                                        */
     RP_ENTRY_GROUP = 64,   /* more than one entry shares its Sync                          */
     RP_ENTRY_SYNC = 128,   /* the last of its group                                        */
-    RP_ENTRY_SKIPPED = 256 /* its group failed before it was written: nothing but its Sync is sent */
+    RP_ENTRY_SKIPPED = 256, /* its group failed before it was written: nothing but its Sync is sent */
+    RP_ENTRY_PREPARE = 512  /* a declared statement that is prepared, and not executed              */
 };
 struct rp_entry {
     struct pg_query *query;           /* NULL: nobody waits for it any more       */
@@ -175,8 +176,11 @@ static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return
  * Bind (0 for a simple query). `error` may be NULL. */
 int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size,
                      struct pg_error *error);
-/* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED. The entry's
- * sequence number, which names it from now on. */
+/* The same of a statement that is only to be prepared. */
+int rp_session_check_prepare(const struct rp_session_config *config, struct pg_statement *statement,
+                             struct pg_error *error);
+/* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED, PREPARE. The
+ * entry's sequence number, which names it from now on. */
 uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t bind_size, uint16_t flags);
 /* The entry's caller goes away. RP_DETACH_GONE: nothing of its group was written, the whole group is dropped; KEPT: its
  * answer is still due; BROKEN: a message is half written, only the end of the connection helps. */

@@ -42,10 +42,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc) {
         RP_ASSERT(rc == PG_E_CONFIG && error.code == rc && bytes == 0 && *pg_error_field(&error, 'M') != '\0');
     } else {
-        const char *const strings[] = { c.host,     c.hostaddr, c.dbname,           c.user,
+        const char *const strings[] = { c.dbname,   c.user,
                                         c.password, c.options,  c.application_name, c.client_encoding };
         for (size_t i = 0; i < RP_COUNT(strings); i++) check_string(&c, strings[i]);
-        RP_ASSERT(c.host && c.user && c.dbname && c.port > 0);
+        RP_ASSERT(c.user && c.dbname && c.nhosts >= 1 && c.nhosts <= RP_HOSTS_MAX && c.target < RP_TARGETS);
+        for (uint32_t i = 0; i < c.nhosts; i++) {
+            check_string(&c, c.host[i].hostaddr);
+            RP_ASSERT(c.host[i].name && *c.host[i].name && !strchr(c.host[i].name, ',') && c.host[i].port > 0);
+        }
         RP_ASSERT(c.storage_size <= 3 * strlen(text) + 3 * LOGIN_NAME_MAX);
         RP_ASSERT(c.pool_min_conns <= c.pool_max_conns && c.pool_max_pipeline > 0 && c.pool_connecting_limit > 0);
     }

@@ -47,16 +47,18 @@ static void wait_uring(struct live *l, int64_t wait)
     io_uring_cq_advance(&l->ring, n);
 }
 
-static bool step(struct live *l)
+static bool step_within(struct live *l, int64_t most_ns)
 {
     int64_t wait = pg_reactor_turn(l->reactor);
     if (wait == PG_WAIT_CLOSED) return false;
-    if (wait < 0 || wait > 100000000) wait = 100000000; /* so that a hang is noticed */
+    if (wait < 0 || wait > most_ns) wait = most_ns;
     if (l->kind == LIVE_URING) wait_uring(l, wait);
     else assert_int_equal(pg_epoll_dispatch(l->epoll, wait), 0);
     return true;
 }
+static bool step(struct live *l) { return step_within(l, 100000000); } /* so that a hang is noticed */
 void live_step(struct live *l) { assert_true(step(l)); }
+void live_step_within(struct live *l, int64_t most_ns) { assert_true(step_within(l, most_ns)); }
 
 bool live_until(struct live *l, bool (*done)(void *), void *arg)
 {

@@ -20,6 +20,7 @@ struct live {
 bool live_open(struct live *l, enum live_host kind);
 /* One turn and one wait. */
 void live_step(struct live *l);
+void live_step_within(struct live *l, int64_t most_ns); /* the wait is no longer than that */
 /* Until done(arg); false: it did not happen within 30 s. */
 bool live_until(struct live *l, bool (*done)(void *), void *arg);
 /* Closes reactor and pools, asserts that they end. */

@@ -132,6 +132,9 @@ static bool apply(struct model_conn *conn, struct model_query *q)
         if (block) warn(conn, "25001", "there is already a transaction in progress");
         conn->tx = TX_BLOCK;
         return true;
+    case EFFECT_ROLLBACK_TO:
+        if (conn->tx == TX_FAILED) conn->tx = TX_BLOCK;
+        return true;
     case EFFECT_ROLLBACK:
         if (conn->tx == TX_IMPLICIT) warn(conn, "25P01", "there is no transaction in progress");
         model_rollback(conn);
@@ -257,7 +260,7 @@ void model_finish(struct model_conn *conn)
 {
     struct model_query *q = conn->running;
     conn->running = NULL;
-    if (q->simple && q->column_count && q->end != RESULT_ERROR) put_columns(conn, q);
+    if (q->simple && q->column_count && (q->end != RESULT_ERROR || q->row_count)) put_columns(conn, q);
     sim_bytes_put(&conn->output, q->rows.at + q->rows.head, q->rows.size);
     switch (q->end) {
     case RESULT_OPEN: break; /* it sent raw bytes and says no more */
@@ -282,7 +285,7 @@ static void run(struct model_conn *conn, struct model_query *q, struct model_por
     conn->server->stats.statements++;
     if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
     conn->running = q;
-    model_answer(q);
+    if (!q->answered) model_answer(q);
     if (portal) portal->again = !strncmp(q->tag, "SELECT", 6);
     if (q->delay_ns) model_pause_for(conn, q->delay_ns, model_finish);
     else model_finish(conn);
@@ -299,7 +302,65 @@ void model_execute_portal(struct model_conn *conn, struct model_portal *portal)
         model_put_end(&conn->output, model_put_begin(&conn->output, 'I'));
         return;
     }
-    run(conn, query_new(conn, portal->sql, portal), portal);
+    struct model_query *q = portal->answer ? portal->answer : query_new(conn, portal->sql, portal);
+    portal->answer = NULL;
+    run(conn, q, portal);
+}
+
+/* ---- one answer per execution: given at Bind, described from, played at Execute ---- */
+
+static bool same_columns(const struct model_query *q, const struct model_statement *s)
+{
+    if (q->column_count != s->column_count || q->columns.size != s->columns.size) return false;
+    const struct sim_bytes *a = &q->columns, *b = &s->columns;
+    return !a->size || !memcmp(a->at + a->head, b->at + b->head, a->size);
+}
+
+static void keep_columns(struct sim_bytes *to, const struct sim_bytes *from)
+{
+    sim_bytes_take(to, NULL, to->size);
+    sim_bytes_put(to, from->at + from->head, from->size);
+}
+
+bool model_answer_at_bind(struct model_conn *conn, struct model_portal *portal, struct model_statement *statement)
+{
+    if (!*first_word(portal->sql)) return true;
+    struct model_query *q = portal->answer = query_new(conn, portal->sql, portal);
+    model_answer(q);
+    q->answered = true;
+    if (!statement->described || same_columns(q, statement)) return true;
+    if (!q->column_count) { /* it has no rows, and so says nothing of them */
+        keep_columns(&q->columns, &statement->columns);
+        q->column_count = statement->column_count;
+        return true;
+    }
+    if (conn->tx == TX_BLOCK)
+        sim_fail("\"%s\": its answers had %u columns before and have %u others now, which PostgreSQL refuses in a "
+                 "transaction (0A000): say the columns in every answer, also in those without rows",
+                 portal->sql, statement->column_count, q->column_count);
+    model_query_error(conn, "0A000", "cached plan must not change result type");
+    return false;
+}
+
+/* What fails before its first row fails here: nobody shall remember a statement without columns for that. */
+void model_describe_answer(struct model_conn *conn, struct model_portal *portal, struct model_statement *statement)
+{
+    struct model_query *q = portal->answer;
+    if (!q) {
+        model_put_end(&conn->output, model_put_begin(&conn->output, 'n'));
+        return;
+    }
+    if (!q->column_count && q->end != RESULT_COMPLETE) {
+        model_execute_portal(conn, portal);
+        return;
+    }
+    if (statement) {
+        statement->described = true;
+        statement->column_count = q->column_count;
+        keep_columns(&statement->columns, &q->columns);
+    }
+    if (q->column_count) put_columns(conn, q);
+    else model_put_end(&conn->output, model_put_begin(&conn->output, 'n'));
 }
 
 void model_simple_next(struct model_conn *conn)
@@ -336,7 +397,7 @@ static void put_types(struct model_conn *conn, const struct model_statement *s)
 }
 
 void model_describe(struct model_conn *conn, const char *sql, const struct model_portal *portal,
-                    const struct model_statement *statement)
+                    struct model_statement *statement)
 {
     struct model_query *q = query_new(conn, sql, portal);
     struct model_param *unknown = NULL;

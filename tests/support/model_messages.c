@@ -33,6 +33,7 @@ static void statement_remove(struct model_statement **link)
     free(s->name);
     free(s->sql);
     free(s->types);
+    sim_bytes_free(&s->columns);
     free(s);
 }
 
@@ -55,6 +56,8 @@ static void portal_remove(struct model_portal **link)
     *link = p->next;
     free(p->name);
     free(p->sql);
+    free(p->statement);
+    model_query_free(p->answer);
     free(p->body);
     free(p->params);
     free(p->result_text);
@@ -206,7 +209,7 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
 {
     const char *name, *fault = NULL;
     struct model_portal *p = portal_read(r, &name);
-    const struct model_statement *s = *statement_link(conn, name);
+    struct model_statement *s = *statement_link(conn, name);
     conn->server->stats.binds++;
     bool refused = conn->phase == PHASE_GONE;
     if (!refused && !s) {
@@ -226,6 +229,11 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
         return;
     }
     p->sql = strdup(s->sql);
+    p->statement = strdup(s->name);
+    if (conn->server->config.answers_once && !model_answer_at_bind(conn, p, s)) {
+        portal_remove(&p);
+        return;
+    }
     portal_remove(portal_link(conn, p->name));
     p->next = conn->portals;
     conn->portals = p;
@@ -248,8 +256,12 @@ static void on_describe(struct model_conn *conn, struct model_reader *r)
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
     conn->server->stats.describes++;
-    const struct model_statement *s = what == 'S' ? *statement_link(conn, name) : NULL;
-    const struct model_portal *p = what == 'P' ? *portal_link(conn, name) : NULL;
+    struct model_statement *s = what == 'S' ? *statement_link(conn, name) : NULL;
+    struct model_portal *p = what == 'P' ? *portal_link(conn, name) : NULL;
+    if (p && conn->server->config.answers_once) {
+        model_describe_answer(conn, p, *statement_link(conn, p->statement));
+        return;
+    }
     if (!s && !p) {
         model_query_error(conn, what == 'S' ? "26000" : "34000", "what is to be described does not exist");
         return;

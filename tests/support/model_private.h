@@ -34,10 +34,14 @@ struct model_statement {
     char *name, *sql;
     unsigned count;
     uint32_t *types;
+    bool described;           /* answers_once: as these columns, also none */
+    struct sim_bytes columns;
+    unsigned column_count;
 };
 struct model_portal {
     struct model_portal *next;
-    char *name, *sql;
+    char *name, *sql, *statement;
+    struct model_query *answer; /* answers_once: given at the Bind, until it is played */
     uint8_t *body; /* the Bind message, which the parameters point into */
     unsigned count, formats;
     struct model_param *params;
@@ -46,14 +50,14 @@ struct model_portal {
 };
 
 enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };
-enum model_effect { EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK };
+enum model_effect { EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK, EFFECT_ROLLBACK_TO };
 struct model_query {
     struct model_conn *conn;
     const char *sql;
     unsigned count, formats;
     const struct model_param *params;
     const bool *result_text;
-    bool simple, describing, touched;
+    bool simple, describing, touched, answered;
     struct sim_bytes columns, rows; /* columns: {name NUL, u32 type} ... ; rows: whole messages */
     unsigned column_count;
     uint64_t row_count, delay_ns;
@@ -97,6 +101,8 @@ struct model_conn {
 };
 struct model_server {
     struct model_config config;
+    sim_accept_fn *next;          /* of the server that was opened before, for other ports */
+    void *next_arg;
     struct model_stats stats;
     enum sim_connect connects;
     char refuse[6];
@@ -130,6 +136,8 @@ void model_portals_free(struct model_conn *conn);
 void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message);
 bool model_in_failed_block(struct model_conn *conn, const char *sql); /* then 25P02 was answered */
 void model_execute_portal(struct model_conn *conn, struct model_portal *portal);
+/* answers_once. False: other columns than before, and 0A000 was answered. */
+bool model_answer_at_bind(struct model_conn *conn, struct model_portal *portal, struct model_statement *statement);
 void model_simple_next(struct model_conn *conn);
 void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
 void model_sync(struct model_conn *conn);
@@ -138,7 +146,8 @@ void model_rollback(struct model_conn *conn);
 void model_query_free(struct model_query *q);
 void model_answer(struct model_query *q); /* the callback, or the default */
 void model_describe(struct model_conn *conn, const char *sql, const struct model_portal *portal,
-                    const struct model_statement *statement);
+                    struct model_statement *statement);
+void model_describe_answer(struct model_conn *conn, struct model_portal *portal, struct model_statement *statement);
 void model_finish(struct model_conn *conn);
 bool model_keyword(const char *sql, const char *word);
 #endif

@@ -1,5 +1,7 @@
 /* support/model_server.c - the model server as a whole: its listener, the life of its backends, what tests ask of
  * it. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,10 +180,22 @@ static void on_gone(struct sim_peer *peer)
     conn->peer = NULL;
 }
 
+static uint16_t port_of(const struct sockaddr *address)
+{
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    memcpy(&in, address, sizeof in);
+    if (address->sa_family == AF_INET) return ntohs(in.sin_port);
+    if (address->sa_family != AF_INET6) return 0;
+    memcpy(&in6, address, sizeof in6);
+    return ntohs(in6.sin6_port);
+}
+
 static enum sim_connect on_accept(void *arg, struct sim_peer *peer, const struct sockaddr *address)
 {
     struct model_server *server = arg;
-    (void)address;
+    if (server->config.port && server->config.port != port_of(address))
+        return server->next ? server->next(server->next_arg, peer, address) : SIM_REFUSE;
     if (server->connects != SIM_ACCEPT) return server->connects;
     struct model_conn *conn = calloc(1, sizeof *conn);
     if (server->conn_count == server->conn_capacity) {
@@ -206,6 +220,8 @@ struct model_server *model_server_open(const struct model_config *config)
     if (!server) sim_fail("out of memory");
     server->config = *config;
     server->next_pid = 1000;
+    server->next = config->sim->accept;
+    server->next_arg = config->sim->accept_arg;
     sim_listen(config->sim, on_accept, server);
     return server;
 }

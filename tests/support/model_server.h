@@ -34,6 +34,7 @@ enum model_fault { /* of authentication: what a hostile server may try */
 
 struct model_config {
     struct sim *sim;
+    uint16_t port;               /* listens there alone; other ports go to the server that was opened before; 0: on all */
     enum model_auth auth;
     enum model_fault fault;
     const char *user, *password; /* NULL: any user; the password "" if NULL. Not copied */
@@ -47,6 +48,9 @@ struct model_config {
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
     model_answer_fn *answer;     /* NULL: the default answer               */
     void *arg;
+    bool answers_once;           /* the answer is asked for once per execution, at its Bind, and never describes only:
+                                  * the columns that it has are the description; other columns than the statement had
+                                  * before on the connection are 0A000, as after an ALTER TABLE              */
     void (*malformed)(void *arg, const char *what); /* NULL: aborts. Else the connection is reset afterwards */
     void *malformed_arg;
 };
@@ -60,7 +64,7 @@ struct model_stats {
     uint64_t inserts_committed, inserts_rolled_back;
 };
 
-/* Becomes the sim's listener. */
+/* Becomes the sim's listener. Of several in one sim all but the first have a port. */
 struct model_server *model_server_open(const struct model_config *config);
 /* Before sim_close, and nothing runs in between. Connections that are left are reset. */
 void model_server_close(struct model_server *server);

@@ -87,7 +87,7 @@ void model_put_error(struct sim_bytes *b, char type, const char *severity, const
 {
     const struct { char field; const char *text; } fields[] = {
         { 'S', severity }, { 'V', severity }, { 'C', sqlstate }, { 'M', message },
-        { 'F', "model.c" }, { 'L', "1" }, { 'R', "model" },
+        { 'F', "model.c" }, { 'L', "1" }, { 'R', strcmp(sqlstate, "0A000") ? "model" : "RevalidateCachedQuery" },
     };
     size_t begun = model_put_begin(b, type);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -15,7 +15,8 @@
 #                          on both ways in; a superuser can not come by TCP
 #   RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT
 #   RINGPG_PGDATA RINGPG_PGBIN
-#   RINGPG_PG_RESTART      an executable that does `pg_ctl restart -m immediate` as the server's user
+#   RINGPG_PG_RESTART      an executable that does `pg_ctl restart -m immediate` as the server's user; its argument, if there
+#                          is one, is another mode
 # PostgreSQL refuses to run as root: as root it becomes `postgres` or `nobody`, and where that user can not reach the
 # checkout, the cluster stands in a folder under /tmp. Processes are ended by the pid in the cluster's own
 # postmaster.pid.
@@ -252,8 +253,9 @@ postgres_start()
         echo "for fd in /proc/self/fd/*; do fd=\${fd##*/}; [ \"\$fd\" -le 2 ] || eval \"exec \$fd>&-\"; done"
         printf 'exec '
         printf '%q ' "${postgres_as[@]}" "$RINGPG_PGBIN/pg_ctl" -D "$RINGPG_PGDATA" -l "$postgres_home/log" \
-            -m immediate -w -t 60 restart
-        echo '</dev/null >/dev/null'
+            -w -t 60 restart
+        # shellcheck disable=SC2016 # expanded when it runs
+        echo '-m "${1:-immediate}" </dev/null >/dev/null'
     } >"$RINGPG_PG_RESTART"
     chmod 755 "$RINGPG_PG_RESTART"
     export DATABASE_URL RINGPG_TEST_TCP_URL RINGPG_TEST_PASSWORD RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT

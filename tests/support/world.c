@@ -15,22 +15,30 @@ static void on_event(void *arg, const struct pg_event *event)
     if (event->error) w->event_error = *event->error;
 }
 
-void world_open_with(struct world *w, const struct sim_config *sim, struct model_config *server, const char *options)
+void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
+                     struct pg_pool_config *pool, const char *options)
 {
     struct pg_error error = { 0 };
     char conninfo[512];
     memset(w, 0, sizeof *w);
     w->sim = sim_open(sim);
     server->sim = w->sim;
-    w->server = model_server_open(server);
+    w->server = w->servers[w->nservers++] = model_server_open(server);
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
     assert_int_equal(pg_reactor_open(&w->reactor, &rc, &error), 0);
     snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app %s", options);
-    struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
-    pc.on_event = on_event;
-    pc.arg = w;
-    int rc_open = pg_pool_open(&w->pool, w->reactor, &pc, &error);
+    pool->conninfo = conninfo;
+    pool->on_event = on_event;
+    pool->arg = w;
+    int rc_open = pg_pool_open(&w->pool, w->reactor, pool, &error);
+    pool->conninfo = NULL;
     if (rc_open) fail_msg("pg_pool_open: %s", pg_error_field(&error, 'M'));
+}
+
+void world_open_with(struct world *w, const struct sim_config *sim, struct model_config *server, const char *options)
+{
+    struct pg_pool_config pool = PG_POOL_CONFIG(NULL);
+    world_open_pool(w, sim, server, &pool, options);
 }
 
 void world_open(struct world *w, const char *options)
@@ -38,6 +46,15 @@ void world_open(struct world *w, const char *options)
     struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000, .completion_ns = 5000 };
     struct model_config server = { .exit_delay_ns = 200000 };
     world_open_with(w, &sim, &server, options);
+}
+
+struct model_server *world_add_server(struct world *w, struct model_config server)
+{
+    assert_true(w->nservers < WORLD_SERVERS);
+    server.sim = w->sim;
+    server.port = (uint16_t)(WORLD_PORT + w->nservers);
+    model_settings(w->server)->port = WORLD_PORT;
+    return w->servers[w->nservers++] = model_server_open(&server);
 }
 
 void world_run(struct world *w, uint64_t ns) { (void)sim_run(w->sim, w->reactor, ns); }
@@ -51,8 +68,10 @@ void world_close(struct world *w)
     assert_int_equal(sim_run(w->sim, w->reactor, 100 * WORLD_SECOND), SIM_CLOSED);
     if (w->pool) assert_true(w->closed);
     pg_reactor_free(w->reactor);
-    assert_int_equal(model_stats(w->server)->sockets_now, 0);
-    model_server_close(w->server);
+    for (unsigned i = w->nservers; i-- > 0;) {
+        assert_int_equal(model_stats(w->servers[i])->sockets_now, 0);
+        model_server_close(w->servers[i]);
+    }
     sim_close(w->sim);
 }
 

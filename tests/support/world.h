@@ -11,9 +11,13 @@
 #include "support/model_server.h"
 #include "support/sim.h"
 
+enum { WORLD_SERVERS = 4, WORLD_PORT = 5432 };
+
 struct world {
     struct sim *sim;
     struct model_server *server;
+    struct model_server *servers[WORLD_SERVERS]; /* the same, and those that were added: at WORLD_PORT + index */
+    unsigned nservers;
     struct pg_reactor *reactor;
     struct pg_pool *pool;
     bool closed;
@@ -28,6 +32,11 @@ enum { WORLD_MS = 1000000 };
 /* The defaults of both configurations, to be changed before world_open. */
 void world_open_with(struct world *w, const struct sim_config *sim, struct model_config *server, const char *options);
 void world_open(struct world *w, const char *options);
+/* One more; what is not its port's goes to the others. Before the first turn. */
+struct model_server *world_add_server(struct world *w, struct model_config server);
+/* With a pool of its own kind: its on_event, arg (the world) and conninfo are filled in. */
+void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
+                     struct pg_pool_config *pool, const char *options);
 void world_run(struct world *w, uint64_t ns);
 /* Closes pool and reactor, asserts that both complete and that the server has no connection left. */
 void world_close(struct world *w);

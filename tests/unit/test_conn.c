@@ -85,8 +85,6 @@ static void open_fixture(enum sim_connect first, enum sim_connect second, enum s
                                                      .statements = 4,
                                                      .catalog = f.catalog.entry },
                                         .ops = &ops,
-                                        .addresses = f.address,
-                                        .naddresses = 3,
                                         .catalog = &f.catalog,
                                         .keys = &f.keys,
                                         .connect_timeout_ns = 500ull * MS,
@@ -111,7 +109,7 @@ static void close_fixture(void)
 static void run(uint64_t ns) { (void)sim_run(f.sim, f.reactor, ns); }
 static void start(void)
 {
-    rp_conn_open(&f.conn);
+    rp_conn_open(&f.conn, f.address, 3);
     assert_int_equal(f.up + f.down, 0);
 }
 

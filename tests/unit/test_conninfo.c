@@ -162,19 +162,86 @@ static void good_strings(void **state)
         const char *text = g->text ? g->text : "NULL";
         struct rp_conninfo c;
         must_parse(&c, g->text);
-        check_text(text, "host", c.host, g->host);
-        check_text(text, "hostaddr", c.hostaddr, g->hostaddr);
+        check_text(text, "host", c.host[0].name, g->host);
+        check_text(text, "hostaddr", c.host[0].hostaddr, g->hostaddr);
         check_text(text, "user", c.user, g->user);
         check_text(text, "dbname", c.dbname, g->dbname);
         check_text(text, "password", c.password, g->password);
         check_text(text, "options", c.options, g->options);
         check_text(text, "application_name", c.application_name, g->application_name);
-        assert_int_equal(c.port, g->port);
-        const char *const strings[] = { c.host,    c.hostaddr,         c.user,           c.dbname, c.password,
+        assert_int_equal(c.host[0].port, g->port);
+        assert_int_equal(c.nhosts, 1);
+        const char *const strings[] = { c.hosts,   c.hostaddrs,        c.user,           c.dbname, c.password,
                                         c.options, c.application_name, c.client_encoding };
         for (size_t k = 0; k < RP_COUNT(strings); k++)
             if (strings[k])
                 assert_in_range((uintptr_t)strings[k], (uintptr_t)c.storage, (uintptr_t)c.storage + c.storage_size - 1);
+        wipe(&c);
+    }
+}
+
+/* ---- lists of hosts ---- */
+
+/* "name/hostaddr:port ..." of all hosts, "-" for an absent address. */
+static void several_hosts(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *hosts; } table[] = {
+        { "host=a,b", "a/-:5432 b/-:5432" },
+        { "host=a,b port=7", "a/-:7 b/-:7" },
+        { "host=a,b port=7,8", "a/-:7 b/-:8" },
+        { "host=a,b port=,8", "a/-:5432 b/-:8" },
+        { "host=a,b port=','", "a/-:5432 b/-:5432" },
+        { "host=a, port=7,8", "a/-:7 " HOME "/-:8" },
+        { "host=',' hostaddr=::1,", "::1/::1:5432 " HOME "/-:5432" },
+        { "host=a,b hostaddr=::1,1.2.3.4", "a/::1:5432 b/1.2.3.4:5432" },
+        { "hostaddr=::1,fe80::1%eth0 port=1,2", "::1/::1:1 fe80::1%eth0/fe80::1%eth0:2" },
+        { "host=/tmp,@x,h", "/tmp/-:5432 @x/-:5432 h/-:5432" },
+        { "host='a\\,b'", "a/-:5432 b/-:5432" },
+        { "postgresql://a,b/d", "a/-:5432 b/-:5432" },
+        { "postgresql://u:p@a:1,b:2/d", "a/-:1 b/-:2" },
+        { "postgresql://a:1,b/d", "a/-:1 b/-:5432" },
+        { "postgresql://a,b:2", "a/-:5432 b/-:2" },
+        { "postgresql://[::1]:6,[::2],h:7/d", "::1/-:6 ::2/-:5432 h/-:7" },
+        { "postgresql://,", HOME "/-:5432 " HOME "/-:5432" },
+        { "postgresql://:1,:2/", HOME "/-:1 " HOME "/-:2" },
+        { "postgresql://%2Ftmp:1,h%2D:%32/", "/tmp/-:1 h-/-:2" },
+        { "postgresql://a%2Cb/d", "a/-:5432 b/-:5432" },
+        { "postgresql://a:1,b:2/d?host=x,y", "x/-:1 y/-:2" },
+        { "postgresql://a:1,b:2/d?port=3", "a/-:3 b/-:3" },
+        { "postgresql:///d?host=x,y&port=1,2&target_session_attrs=standby", "x/-:1 y/-:2" },
+        { "host=a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p port=1",
+          "a/-:1 b/-:1 c/-:1 d/-:1 e/-:1 f/-:1 g/-:1 h/-:1 i/-:1 j/-:1 k/-:1 l/-:1 m/-:1 n/-:1 o/-:1 p/-:1" },
+    };
+    for (size_t i = 0; i < RP_COUNT(table); i++) {
+        struct rp_conninfo c;
+        char is[600] = "";
+        must_parse(&c, table[i].text);
+        for (uint32_t k = 0; k < c.nhosts; k++) {
+            size_t size = strlen(is);
+            snprintf(is + size, sizeof is - size, "%s%s/%s:%u", k ? " " : "", c.host[k].name,
+                     c.host[k].hostaddr ? c.host[k].hostaddr : "-", c.host[k].port);
+        }
+        check_text(table[i].text, "the list", is, table[i].hosts);
+        wipe(&c);
+    }
+}
+
+static void targets(void **state)
+{
+    (void)state;
+    static const char *const words[RP_TARGETS] = {
+        [RP_TARGET_ANY] = "any", [RP_TARGET_READ_WRITE] = "read-write", [RP_TARGET_READ_ONLY] = "read-only",
+        [RP_TARGET_PRIMARY] = "primary", [RP_TARGET_STANDBY] = "standby", [RP_TARGET_PREFER_STANDBY] = "prefer-standby",
+    };
+    for (uint32_t i = 0; i < RP_TARGETS; i++) {
+        char text[100];
+        struct rp_conninfo c;
+        snprintf(text, sizeof text, "target_session_attrs=%s load_balance_hosts=%s", words[i],
+                 i % 2 ? "random" : "disable");
+        must_parse(&c, text);
+        assert_int_equal(c.target, i);
+        assert_int_equal(c.load_balance_hosts, i % 2);
         wipe(&c);
     }
 }
@@ -191,6 +258,7 @@ static void defaults(void **state)
     assert_int_equal(c.keepalives_idle_s | c.keepalives_interval_s | c.keepalives_count | c.tcp_user_timeout_ms, 0);
     assert_int_equal(c.pool_max_conns, 4);
     assert_int_equal(c.pool_min_conns, 0);
+    assert_int_equal(c.pool_reserved_conns, 0);
     assert_int_equal(c.pool_max_waiters, 10000);
     assert_int_equal(c.pool_connecting_limit, 4);
     assert_int_equal(c.pool_max_pipeline, 64);
@@ -200,12 +268,15 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_row_bytes, 16 << 20);
     assert_int_equal(c.pool_max_scram_iterations, 1000000);
     assert_null(c.client_encoding);
+    assert_null(c.pool_connect_sql);
+    assert_null(c.pool_reset_sql);
     wipe(&c);
     must_parse(
         &c,
         "keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=4 pool_max_conns=5 "
         "pool_min_conns=5 pool_max_waiters=7 pool_connecting_limit=8 pool_max_pipeline=9 pool_acquire_timeout=10ms "
-        "pool_close_linger=11 pool_slow_statement=14ms pool_max_row_bytes=12kB pool_max_scram_iterations=13 client_encoding=UTF8");
+        "pool_close_linger=11 pool_slow_statement=14ms pool_max_row_bytes=12kB pool_max_scram_iterations=13 "
+        "client_encoding=UTF8 pool_connect_sql='SET a = \\'b\\'; SET c = d' pool_reset_sql='DISCARD ALL'");
     assert_false(c.keepalives);
     assert_int_equal(c.keepalives_idle_s, 1);
     assert_int_equal(c.keepalives_interval_s, 2);
@@ -222,6 +293,8 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_row_bytes, 12 << 10);
     assert_int_equal(c.pool_max_scram_iterations, 13);
     assert_string_equal(c.client_encoding, "UTF8");
+    assert_string_equal(c.pool_connect_sql, "SET a = 'b'; SET c = d");
+    assert_string_equal(c.pool_reset_sql, "DISCARD ALL");
     wipe(&c);
 }
 
@@ -252,7 +325,6 @@ static void libpq_numbers(void **state)
 
 #define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define HIDDEN "unknown option (its name is not shown: it may be a part of the password)"
-#define MANY "host: several hosts are not there yet"
 
 static void bad_strings(void **state)
 {
@@ -278,10 +350,17 @@ static void bad_strings(void **state)
         { "port=-1", "port: must be 1 to 65535" },
         { "port=99999999999999999999", "port: must be 1 to 65535" },
         { "port=http", "port: not a number" },
-        { "port=1,2", "port: not a number" },
-        { "host=a,b", MANY },
-        { "host=/a,/b", MANY },
-        { "hostaddr=1.2.3.4,::1", "hostaddr: several hosts are not there yet" },
+        { "port=1,2", "port: 2 in the list do not match 1 host" },
+        { "host=a,b port=1,2,3", "port: 3 in the list do not match 2 hosts" },
+        { "host=a,b hostaddr=::1", "host: 2 in the list do not match 1 of hostaddr" },
+        { "host=a hostaddr=::1,::2", "host: 1 in the list do not match 2 of hostaddr" },
+        { "host=a,b port=1,x", "port: not a number" },
+        { "host=a,b port=65536,1", "port: must be 1 to 65535" },
+        { "hostaddr=1.2.3.4,::1,a", "hostaddr: not a numeric address" },
+        { "host=a,/" A50 A50, "host: a socket's directory of 101 bytes, 93 at the most" },
+        { "host=a,b@c", "host: \"@\" in a name; in a URI those of user and password are percent-encoded" },
+        { "host=,,,,,,,,,,,,,,,,", "host: 17 hosts, 16 at the most" },
+        { "hostaddr=,,,,,,,,,,,,,,,,", "hostaddr: 17 hosts, 16 at the most" },
         { "hostaddr=localhost", "hostaddr: not a numeric address" },
         { "hostaddr=1.2.3", "hostaddr: not a numeric address" },
         { "hostaddr=1.2.3.4%eth0", "hostaddr: not a numeric address" },
@@ -334,10 +413,9 @@ static void bad_strings(void **state)
         { "requirepeer=postgres", "requirepeer: not there yet" },
         { "min_protocol_version=3.2", "min_protocol_version=3.2: protocol 3.2 is not there yet" },
         { "max_protocol_version=2.0", "max_protocol_version: must be one of 3.0, 3.2, latest" },
-        { "target_session_attrs=read-write", "target_session_attrs=read-write: not there yet" },
-        { "target_session_attrs=primary", "target_session_attrs=primary: not there yet" },
-        { "target_session_attrs=master", "target_session_attrs: must be one of any" },
-        { "load_balance_hosts=random", "load_balance_hosts=random: not there yet" },
+        { "target_session_attrs=master",
+          "target_session_attrs: must be one of any, read-write, read-only, primary, standby, prefer-standby" },
+        { "load_balance_hosts=on", "load_balance_hosts: must be one of disable, random" },
         { "replication=database", "replication=database: not there yet" },
         { "passfile=/x", "passfile: password files are not there yet" },
         { "service=x", "service: service files are not there yet" },
@@ -346,6 +424,8 @@ static void bad_strings(void **state)
         { "pool_max_conn_idle_time=-1s", "pool_max_conn_idle_time: must be 0 to 8760h" },
         { "pool_health_check_period=0", "pool_health_check_period: must be 1ms to 8760h" },
         { "pool_min_idle_conns=5", "pool_min_idle_conns: 5 is above pool_max_conns, 4" },
+        { "pool_reserved_conns=4", "pool_reserved_conns: 4 is not below pool_max_conns, 4" },
+        { "pool_reserved_conns=-1", "pool_reserved_conns: must be 0 to 9999" },
         { "statement_cache_capacity=10", "statement_cache_capacity: not there yet" },
         { "postgresql://u:p%zz@h", "password: bad percent-encoding" },
         { "postgresql://u:secret%@h", "password: bad percent-encoding" },
@@ -373,9 +453,13 @@ static void bad_strings(void **state)
         { "postgresql://h?ssl=true", "ssl=true: TLS is not there yet" },
         { "postgresql://h?ssl=false", "unknown option \"ssl\"" },
         { "postgresql://h?sslmode=require", "sslmode=require: TLS is not there yet" },
-        { "postgresql://a,b/d", MANY },
-        { "postgresql://a:1,b:2/d", MANY },
-        { "postgresql://a%2Cb/d", MANY },
+        { "postgresql://a:1,b:2,c/d?host=a,b", "port: 3 in the list do not match 2 hosts" },
+        { "postgresql://a,b:x/d", "port: not a number" },
+        { "postgresql://a,b%zz:1/d", "host: bad percent-encoding" },
+        { "postgresql://a,b:1%z/d", "port: bad percent-encoding" },
+        { "postgresql://a,[::1", "host: no \"]\" after the IPv6 address" },
+        { "postgresql://a,[]", "host: the IPv6 address is empty" },
+        { "postgresql://[a,b]", "host: not a numeric address between \"[\" and \"]\"" },
         { "postgresql://u:p@ss@h/d", "host: \"@\" in a name; in a URI those of user and password are percent-encoded" },
         { "postgresql://h:x/d", "port: not a number" },
         { "postgresql://h:99999/d", "port: must be 1 to 65535" },
@@ -424,6 +508,7 @@ static void asks_for_nothing(void **state)
         "postgresql://h/d?sslmode=disable&target_session_attrs=any&sslcert=",
         "port=x port=5",
         "pool_min_conns=4",
+        "pool_reserved_conns=3",
         "pool_acquire_timeout=0",
         "pool_slow_statement=0",
         "pool_slow_statement=1h",
@@ -471,7 +556,7 @@ static void memory(void **state)
     m = (struct memory){ .fail_at = 2 }; /* there is no second */
     assert_int_equal(rp_conninfo_parse(&c, "user=u password=p", allocate, &m, &error), 0);
     assert_int_equal(m.calls, 1);
-    assert_int_equal(m.bytes, sizeof HOME + sizeof "u" + sizeof "u" + sizeof "p");
+    assert_int_equal(m.bytes, sizeof "u" + sizeof "u" + sizeof "p");
     rp_conninfo_wipe(&c, deallocate, &m);
     assert_int_equal(m.frees, 1);
 }
@@ -534,6 +619,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_strings), cmocka_unit_test(defaults),         cmocka_unit_test(libpq_numbers),
+        cmocka_unit_test(several_hosts), cmocka_unit_test(targets),
         cmocka_unit_test(bad_strings),  cmocka_unit_test(asks_for_nothing), cmocka_unit_test(socket_path),
         cmocka_unit_test(memory),       cmocka_unit_test(silent_about_passwords),
     };

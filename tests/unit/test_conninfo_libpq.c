@@ -65,7 +65,7 @@ static const char *const keywords[] = { "host",
                                         "target_session_attrs",
                                         "hots" };
 static const char *const atoms[] = { "a",         "B7",     "5432",     "1", "db", "/tmp", "::1",
-                                     "127.0.0.1", "prefer", "\xc3\xa4", "-", "_",  ".",    "any" };
+                                     "127.0.0.1", "prefer", "\xc3\xa4", "-", "_",  ".",    "any", ",", "::2,::1" };
 static const char *const specials[] = { " ", "'", "\\", "=", "%41", "%2f", "%",  "%4",  "%zz", "@", ":",
                                         "/", "?", "&",  ",", "[",   "]",   "\t", "%00", "\\'", "+" };
 
@@ -96,8 +96,12 @@ static void make_uri(struct text *t)
         if (any(12)) put(t, "@");
     }
     static const char *const hosts[] = { "h", "", "[::1]", "localhost", "%2Ftmp", "[", "[]", "a,b", "[::1]x" };
-    put(t, any(10) ? hosts[any(5)] : PICK(hosts));
-    if (any(2)) put(t, ":"), put(t, any(5) ? "5432" : PICK(atoms));
+    for (uint32_t n = any(3); ; n--) {
+        put(t, any(10) ? hosts[any(5)] : PICK(hosts));
+        if (any(2)) put(t, ":"), put(t, any(5) ? "5432" : PICK(atoms));
+        if (n == 0) break;
+        put(t, ",");
+    }
     if (any(2)) put(t, "/"), put_value(t);
     for (uint32_t n = any(4); n > 0; n--) {
         put(t, n == 3 || any(2) ? "?" : "&");
@@ -115,28 +119,55 @@ static const char *libpq_value(const PQconninfoOption *options, const char *keyw
     return NULL;
 }
 
+/* The n-th element of a list as libpq reads it; `one_for_all`: of a list of one element it is that. NULL: empty. */
+static const char *element(const char *list, unsigned n, bool one_for_all, char *out)
+{
+    if (!list) return NULL;
+    for (bool single = one_for_all && !strchr(list, ','); n > 0 && !single; n--) {
+        const char *comma = strchr(list, ',');
+        if (!comma) fail_msg("the list %s is too short", list);
+        list = comma + 1;
+    }
+    size_t size = strcspn(list, ",");
+    memcpy(out, list, size);
+    out[size] = 0;
+    return size ? out : NULL;
+}
+
+static unsigned elements(const char *list)
+{
+    unsigned n = 1;
+    for (; *list; list++) n += *list == ',';
+    return n;
+}
+
 static void compare(const char *text, const struct rp_conninfo *c, const PQconninfoOption *options)
 {
-    const char *address = libpq_value(options, "hostaddr"), *host = libpq_value(options, "host");
+    const char *addresses = libpq_value(options, "hostaddr"), *hosts = libpq_value(options, "host");
     const char *user = libpq_value(options, "user"), *dbname = libpq_value(options, "dbname"),
-               *port = libpq_value(options, "port");
-    if (!host) host = address ? address : HOME;
+               *ports = libpq_value(options, "port");
+    assert_int_equal(c->nhosts, addresses ? elements(addresses) : hosts ? elements(hosts) : 1);
+    for (unsigned i = 0; i < c->nhosts; i++) {
+        char buffers[3][1024];
+        const char *host = element(hosts, i, false, buffers[0]), *address = element(addresses, i, false, buffers[1]);
+        const char *port = element(ports, i, true, buffers[2]);
+        check_text(text, "host", c->host[i].name, host ? host : address ? address : HOME);
+        check_text(text, "hostaddr", c->host[i].hostaddr, address);
+        assert_int_equal(c->host[i].port, port ? atoi(port) : 5432);
+    }
     if (!user) user = getpwuid(geteuid())->pw_name;
-    check_text(text, "host", c->host, host);
-    check_text(text, "hostaddr", c->hostaddr, address);
     check_text(text, "user", c->user, user);
     check_text(text, "dbname", c->dbname, dbname ? dbname : user);
     check_text(text, "password", c->password, libpq_value(options, "password"));
     check_text(text, "options", c->options, libpq_value(options, "options"));
     check_text(text, "application_name", c->application_name, libpq_value(options, "application_name"));
-    assert_int_equal(c->port, port ? atoi(port) : 5432);
 }
 
 /* PQconninfoParse looks at the grammar alone: where only it accepts, the reason must be a value's meaning. */
 static bool is_about_meaning(const char *error)
 {
     static const char *const reasons[] = { "not there yet", ": must be ", ": not a ", "\"@\" in a name",
-                                           ": a socket's directory" };
+                                           ": a socket's directory", " in the list do not match ", " at the most" };
     for (size_t i = 0; i < RP_COUNT(reasons); i++)
         if (strstr(error, reasons[i])) return true;
     return false;
@@ -145,7 +176,7 @@ static bool is_about_meaning(const char *error)
 static void like_libpq(void **state)
 {
     (void)state;
-    size_t both = 0, neither = 0, with_password = 0;
+    size_t both = 0, neither = 0, with_password = 0, several = 0;
     for (seed = 1; both + neither < 8000;) {
         struct text t = { .size = 0 };
         if (any(2)) make_uri(&t);
@@ -161,6 +192,7 @@ static void like_libpq(void **state)
         if (!rc) {
             compare(t.at, &c, options);
             with_password += c.password != NULL;
+            several += c.nhosts > 1;
             both++;
             rp_conninfo_wipe(&c, deallocate, NULL);
         }
@@ -168,7 +200,7 @@ static void like_libpq(void **state)
         PQconninfoFree(options);
         PQfreemem(message);
     }
-    assert_true(both > 1500 && neither > 1500 && with_password > 300); /* else the grammar tests nothing */
+    assert_true(both > 1500 && neither > 1500 && with_password > 300 && several > 200); /* else the grammar tests nothing */
 }
 
 int main(void)

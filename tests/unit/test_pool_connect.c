@@ -21,8 +21,9 @@ static void open_addresses(struct world *w, unsigned naddresses, unsigned n, con
                            const char *options)
 {
     world_open(w, options);
-    for (unsigned i = 1; i < naddresses; i++) w->pool->addresses[i] = w->pool->addresses[0];
-    w->pool->config.naddresses = naddresses;
+    struct rp_host *host = &w->pool->hosts.at[0];
+    for (unsigned i = 1; i < naddresses; i++) host->address[i] = host->address[0];
+    host->naddresses = naddresses;
     memset(&gate, 0, sizeof gate);
     gate.model = w->sim->accept;
     gate.model_arg = w->sim->accept_arg;

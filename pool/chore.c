@@ -1,0 +1,156 @@
+/* pool/chore.c - what the pool itself does on a connection before it serves and between two leases: for each such state
+ * of a slot a table of chores, one after the other, each when nothing is in flight any more.
+ *
+ *      PREPARING   the session is up, and the connection is made ready; under the connect's deadline
+ *      RESETTING   a lease is over: answers that nobody waits for pass, then its traces are removed
+ *
+ * Nobody else uses the connection meanwhile. After the last chore the server must be outside of a transaction. A chore
+ * that fails or does not end in time costs the connection, and the error names it. Must never know who waits. */
+#include <errno.h>
+#include <stdio.h>
+#include "pool/state.h"
+
+/* ---- the chores ---- */
+
+static bool connect_sql(struct rp_slot *slot)
+{
+    const char *sql = slot->pool->info.pool_connect_sql;
+    if (sql) rp_chore_query(slot, sql, NULL);
+    return sql != NULL;
+}
+
+static void warm_more(struct rp_slot *slot)
+{
+    while (slot->warmed < slot->pool->nwarm && rp_session_room(&slot->conn.session, 1))
+        rp_conn_enqueue(&slot->conn, &slot->pool->warm[slot->warmed++], RP_ENTRY_SYNC | RP_ENTRY_PREPARE);
+}
+
+static bool warm(struct rp_slot *slot)
+{
+    slot->warmed = 0;
+    warm_more(slot);
+    return slot->pool->nwarm > 0;
+}
+
+static bool roll_back(struct rp_slot *slot)
+{
+    if (slot->conn.session.transaction == 'I') return false;
+    rp_chore_query(slot, "ROLLBACK", NULL);
+    return true;
+}
+
+/* A lease that ran nothing has left nothing. */
+static bool reset_sql(struct rp_slot *slot)
+{
+    const char *sql = slot->pool->info.pool_reset_sql;
+    if (!sql || !slot->used) return false;
+    rp_chore_query(slot, sql, NULL);
+    return true;
+}
+
+/* Another chore is one more line. */
+static const struct rp_chore preparing[] = { { "connect_sql", connect_sql }, { "warm", warm }, { NULL, NULL } };
+static const struct rp_chore resetting[] = { { "ROLLBACK", roll_back }, { "reset_sql", reset_sql }, { NULL, NULL } };
+
+static const struct {
+    const struct rp_chore *chore;
+    void (*over)(struct rp_slot *slot);
+} stages[RP_SLOT_STATES] = {
+    [RP_SLOT_PREPARING] = { preparing, rp_slot_made },
+    [RP_SLOT_RESETTING] = { resetting, rp_slot_rest },
+};
+
+/* ---- the pool's own queries ---- */
+
+void rp_chore_query(struct rp_slot *slot, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *))
+{
+    struct pg_query *q = &slot->own;
+    *q = (struct pg_query){ .sql = sql, .flags = PG_QUERY_SIMPLE, .on_row = on_row, .data = slot };
+    q->error = &slot->pool->own_error;
+    rp_query(q)->waiter.lane = RP_LANE_OWN;
+    slot->pool->own_error.code = 0;
+    RP_ASSERT(rp_session_room(&slot->conn.session, 1)); /* nothing is in flight */
+    rp_conn_enqueue(&slot->conn, q, RP_ENTRY_SYNC);
+}
+
+/* What the server said stays what it said, under the chore's name. */
+static void fail_as(struct rp_slot *slot, const char *name, const struct pg_error *why)
+{
+    struct pg_error named;
+    rp_error_set(&named, why->code, "%s: %s", name, pg_error_field(why, 'M'));
+    memcpy(named.sqlstate, why->sqlstate, sizeof named.sqlstate);
+    named.sent = why->sent;
+    rp_slot_unfit(slot, &named);
+}
+
+void rp_chore_fail(struct rp_slot *slot, const struct pg_error *why) { fail_as(slot, slot->doing, why); }
+
+void rp_chore_outcome(struct rp_slot *slot, struct pg_query *q)
+{
+    const struct pg_pool *pool = slot->pool;
+    if (q->status == PG_OK) {
+        if (q != &slot->own) warm_more(slot);
+        rp_slot_settle(slot);
+        return;
+    }
+    char name[96];
+    if (q == &slot->own) {
+        rp_chore_fail(slot, q->error);
+        return;
+    }
+    snprintf(name, sizeof name, "warm statement %zu%s%.60s", (size_t)(q - pool->warm) + 1,
+             q->statement->name ? " " : "", q->statement->name ? q->statement->name : "");
+    fail_as(slot, name, q->error);
+}
+
+/* ---- one after the other ---- */
+
+static uint64_t deadline_of(const struct rp_slot *slot)
+{
+    struct pg_pool *pool = slot->pool;
+    if (slot->state == RP_SLOT_PREPARING) return slot->conn.deadline_ns;
+    return rp_now(pool->reactor) + pool->info.pool_close_linger_ns;
+}
+
+void rp_chore_late(struct rp_slot *slot)
+{
+    struct pg_error why;
+    bool preparing_it = slot->state == RP_SLOT_PREPARING;
+    rp_error_set(&why, preparing_it ? -ETIMEDOUT : PG_E_LOST, "did not end within %s",
+                 preparing_it ? "connect_timeout" : "pool_close_linger");
+    rp_chore_fail(slot, &why);
+}
+
+static void finish(struct rp_slot *slot)
+{
+    if (slot->conn.session.transaction == 'I') {
+        stages[slot->state].over(slot);
+        return;
+    }
+    struct pg_error why;
+    rp_error_set(&why, slot->state == RP_SLOT_PREPARING ? PG_E_CONFIG : PG_E_LOST, "left a transaction open");
+    rp_chore_fail(slot, &why);
+}
+
+void rp_chore_run(struct rp_slot *slot)
+{
+    enum rp_slot_state state = slot->state;
+    while (rp_slot_quiet(slot)) {
+        if (rp_life_over(slot) != RP_REASON_NONE) { /* it goes anyway */
+            stages[state].over(slot);
+            return;
+        }
+        const struct rp_chore *chore = &stages[state].chore[slot->chore];
+        if (!chore->begin) {
+            finish(slot);
+            return;
+        }
+        slot->chore++;
+        const char *before = slot->doing;
+        slot->doing = chore->name;
+        if (chore->begin(slot)) break;
+        slot->doing = before;
+    }
+    if (slot->state == state && !rp_timer_armed(&slot->stall))
+        rp_timer_start(slot->pool->reactor, &slot->stall, deadline_of(slot));
+}
