@@ -49,8 +49,14 @@ static bool reset_sql(struct rp_slot *slot)
 }
 
 /* Another chore is one more line. */
-static const struct rp_chore preparing[] = { { "connect_sql", connect_sql }, { "warm", warm }, { NULL, NULL } };
-static const struct rp_chore resetting[] = { { "ROLLBACK", roll_back }, { "reset_sql", reset_sql }, { NULL, NULL } };
+static const struct rp_chore preparing[] = {
+    { "target_session_attrs", rp_role_ask }, { "target_session_attrs", rp_role_judge },
+    { "connect_sql", connect_sql }, { "warm", warm }, { NULL, NULL },
+};
+static const struct rp_chore resetting[] = {
+    { "ROLLBACK", roll_back }, { "target_session_attrs", rp_role_ask_again },
+    { "target_session_attrs", rp_role_judge_again }, { "reset_sql", reset_sql }, { NULL, NULL },
+};
 
 static const struct {
     const struct rp_chore *chore;

@@ -23,12 +23,13 @@ static bool wants_more(const struct pg_pool *pool)
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
+    bool any;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool))) {
+    while (wants_more(pool) && (host = rp_hosts_next(pool, &any))) {
         struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
         slot->generation = pool->generation;
         rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_host_begin(slot, host);
+        rp_host_begin(slot, host, any);
         rp_conn_open(&slot->conn, host->address, host->naddresses);
     }
     if (wants_more(pool)) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
