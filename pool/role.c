@@ -148,18 +148,19 @@ bool rp_role_judge(struct rp_slot *slot)
 
 /* ---- one that stands ---- */
 
-/* The session is asked outside of a transaction; its own default explains it, or else the server does. */
+/* The session was asked outside of a transaction, and has not reported a default of its own: it is the server. (An old
+ * server reports nothing; there a session's SET costs the other connections, too.) */
 static void believe(struct rp_slot *slot)
 {
     const struct target *target = target_of(slot);
     bool any = target->subject == NOTHING;
     if (slot->role.told == (any ? RP_FACT_NO : target->wanted) || slot->role.told == RP_FACT_UNKNOWN) return;
-    if (!any && !slot->role.misfit && parameter(slot, "default_transaction_read_only") != RP_FACT_YES) {
+    if (any) {
+        slot->role.misfit = true;
+        rp_life_retire(slot, RP_REASON_ROLE);
+    } else {
         lose(slot);
-        return;
     }
-    slot->role.misfit = true;
-    rp_life_retire(slot, RP_REASON_ROLE);
 }
 
 static bool may_doubt(const struct rp_slot *slot)

@@ -200,7 +200,8 @@ static void echo(struct model_query *q)
 
 static bool read_only(const struct model_query *q)
 {
-    return q->conn->server->config.role != MODEL_PRIMARY || q->conn->tx_read_only;
+    return q->conn->server->config.role != MODEL_PRIMARY || q->conn->tx_read_only ||
+           q->conn->session_read_only;
 }
 
 static void say(struct model_query *q, const char *name, bool yes, const char *word)
@@ -284,6 +285,10 @@ static void forget(struct model_query *q)
 
 static void set(struct model_query *q)
 {
+    if (!q->describing && strstr(q->sql, "default_transaction_read_only")) {
+        q->conn->session_read_only = strstr(q->sql, " on") != NULL;
+        model_parameter_status(q, "default_transaction_read_only", q->conn->session_read_only ? "on" : "off");
+    }
     model_complete(q, "SET");
 }
 

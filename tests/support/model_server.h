@@ -12,7 +12,8 @@
  *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
  *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
  *   SHOW transaction_read_only; SELECT pg_catalog.pg_is_in_recovery()
- *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET
+ *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET;
+ *   SET default_transaction_read_only ...: of this session, and reported
  *   anything else     SELECT 0 without columns */
 #ifndef SUPPORT_MODEL_SERVER_H
 #define SUPPORT_MODEL_SERVER_H

@@ -191,6 +191,55 @@ static void failover_by_25006(void **state)
     }
 }
 
+/* Seen on a lease alone: it is asked when it comes back, and the idle one goes with it. */
+static void failover_seen_on_a_lease(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[2];
+    struct seen s[2];
+    open_roles(&w, 2, (enum model_role[]){ P, S }, false,
+               TWO "pool_max_conns=2 target_session_attrs=read-write pool_reset_sql='SET x TO 1'");
+    for (int i = 0; i < 2; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
+    world_run(&w, 10 * WORLD_MS);
+    pg_lease_release(&h[1].lease);
+    model_settings(w.servers[0])->role = MODEL_STANDBY;
+    model_settings(w.servers[1])->role = MODEL_PRIMARY;
+    seen_sql(&s[0], "BEGIN");
+    seen_init(&s[1], &world_insert, 1);
+    for (int i = 0; i < 2; i++) pg_lease_query(&h[0].lease, &s[i].query);
+    world_run(&w, 10 * WORLD_MS);
+    expect(&s[1], PG_E_SERVER);
+    assert_int_equal(now(&w, 0), 2);
+    assert_int_equal(pg_lease_transaction(&h[0].lease), 'E');
+    pg_lease_release(&h[0].lease);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(now(&w, 0), 0);
+    assert_int_equal(w.events[PG_EVENT_RETIRED], 2);
+    serve(&w, &world_insert, 50 * WORLD_MS);
+    world_close(&w);
+}
+
+/* What one connection is told of its server counts for all of them, and the others are looked at at once, though it
+ * is not long ago that they were not what is asked for. */
+static void one_speaks_for_all(void **state)
+{
+    (void)state;
+    struct world w;
+    open_roles(&w, 2, (enum model_role[]){ P, S }, false,
+               TWO "pool_min_conns=3 pool_max_conns=3 target_session_attrs=standby");
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(now(&w, 1), 3);
+    model_settings(w.servers[1])->role = MODEL_PRIMARY;
+    model_settings(w.servers[0])->role = MODEL_STANDBY;
+    model_conn_parameter_status(model_conn_at(w.servers[1], 1), "in_hot_standby", "off");
+    world_run(&w, WORLD_MS / 4); /* no time for a new connection to find it out */
+    assert_int_equal(w.events[PG_EVENT_RETIRED], 3);
+    world_run(&w, 20 * WORLD_MS);
+    assert_int_equal(now(&w, 0), 3);
+    world_close(&w);
+}
+
 /* Of a pool that nobody uses, too: the receive is armed. */
 static void failover_by_parameter_status(void **state)
 {
@@ -305,18 +354,19 @@ static void a_session_may_be_read_only(void **state)
     for (int taken_back = 1; taken_back >= 0; taken_back--) {
         for (int i = 0; i < 2; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
         world_run(&w, 10 * WORLD_MS);
-        struct model_conn *mine = model_conn_at(w.servers[0], 0);
-        model_conn_parameter_status(mine, "default_transaction_read_only", "on");
+        struct seen s[3];
+        seen_sql(&s[0], "SET default_transaction_read_only = on");
+        seen_init(&s[1], &world_insert, 1);
+        seen_sql(&s[2], "SET default_transaction_read_only = off");
+        for (int i = 0; i < 2 + taken_back; i++) pg_lease_query(&h[0].lease, &s[i].query);
         world_run(&w, 10 * WORLD_MS);
-        if (taken_back) model_conn_parameter_status(mine, "default_transaction_read_only", "off");
-        world_run(&w, 10 * WORLD_MS);
-        assert_true(model_conn_alive(mine));
+        expect(&s[1], PG_E_SERVER);
+        assert_int_equal(now(&w, 0), 2);
         for (int i = 0; i < 2; i++) pg_lease_release(&h[i].lease);
         world_run(&w, 10 * WORLD_MS);
-        assert_int_equal(model_conn_alive(mine), taken_back);
+        assert_int_equal(now(&w, 0), 1 + taken_back);
         assert_int_equal(w.events[PG_EVENT_RETIRED], !taken_back);
     }
-    assert_int_equal(now(&w, 0), 1);
     world_close(&w);
 }
 
@@ -353,6 +403,8 @@ int main(void)
         cmocka_unit_test(when_none_fits_each_says_why),
         cmocka_unit_test(prefer_standby_takes_what_there_is),
         cmocka_unit_test(failover_by_25006),
+        cmocka_unit_test(failover_seen_on_a_lease),
+        cmocka_unit_test(one_speaks_for_all),
         cmocka_unit_test(failover_by_parameter_status),
         cmocka_unit_test(waiters_outlast_the_promotion),
         cmocka_unit_test(a_new_connection_knows_better),
