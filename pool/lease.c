@@ -6,7 +6,9 @@ static void begin(struct pg_pool *pool, struct pg_lease *lease)
     struct rp_lease *rl = rp_lease(lease);
     struct rp_waker *waker = rl->waker;
     RP_CALLER(rl->waiter.place == RP_PLACE_NONE, "a lease that is acquired is neither parked nor held");
+    RP_CALLER(lease->priority <= PG_PRIORITY_HIGH, "a lease's priority is PG_PRIORITY_NORMAL or PG_PRIORITY_HIGH");
     *rl = (struct rp_lease){ .waiter = { .pool = pool, .lane = RP_LANE_LEASE }, .waker = waker };
+    if (lease->priority == PG_PRIORITY_HIGH) rl->waiter.flags = RP_LEASE_HIGH;
     rl->waiter.since_ns = rp_now(pool->reactor);
     RP_PROBE3(acquire, pool, lease, lease->tag);
 }
@@ -16,6 +18,8 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
     struct rp_lease *rl = rp_lease(lease);
     if (!RP_PLANT(double_grant)) rp_slot_move(slot, RP_SLOT_LEASED);
     slot->lease = lease;
+    slot->high = rl->waiter.flags & RP_LEASE_HIGH;
+    slot->pool->nhigh += slot->high;
     slot->conn.session.exclusive = true;
     rl->slot = slot;
     rl->waiter.place = RP_PLACE_ACTIVE;
@@ -28,7 +32,7 @@ void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
     begin(pool, lease);
     if (pool->closing) {
         rp_end_lease(lease, PG_E_CLOSED);
-    } else if (rp_queue_full(pool)) {
+    } else if (rp_queue_full(pool, lease->priority == PG_PRIORITY_HIGH)) {
         pool->stats.refused_count++;
         rp_end_lease(lease, PG_E_REFUSED);
     } else {
@@ -40,8 +44,10 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
 {
     begin(pool, lease);
     if (pool->closing) return PG_E_CLOSED;
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
-    if (!slot || pool->suspended || !TAILQ_EMPTY(&pool->waiting)) return PG_E_REFUSED;
+    bool high = lease->priority == PG_PRIORITY_HIGH;
+    struct rp_slot *slot = rp_idle_slot(pool, high);
+    if (pool->hook[RP_HOOK_PREPARE_CONN]) return PG_E_REFUSED; /* it would have to wait for that */
+    if (!slot || pool->suspended || pool->nurgent || (!high && pool->nwaiting)) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
     return 0;
@@ -57,18 +63,11 @@ static void give_back(struct rp_slot *slot)
     rp_slot_settle(slot);
 }
 
-static bool has_queries(struct rp_slot *slot)
-{
-    struct rp_session *s = &slot->conn.session;
-    for (uint32_t sequence = s->head; sequence != s->tail; sequence++)
-        if (rp_session_entry(s, sequence)->query) return true;
-    return false;
-}
-
 void pg_lease_release(struct pg_lease *lease)
 {
     struct rp_lease *rl = rp_lease(lease);
     RP_CALLER(rl->waiter.place == RP_PLACE_ACTIVE, "a lease that is released is held");
+    RP_CALLER(rl->waiter.lane != RP_LANE_HOOK, "a hook's lease ends with its hook");
     RP_CALLER(rl->ended == 0, "a lease that is released has no query in flight");
     struct rp_slot *slot = rl->slot;
     rl->waiter.place = RP_PLACE_NONE;
@@ -76,7 +75,7 @@ void pg_lease_release(struct pg_lease *lease)
     rl->slot = NULL;
     if (slot) {
         RP_ASSERT(slot->lease == lease);
-        RP_CALLER(!has_queries(slot), "a lease that is released has no query in flight");
+        RP_CALLER(!rp_slot_has_queries(slot), "a lease that is released has no query in flight");
         give_back(slot);
         if (RP_PLANT(recursion)) rp_pool_dispatch(&slot->pool->dispatch);
     }
@@ -124,6 +123,7 @@ void pg_lease_abandon(struct pg_lease *lease)
         rp_pool_kick(pool);
         break;
     case RP_PLACE_ACTIVE:
+        RP_CALLER(rl->waiter.lane != RP_LANE_HOOK, "a hook's lease ends with its hook");
         rl->waiter.place = RP_PLACE_NONE;
         rp_saw_return(pool, lease);
         forget_ended(lease);

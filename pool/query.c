@@ -72,17 +72,17 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
         return;
     }
     if (!checked(pool, q, NULL)) return;
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    struct rp_slot *slot = rp_idle_slot(pool, false);
     if (!slot) slot = rp_slot_least_loaded(pool);
     bool first = TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging);
     if (!pool->suspended && first && slot && rp_slot_room(slot, rp_batch_size(q))) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
-        if (slot->load > 1 && rp_pool_has_place(pool) && !pool->more_wanted) {
+        if (slot->load > 1 && !pool->more_wanted && rp_pool_has_place(pool) && rp_worth_making(pool, 1)) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
-    } else if (rp_queue_full(pool)) {
+    } else if (rp_queue_full(pool, false)) {
         pool->stats.refused_count++;
         rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
     } else {

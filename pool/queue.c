@@ -1,4 +1,5 @@
-/* pool/queue.c - where waiters stand: parked in the one FIFO, or ended and still to be told. Every waiter leaves by
+/* pool/queue.c - where waiters stand: parked in the one FIFO (leases of high priority in another one before it), or
+ * ended and still to be told. Every waiter leaves by
  * exactly one of these: dispatched (dispatch.c), ended here, or forgotten by its caller.
  *
  * A deadline is looked at before grants are made in a turn (reactor.h), and what the server answered before the turn
@@ -8,18 +9,32 @@
 
 static const uint64_t MS = 1000000;
 
-/* ---- the FIFO ---- */
+/* ---- the FIFOs ---- */
 
-static uint32_t served_next(const struct pg_pool *pool) { return pool->suspended ? 0 : pool->count[RP_SLOT_IDLE]; }
+static bool is_high(const struct rp_waiter *w) { return w->flags & RP_LEASE_HIGH; }
+
+static struct rp_waiters *queue_of(struct rp_waiter *w) { return is_high(w) ? &w->pool->urgent : &w->pool->waiting; }
+static uint32_t *count_of(struct rp_waiter *w) { return is_high(w) ? &w->pool->nurgent : &w->pool->nwaiting; }
+
+struct rp_waiter *rp_first_waiter(const struct pg_pool *pool)
+{
+    struct rp_waiter *w = TAILQ_FIRST(&pool->urgent);
+    return w ? w : TAILQ_FIRST(&pool->waiting);
+}
+
+static uint32_t served_next(const struct pg_pool *pool, bool high)
+{
+    if (pool->suspended) return 0;
+    return high ? rp_pool_idle(pool) : rp_idle_for_normal(pool);
+}
 
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
-    uint32_t served = served_next(pool);
-    pool->nwaiting++;
-    if (pool->nwaiting <= served) return;
+    uint32_t served = served_next(pool, is_high(w)), mine = ++*count_of(w);
+    if (mine <= served) return;
     w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting - served;
+    uint32_t parked = pool->nwaiting + pool->nurgent - served;
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
@@ -46,28 +61,35 @@ static void arm_deadline(struct rp_waiter *w)
 void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 {
     w->place = RP_PLACE_PARKED;
-    if (RP_PLANT(lifo)) TAILQ_INSERT_HEAD(&pool->waiting, w, link);
-    else TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+    if (RP_PLANT(lifo)) TAILQ_INSERT_HEAD(queue_of(w), w, link);
+    else TAILQ_INSERT_TAIL(queue_of(w), w, link);
     count_parked(pool, w);
     arm_deadline(w);
     RP_PROBE2(park, pool, w);
     rp_pool_kick(pool);
 }
 
-bool rp_queue_full(const struct pg_pool *pool)
+bool rp_queue_full(const struct pg_pool *pool, bool high)
 {
+    uint32_t parked = high ? pool->nurgent : pool->nwaiting;
     if (RP_PLANT(queue_unbounded)) return false;
-    return pool->nwaiting >= (uint64_t)pool->info.pool_max_waiters + served_next(pool);
+    return parked >= (uint64_t)pool->info.pool_max_waiters + served_next(pool, high);
 }
 
+/* Before all that were never served; and among themselves by age, for several connections may be lost at a time. */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 {
-    struct rp_waiter *w;
-    while ((w = TAILQ_LAST(again, rp_waiters))) {
+    struct rp_waiter *w, *behind = NULL;
+    uint64_t last_ns = PG_NEVER;
+    while ((w = TAILQ_FIRST(again))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
         w->flags |= RP_QUERY_WAITED;
-        TAILQ_INSERT_HEAD(&pool->waiting, w, link);
+        if (w->since_ns < last_ns) behind = TAILQ_FIRST(&pool->waiting); /* what was healed stood behind younger ones */
+        last_ns = w->since_ns;
+        while (behind && behind->since_ns < w->since_ns) behind = TAILQ_NEXT(behind, link);
+        if (behind) TAILQ_INSERT_BEFORE(behind, w, link);
+        else TAILQ_INSERT_TAIL(&pool->waiting, w, link);
         count_parked(pool, w);
         arm_deadline(w);
     }
@@ -76,8 +98,8 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 void rp_unpark(struct rp_waiter *w)
 {
     RP_ASSERT(w->place == RP_PLACE_PARKED);
-    TAILQ_REMOVE(&w->pool->waiting, w, link);
-    w->pool->nwaiting--;
+    TAILQ_REMOVE(queue_of(w), w, link);
+    --*count_of(w);
     w->place = RP_PLACE_NONE;
     bool whole = w->lane == RP_LANE_SHARED && rp_query_of(w)->deadline_ns; /* its deadline covers the answer too */
     if (!whole && !RP_PLANT(deadline_kept)) rp_timer_stop(w->pool->reactor, &w->timer);
@@ -139,8 +161,9 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
     if (pool->suspended) return rp_error_set(error, PG_E_TIMEOUT, "the pool is suspended");
-    if (rp_pool_usable(pool) > 0)
-        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0 || pool->purse.waiting)
+        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline%s",
+                            pool->purse.waiting ? ", and none was left of the budget" : "");
     if (pool->connect_error.code == 0)
         return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline",
                             rp_hosts_asked(pool)->where);

@@ -176,11 +176,18 @@ static bool may_doubt(const struct rp_slot *slot)
 void rp_role_saw(struct rp_slot *slot, const struct pg_query *q)
 {
     if (q->status != PG_E_SERVER || strcmp(q->sqlstate, "25006") != 0 || !may_doubt(slot)) return;
-    if (slot->state == RP_SLOT_LEASED || slot->state == RP_SLOT_RESETTING) {
-        slot->role.doubted = true;
-    } else if (slot->state != RP_SLOT_RETIRING && !slot->role.asking && rp_session_room(&slot->conn.session, 1)) {
+    switch (slot->state) {
+    case RP_SLOT_CHECKING:
+    case RP_SLOT_LEASED:
+    case RP_SLOT_RESETTING: slot->role.doubted = true; break;
+    case RP_SLOT_SHARED:
+    case RP_SLOT_DRAINING:
+    case RP_SLOT_STALLED:
+        if (slot->role.asking) break;
         slot->role.asking = true;
-        ask(slot);
+        ask(slot); /* there is room: one has just ended */
+        break;
+    default: break;
     }
 }
 

@@ -140,7 +140,7 @@ static void refresh_gauges(struct pg_pool *pool)
     s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
                       pool->count[RP_SLOT_STALLED];
     s->constructing_conns = rp_pool_connecting(pool);
-    s->pending = pool->nwaiting;
+    s->pending = pool->nwaiting + pool->nurgent;
 }
 
 static void publish(struct pg_pool *pool)

@@ -58,6 +58,9 @@ static int check_contradictions(const struct rp_conninfo *c, struct pg_error *er
     if (c->pool_min_idle_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns, %u",
                             c->pool_min_idle_conns, c->pool_max_conns);
+    if (c->pool_reserved_conns >= c->pool_max_conns)
+        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns, %u",
+                            c->pool_reserved_conns, c->pool_max_conns);
     return 0;
 }
 

@@ -42,7 +42,7 @@ struct rp_conninfo {
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms; /* 0: the system's */
     uint32_t pool_max_conns, pool_min_conns, pool_max_waiters, pool_connecting_limit, pool_max_pipeline;
-    uint32_t pool_min_idle_conns;
+    uint32_t pool_min_idle_conns, pool_reserved_conns;
     uint64_t pool_max_conn_lifetime_ns, pool_max_conn_lifetime_jitter_ns, pool_max_conn_idle_time_ns; /* 0: no limit */
     uint64_t pool_health_check_period_ns;
     uint64_t pool_acquire_timeout_ns; /* Go's durations, as pgxpool: "10s" "500ms" "1m30s"; a bare number: seconds */
@@ -56,8 +56,9 @@ struct rp_conninfo {
 };
 
 /* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value and
- * the contradictions (pool_min_conns or pool_min_idle_conns above pool_max_conns, lists of unequal length or of more
- * than RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a
+ * the contradictions (pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it,
+ * lists of unequal length or of more than RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". `allocate`
+ * as in pg_reactor_config but not NULL; called once, after all checks: a
  * failure leaves nothing to free and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there
  * is no user. */
 int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocate)(void *arg, size_t bytes), void *arg,

@@ -69,6 +69,7 @@ static const struct keyword table[] = {
     { "pool_max_conns", COUNT, FIELD(pool_max_conns), RANGE(1, 10000) },
     { "pool_min_conns", COUNT, FIELD(pool_min_conns), RANGE(0, 10000) },
     { "pool_min_idle_conns", COUNT, FIELD(pool_min_idle_conns), RANGE(0, 10000) },
+    { "pool_reserved_conns", COUNT, FIELD(pool_reserved_conns), RANGE(0, 9999) },
     { "pool_max_conn_lifetime", DURATION, FIELD(pool_max_conn_lifetime_ns), YEAR },
     { "pool_max_conn_lifetime_jitter", DURATION, FIELD(pool_max_conn_lifetime_jitter_ns), YEAR },
     { "pool_max_conn_idle_time", DURATION, FIELD(pool_max_conn_idle_time_ns), YEAR },

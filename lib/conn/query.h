@@ -17,12 +17,13 @@ struct rp_waker {
 /* Where a caller's struct is. Zero: nowhere, also after its outcome. */
 enum rp_place {
     RP_PLACE_NONE,
-    RP_PLACE_PARKED, /* in pool->waiting                                      */
+    RP_PLACE_PARKED, /* in pool->waiting or pool->urgent                      */
     RP_PLACE_ACTIVE, /* a lease that is held; a query in a connection's FIFO  */
     RP_PLACE_ENDED,  /* in pool->ended: its outcome is decided and due        */
     RP_PLACE_DONE,   /* a query whose outcome was given; read by pg_await     */
 };
-enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY, RP_LANE_OWN /* the pool's own query */ };
+/* OWN: a query of the pool itself; HOOK: a lease that a hook has. Neither is ever parked. */
+enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY, RP_LANE_OWN, RP_LANE_HOOK };
 
 /* The common head of leases and queries: one FIFO holds both. */
 struct rp_waiter {
@@ -39,6 +40,7 @@ TAILQ_HEAD(rp_waiters, rp_waiter);
 enum {
     RP_QUERY_WAITED = 1,   /* was parked, for the statistics                  */
     RP_QUERY_REPEATED = 2, /* REPEATABLE: its one repetition was used up      */
+    RP_LEASE_HIGH = 4,     /* PG_PRIORITY_HIGH: parked in pool->urgent        */
     RP_QUERY_ROWS = 8,     /* at least one row was delivered                  */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
 };

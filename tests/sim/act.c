@@ -62,6 +62,7 @@ void act_close(struct run *r)
     if (!r->closing || bound_ns < r->close_bound_ns) r->close_bound_ns = bound_ns;
     trace("close, drain until %llu", (unsigned long long)drain_ns);
     r->closing = true;
+    r->suspended = false;
     CALL(r, pg_pool_close(r->pool, drain_ns, on_closed, r));
 }
 

@@ -2,7 +2,7 @@
  *
  *      pg_sim --seed N [--verbose]              one world
  *      pg_sim --seeds N [--from K] [--jobs J]   N of them from K on; 1 % run twice and must be the same
- *      pg_sim --plant NAME ...                  either of them with a planted bug; many end at the first one that shows it
+ *      pg_sim --plant NAME ...                  either with a planted bug; many end at the first one that shows it
  *      pg_sim --list-plants
  *
  * Exit status 1 after a violation, which names its seed. */

@@ -6,6 +6,7 @@
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      tune.c       the operator: resize, reset, suspend, resume, warm
+ *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
  *
@@ -139,6 +140,10 @@ struct run {
     uint32_t min_conns, max_conns; /* as they were set last                            */
     uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
     unsigned warming;
+    bool suspended;
+    uint32_t most_alive;         /* handlers at a time                                 */
+    uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
+    uint64_t turn_events;        /* of the world, at that end                          */
     unsigned calling;            /* inside a call of the library: no callback may come */
     bool closing, closed;
     uint64_t close_bound_ns;     /* when the end must have come                        */
@@ -155,6 +160,7 @@ struct scene {
     struct sim *sim;
     struct model_server *server;
     struct ledger ledger;
+    char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
     unsigned runs;
     struct run run[RUNS];
@@ -206,6 +212,20 @@ enum { SIZE_MOST = 8 };
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
+/* audit.c */
+struct audit_before { uint32_t waiting; bool full; };
+void audit_event(void *scene);
+void audit_turn(void *scene, struct pg_reactor *reactor);
+void audit_callback(struct run *r);
+void audit_grant(struct holder *h);
+/* Around the start of an acquire or a query on an open pool. */
+struct audit_before audit_before(const struct run *r);
+void audit_acquired(struct holder *h, struct audit_before before);
+void audit_asked(struct ask *a, struct audit_before before);
+uint64_t audit_slack(const struct run *r); /* how late a deadline may be: a tick of the wheel and a turn */
+/* It is told now; no deadline: 0 or PG_NEVER. */
+void audit_told(const struct run *r, uint64_t deadline_ns, uint64_t started_ns, const char *who);
+void audit_end(const struct run *r);
 /* act.c */
 void act_in_callback(struct run *r);
 void act_arrivals(struct run *r);

@@ -36,6 +36,7 @@ void trace(const char *format, ...)
 
 void noted(struct run *r, uint64_t what)
 {
+    audit_callback(r);
     r->note = (r->note ^ what ^ sim_now(r->sim)) * UINT64_C(0x100000001b3);
     r->events++;
 }
@@ -133,6 +134,7 @@ static void open_world(struct scene *w)
     }
     settings_draw(w);
     for (unsigned i = 0; i < w->runs; i++) open_run(w, &w->run[i]);
+    sim_watch(w->sim, audit_event, audit_turn, w);
 }
 
 static enum sim_end go(struct scene *w, bool (*done)(void *), uint64_t max_ns)
@@ -281,6 +283,8 @@ static void close_world(struct scene *w)
     if (end != SIM_CLOSED) still_waiting(w, end == SIM_IDLE ? "the close hangs" : "the close takes too long");
     for (unsigned i = 0; i < w->runs; i++) end_leases(&w->run[i]);
     w->over = true;
+    sim_watch(w->sim, NULL, NULL, NULL);
+    for (unsigned i = 0; i < w->runs; i++) audit_end(&w->run[i]);
     for (unsigned i = 0; i < w->runs; i++) pg_reactor_free(w->run[i].reactor);
     for (int i = 0; i < 1000000 && sim_step(w->sim); i++) {
     }
@@ -318,9 +322,11 @@ static void free_world(struct scene *w)
 
 struct run_result run_seed(uint64_t seed, bool verbose)
 {
+    char here;
     static struct scene scene;
     struct scene *w = the_scene = &scene;
     memset(w, 0, sizeof *w);
+    w->stack = &here;
     w->seed = seed;
     w->verbose = verbose;
     open_world(w);

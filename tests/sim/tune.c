@@ -28,6 +28,7 @@ static void resume(void *arg)
     struct run *r = arg;
     if (r->closed || r->scene->over) return;
     trace("resume");
+    r->suspended = false;
     CALL(r, pg_pool_resume(r->pool));
 }
 
@@ -67,6 +68,7 @@ void tune(struct run *r)
         break;
     case 3:
         trace("suspend");
+        r->suspended = !r->closing;
         CALL(r, pg_pool_suspend(r->pool));
         sim_after(r->sim, pick(r, 200) * MS, resume, r);
         break;

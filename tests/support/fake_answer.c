@@ -196,7 +196,7 @@ static void take_effect(struct model_query *m, const struct known *k)
 static void say_columns(struct pg_fake_query *q)
 {
     struct model_column columns[FAKE_COLUMNS];
-    char names[FAKE_COLUMNS][16];
+    char names[FAKE_COLUMNS][20];
     for (uint32_t i = 0; i < q->columns; i++) {
         snprintf(names[i], sizeof names[i], "column%u", i + 1);
         columns[i].name = q->name[i] ? q->name[i] : names[i];

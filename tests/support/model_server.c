@@ -33,7 +33,7 @@ void model_close(struct model_conn *conn, bool reset)
 
 static void exit_now(struct model_conn *conn)
 {
-    model_close(conn, false);
+    model_close(conn, conn->server->config.exit_resets);
 }
 
 void model_exit(struct model_conn *conn)
@@ -43,7 +43,7 @@ void model_exit(struct model_conn *conn)
     model_rollback(conn);
     model_flush(conn);
     if (conn->server->config.exit_delay_ns) model_pause_for(conn, conn->server->config.exit_delay_ns, exit_now);
-    else model_close(conn, false);
+    else exit_now(conn);
 }
 
 void model_fatal(struct model_conn *conn, const char *sqlstate, const char *message)

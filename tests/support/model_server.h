@@ -49,6 +49,7 @@ struct model_config {
     uint32_t scram_iterations;   /* 4096 if 0                               */
     uint32_t max_connections;    /* 100 if 0; then 53300                    */
     uint64_t exit_delay_ns;      /* a backend's way from Terminate or EOF to its FIN; it counts until then */
+    bool exit_resets;            /* and a RST in the place of that FIN */
     uint64_t startup_delay_ns;   /* from the startup message to the first answer                         */
     uint64_t cancel_delay_ns;    /* from a cancel request to its effect and its FIN                      */
     uint32_t cancel_lost;        /* per mille: of those without an effect                                */

@@ -356,7 +356,12 @@ static void host_close(struct pg_host *host, struct pg_socket *s)
 {
     struct sim_conn *conn = conn_of(host, s, "close");
     struct sim *sim = conn->sim;
-    if (conn->bound) sim_fail("close: descriptor %d is still bound (a reactor that is freed before its close has ended?)", s->fd);
+    if (((struct sim_host_record *)host)->failed) {
+        for (int way = 0; way < 2; way++) sim_op_drop(sim, &conn->op[way]);
+        conn->bound = false;
+    }
+    if (conn->bound)
+        sim_fail("close: descriptor %d is still bound (a reactor that is freed before its close has ended?)", s->fd);
     sim_trace(sim, TRACE_CLOSE, s->fd, 0);
     if (conn->unread.size && conn->peer_exists) sim_pipe_put(sim, &conn->to_peer, SIM_RST, NULL, 0);
     else shut_write(conn);

@@ -135,8 +135,15 @@ void sim_peer_after(struct sim_peer *peer, uint64_t ns, void (*fn)(struct sim_pe
 /* The same without a peer. */
 void sim_after(struct sim *sim, uint64_t ns, void (*fn)(void *arg), void *arg);
 
+/* Calls after_event after each event and after_turn after each turn of a reactor that sim_run makes. Both must not call
+ * into a library. */
+void sim_watch(struct sim *sim, void (*after_event)(void *arg), void (*after_turn)(void *arg, struct pg_reactor *),
+               void *arg);
+
 /* ---- for tests of the host itself ---- */
 bool sim_host_woken(struct pg_host *host);   /* wake or want_turn since the last call */
+/* The loop of this host has failed: its reactor is freed early, and what is in flight is dropped with the close. */
+void sim_host_failed(struct pg_host *host);
 /* Ends what a test leaves behind on purpose: every operation in flight is dropped without a completion. */
 void sim_close_all(struct sim *sim);
 

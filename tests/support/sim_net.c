@@ -409,6 +409,11 @@ bool sim_host_woken(struct pg_host *host)
     return atomic_exchange(&record->woken, false) || wanted;
 }
 
+void sim_host_failed(struct pg_host *host)
+{
+    ((struct sim_host_record *)host)->failed = true;
+}
+
 /* ---- steps ---- */
 bool sim_next_event(const struct sim *sim, uint64_t *at_ns)
 {
@@ -432,8 +437,17 @@ bool sim_step_until(struct sim *sim, uint64_t until_ns)
         sim_event_clear(sim, event);
         sim->counters.events++;
         event->run(sim, event);
+        if (sim->after_event) sim->after_event(sim->watcher);
     }
     return true;
+}
+
+void sim_watch(struct sim *sim, void (*after_event)(void *arg), void (*after_turn)(void *arg, struct pg_reactor *),
+               void *arg)
+{
+    sim->after_event = after_event;
+    sim->after_turn = after_turn;
+    sim->watcher = arg;
 }
 
 bool sim_step(struct sim *sim)

@@ -97,7 +97,7 @@ struct sim_timer {
 struct sim_host_record {
     struct pg_host host; /* first */
     struct sim *sim;
-    bool wanted;
+    bool wanted, failed;
     atomic_bool woken;
 };
 struct sim {
@@ -113,6 +113,9 @@ struct sim {
     sim_accept_fn *accept;
     void *accept_arg;
     struct sim_counters counters;
+    void (*after_event)(void *arg);
+    void (*after_turn)(void *arg, struct pg_reactor *);
+    void *watcher;
     atomic_uint_fast64_t wakes;
 };
 

@@ -11,6 +11,7 @@ static void turn(struct sim *sim, struct pg_reactor *reactor, struct round *roun
 {
     int64_t wait_ns = pg_reactor_turn(reactor);
     sim->counters.turns++;
+    if (sim->after_turn) sim->after_turn(sim->watcher, reactor);
     if (wait_ns == PG_WAIT_CLOSED) *closed = true;
     else if (wait_ns != PG_WAIT_FOREVER && (round->wait_ns < 0 || wait_ns < round->wait_ns)) round->wait_ns = wait_ns;
     if (*closed) round->closed++;

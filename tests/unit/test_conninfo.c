@@ -258,6 +258,7 @@ static void defaults(void **state)
     assert_int_equal(c.keepalives_idle_s | c.keepalives_interval_s | c.keepalives_count | c.tcp_user_timeout_ms, 0);
     assert_int_equal(c.pool_max_conns, 4);
     assert_int_equal(c.pool_min_conns, 0);
+    assert_int_equal(c.pool_reserved_conns, 0);
     assert_int_equal(c.pool_max_waiters, 10000);
     assert_int_equal(c.pool_connecting_limit, 4);
     assert_int_equal(c.pool_max_pipeline, 64);
@@ -420,6 +421,8 @@ static void bad_strings(void **state)
         { "pool_max_conn_idle_time=-1s", "pool_max_conn_idle_time: must be 0 to 8760h" },
         { "pool_health_check_period=0", "pool_health_check_period: must be 1ms to 8760h" },
         { "pool_min_idle_conns=5", "pool_min_idle_conns: 5 is above pool_max_conns, 4" },
+        { "pool_reserved_conns=4", "pool_reserved_conns: 4 is not below pool_max_conns, 4" },
+        { "pool_reserved_conns=-1", "pool_reserved_conns: must be 0 to 9999" },
         { "statement_cache_capacity=10", "statement_cache_capacity: not there yet" },
         { "postgresql://u:p%zz@h", "password: bad percent-encoding" },
         { "postgresql://u:secret%@h", "password: bad percent-encoding" },
@@ -502,6 +505,7 @@ static void asks_for_nothing(void **state)
         "postgresql://h/d?sslmode=disable&target_session_attrs=any&sslcert=",
         "port=x port=5",
         "pool_min_conns=4",
+        "pool_reserved_conns=3",
         "pool_acquire_timeout=0",
     };
     for (size_t i = 0; i < RP_COUNT(table); i++) {
