@@ -167,11 +167,7 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity);
 bool rp_session_has_output(const struct rp_session *s);
 size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
 
-/* Room for `n` more entries? */
-static inline bool rp_session_room(const struct rp_session *s, uint32_t n)
-{
-    return s->config->entries - (s->tail - s->head) >= n;
-}
+bool rp_session_room(struct rp_session *s, uint32_t n); /* for `n` more entries? Those that were dropped make room. */
 static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
 /* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its
  * Bind (0 for a simple query). `error` may be NULL. */
