@@ -4,9 +4,9 @@
  * while they wait, statements go on joining connections that are shared. For all others:
  *
  * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
- * idle connection; if there is none and none can be added, the least loaded shared connection takes no more statements
- * (DRAINING) until it is idle. The head is a statement: it joins the least loaded connection that has room. Whoever
- * comes while others wait stands behind them. */
+ * idle connection; if there is none and none can be added, the shared connection with the least work takes no more
+ * statements (DRAINING) until it is idle. The head is a statement: it joins the connection with the least work (work.c)
+ * that has room. Whoever comes while others wait stands behind them. */
 #include "pool/state.h"
 
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
@@ -140,8 +140,8 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
         return true;
     }
     struct pg_query *q = rp_query_of(w);
-    if (!slot) slot = rp_slot_least_loaded(pool);
-    if (!slot || !rp_slot_room(slot, rp_batch_size(q))) return false;
+    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
+    if (!slot) return false;
     rp_unpark(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);

@@ -28,26 +28,16 @@ static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn,
 
 /* ---- lists and counts ---- */
 
-static struct rp_slots *list_of(struct rp_slot *slot)
-{
-    return slot->state == RP_SLOT_SHARED ? &slot->pool->loaded[slot->load] : &slot->pool->slots[slot->state];
-}
 static void list_remove(struct rp_slot *slot)
 {
-    TAILQ_REMOVE(list_of(slot), slot, link);
-    if (slot->state == RP_SLOT_SHARED && TAILQ_EMPTY(list_of(slot)))
-        slot->pool->load_bits[slot->load / 64] &= ~(1ull << slot->load % 64);
+    if (slot->state == RP_SLOT_SHARED) rp_work_unlist(slot);
+    else TAILQ_REMOVE(&slot->pool->slots[slot->state], slot, link);
 }
 static void list_insert(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_SHARED) {
-        slot->load = rp_session_in_flight(&slot->conn.session);
-        RP_ASSERT(slot->load <= slot->pool->info.pool_max_pipeline);
-        slot->pool->load_bits[slot->load / 64] |= 1ull << slot->load % 64;
-        TAILQ_INSERT_TAIL(list_of(slot), slot, link);
-    } else {
-        TAILQ_INSERT_HEAD(list_of(slot), slot, link); /* the idle one that was used last is used next */
-    }
+    if (slot->state == RP_SLOT_SHARED) rp_work_list(slot);
+    else
+        TAILQ_INSERT_HEAD(&slot->pool->slots[slot->state], slot, link); /* idle: the last that was used is used next */
 }
 
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
@@ -68,15 +58,8 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         rp_timer_stop(slot->pool->reactor, &slot->again);
         slot->asked = slot->used = false;
     }
-    if (state == RP_SLOT_IDLE) rp_life_idle(slot);
+    if (state == RP_SLOT_IDLE) slot->work_ns = 0, rp_life_idle(slot);
     if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
-}
-
-struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
-{
-    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
-        if (pool->load_bits[i]) return TAILQ_FIRST(&pool->loaded[i * 64 + (size_t)__builtin_ctzll(pool->load_bits[i])]);
-    return NULL;
 }
 
 uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
@@ -122,13 +105,23 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
         rq->waiter.place = RP_PLACE_ACTIVE;
         rq->slot = slot;
         rp_conn_enqueue(&slot->conn, q, (uint16_t)flags);
+        rq->work_ns = rp_work_expected(slot->pool, q);
+        slot->work_ns += rq->work_ns;
     }
     if (slot->state == RP_SLOT_IDLE) {
+        rp_work_head(slot);
         rp_slot_move(slot, RP_SLOT_SHARED);
     } else if (slot->state == RP_SLOT_SHARED) {
-        list_remove(slot);
-        list_insert(slot);
+        rp_work_relist(slot);
     }
+}
+
+enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q)
+{
+    rp_work_given_up(slot, q);
+    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    if (detached == RP_DETACH_GONE) rp_work_recount(slot);
+    return detached;
 }
 
 bool rp_slot_has_queries(struct rp_slot *slot)
@@ -170,6 +163,8 @@ void rp_slot_rest(struct rp_slot *slot)
 static void go_on_sharing(struct rp_slot *slot)
 {
     enum rp_reason reason = rp_life_over(slot);
+    rp_work_recount(slot);
+    rp_work_head(slot);
     rp_slot_move(slot, RP_SLOT_SHARED);
     if (reason != RP_REASON_NONE) rp_life_retire(slot, reason);
 }
@@ -181,12 +176,8 @@ void rp_slot_settle(struct rp_slot *slot)
     if (RP_PLANT(idle_too_early)) quiet = !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
-        if (quiet) {
-            rp_slot_rest(slot);
-        } else {
-            list_remove(slot);
-            list_insert(slot);
-        }
+        if (quiet) rp_slot_rest(slot);
+        else rp_work_relist(slot);
         break;
     case RP_SLOT_DRAINING:
     case RP_SLOT_RETIRING:
@@ -446,6 +437,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 {
     struct rp_slot *slot = slot_of(conn);
     bool shared = SHARING & 1u << slot->state;
+    if (shared) rp_work_end(slot, q);
     if (q && own(q)) {
         if (shared) rp_role_answered(slot, q);
         else rp_chore_outcome(slot, q);
@@ -463,6 +455,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
     if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
+        rp_work_recount(slot_of(conn));
         rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
         rp_slot_settle(slot_of(conn));
         return;

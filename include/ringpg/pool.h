@@ -81,8 +81,8 @@ struct pg_pool_config {
  * pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_reserved_conns 0, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and
- * reset_sql above. */
+ * pool_reserved_conns 0, pool_slow_statement 20ms, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql
+ * as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 

@@ -69,6 +69,23 @@ static void check_fresh(const struct run *r, const struct rp_slot *slot)
             (unsigned long long)(sim_now(r->sim) - slot->expires_ns) / 1000);
 }
 
+/* Its work is that of its statements, and it stands in the list of about as much. */
+static void check_shared(const struct run *r, struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    uint32_t n = rp_session_in_flight(s);
+    uint64_t work_ns = 0;
+    for (uint32_t at = s->head; at != s->tail; at++)
+        if (rp_session_entry(s, at)->query) work_ns += rp_query(rp_session_entry(s, at)->query)->work_ns;
+    REQUIRE(n && n <= r->set.pipeline, "a shared connection carries %u requests, %u at the most", n, r->set.pipeline);
+    REQUIRE(slot->work_ns == work_ns, "a shared connection's work is %llu us, and that of its requests %llu us",
+            (unsigned long long)slot->work_ns / 1000, (unsigned long long)work_ns / 1000);
+    bool behind = slot->load >= RP_LOADS - 2;
+    REQUIRE(behind || slot->work_ns - slot->load_from_ns <= slot->load_span_ns,
+            "a shared connection has %llu us of work and stands in the wrong list",
+            (unsigned long long)slot->work_ns / 1000);
+}
+
 static void check_slot(const struct run *r, struct rp_slot *slot)
 {
     const struct rp_session *s = &slot->conn.session;
@@ -88,8 +105,7 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
         check_fresh(r, slot);
         break;
     case RP_SLOT_SHARED:
-        REQUIRE(slot->load == rp_session_in_flight(s) && slot->load,
-                "a shared connection carries %u requests, %u in its list", rp_session_in_flight(s), slot->load);
+        check_shared(r, slot);
         check_fresh(r, slot);
         break;
     case RP_SLOT_LEASED:
@@ -150,8 +166,9 @@ static void check_served(const struct run *r)
             "a connection is drained for a lease, and none is the next");
     if (!w || p->suspended) return;
     REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
-    struct rp_slot *slot = w->lane == RP_LANE_LEASE ? NULL : rp_slot_least_loaded(p);
-    REQUIRE(!slot || !rp_slot_room(slot, rp_batch_size(rp_query_of(w))), "a statement waits although there is room");
+    for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
+        REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
+                "a statement waits although there is room");
 }
 
 /* ---- deadlines ---- */
