@@ -7,6 +7,7 @@
 #include "ringpg/query.h"
 #include "ringpg/reactor.h"
 #include "ringpg/stats.h"
+#include "ringpg/budget.h"
 #include "ringpg/pool.h"
 #include "ringpg/fiber.h"
 #endif

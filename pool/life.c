@@ -3,8 +3,9 @@
  *
  * A connection is not marked for its end. Whether it may be used again follows, each time that it comes to rest, from
  * what it is (its expiry, its generation) and from how many there are: so a second resize takes back what the first
- * one wanted, and nothing has to be unmarked. Only a shared connection that has to go leaves for a state of its own,
- * RETIRING, since statements would else keep it from ever coming to rest.
+ * one wanted, and nothing has to be unmarked. (Only what was promised to another pool of the budget is: purse.c.) A
+ * shared connection that has to go leaves for a state of its own, RETIRING, since statements would else keep it from
+ * ever coming to rest.
  *
  * Closing comes first and replacing afterwards, by the growth in dispatch.c: a connection in the place of one that
  * went is made when the server has let go of that one, or when max_conns leaves room. Must never know who waits. */
@@ -27,11 +28,11 @@ enum { CONNS_MOST = 10000 };
 
 enum retirement { NOTHING, AT_ONCE, WHEN_DRAINED, ON_RETURN };
 static const enum retirement retirement[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_PREPARING] = ON_RETURN,
-    [RP_SLOT_IDLE] = AT_ONCE,
-    [RP_SLOT_SHARED] = WHEN_DRAINED,    [RP_SLOT_DRAINING] = WHEN_DRAINED, [RP_SLOT_RETIRING] = NOTHING,
-    [RP_SLOT_STALLED] = ON_RETURN,      [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
-    [RP_SLOT_CLOSING] = NOTHING,
+    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_ASKING] = ON_RETURN,      [RP_SLOT_CONNECTING] = ON_RETURN,
+    [RP_SLOT_PREPARING] = ON_RETURN,    [RP_SLOT_IDLE] = AT_ONCE,          [RP_SLOT_SHARED] = WHEN_DRAINED,
+    [RP_SLOT_DRAINING] = WHEN_DRAINED,  [RP_SLOT_RETIRING] = NOTHING,      [RP_SLOT_STALLED] = ON_RETURN,
+    [RP_SLOT_CHECKING] = ON_RETURN,     [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
+    [RP_SLOT_PARTING] = NOTHING,        [RP_SLOT_CLOSING] = NOTHING,
 };
 
 static const char *const reasons[RP_REASONS] = {
@@ -39,6 +40,10 @@ static const char *const reasons[RP_REASONS] = {
     [RP_REASON_IDLE] = "since it was idle for long (pool_max_conn_idle_time)",
     [RP_REASON_RESET] = "since the pool was reset",
     [RP_REASON_RESIZE] = "since the pool was made smaller",
+    [RP_REASON_ROLE] = "since its server is no longer what is asked for (target_session_attrs)",
+    [RP_REASON_PREPARE_CONN] = "since prepare_conn refused it",
+    [RP_REASON_AFTER_RELEASE] = "since after_release refused it",
+    [RP_REASON_BUDGET] = "for another pool of its budget",
 };
 
 /* Told later: those who resize, reset or release are inside of a call. */
@@ -50,7 +55,9 @@ void rp_life_end(struct rp_slot *slot, enum rp_reason reason)
     pool->stats.max_idle_destroy_count += reason == RP_REASON_IDLE;
     slot->reason = reason;
     STAILQ_INSERT_TAIL(&pool->retired, slot, retired);
-    rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, NULL);
+    if (reason == RP_REASON_PREPARE_CONN || reason == RP_REASON_AFTER_RELEASE) rp_slot_parted(slot);
+    else rp_slot_part(slot);
+    rp_pool_kick(pool);
 }
 
 /* Before anything grows: a slot in this list is not used again. */
@@ -83,14 +90,16 @@ void rp_life_retire(struct rp_slot *slot, enum rp_reason reason)
     rp_pool_kick(slot->pool);
 }
 
-enum rp_reason rp_life_over(const struct rp_slot *slot)
+enum rp_reason rp_life_over(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
     if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
+    if (slot->role.misfit || slot->role.generation != slot->host->generation) return RP_REASON_ROLE;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
-    return others > pool->info.pool_max_conns ? RP_REASON_RESIZE : RP_REASON_NONE;
+    if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;
+    return rp_purse_over(slot) ? RP_REASON_BUDGET : RP_REASON_NONE;
 }
 
 static void aged(struct rp_timer *timer)
@@ -159,7 +168,7 @@ void rp_life_sweep(struct rp_timer *timer)
 /* ---- sizes and generations ---- */
 
 /* Whose going disturbs least; NULL: all that are left go on their return, or when they are up. */
-static struct rp_slot *superfluous(struct pg_pool *pool)
+struct rp_slot *rp_life_superfluous(struct pg_pool *pool)
 {
     struct rp_slot *slot = TAILQ_LAST(&pool->slots[RP_SLOT_IDLE], rp_slots);
     if (!slot) slot = rp_slot_least_loaded(pool);
@@ -171,12 +180,14 @@ int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns)
     if (pool->closing) return PG_E_CLOSED;
     if (max_conns == 0 || max_conns > CONNS_MOST || min_conns > max_conns) return PG_E_CONFIG;
     if (rp_pool_make_slots(pool, max_conns)) return -ENOMEM;
+    if (!rp_purse_resize(pool, min_conns)) return PG_E_CONFIG;
     pool->info.pool_min_conns = min_conns;
     pool->info.pool_max_conns = max_conns;
     rp_capacity_resized(pool);
     if (RP_PLANT(resize_ignored)) return 0;
     struct rp_slot *slot;
-    while (rp_pool_usable(pool) > max_conns && (slot = superfluous(pool))) rp_life_retire(slot, RP_REASON_RESIZE);
+    while (rp_pool_usable(pool) > max_conns && (slot = rp_life_superfluous(pool)))
+        rp_life_retire(slot, RP_REASON_RESIZE);
     arm_sweep(pool); /* there may be more to spare now */
     rp_pool_kick(pool);
     return 0;

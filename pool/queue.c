@@ -25,7 +25,7 @@ struct rp_waiter *rp_first_waiter(const struct pg_pool *pool)
 static uint32_t served_next(const struct pg_pool *pool, bool high)
 {
     if (pool->suspended) return 0;
-    return high ? pool->count[RP_SLOT_IDLE] : rp_idle_for_normal(pool);
+    return high ? rp_pool_idle(pool) : rp_idle_for_normal(pool);
 }
 
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
@@ -164,8 +164,9 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent, const
 static int late(struct pg_pool *pool, struct pg_error *error)
 {
     if (pool->suspended) return rp_error_set(error, PG_E_TIMEOUT, "the pool is suspended");
-    if (rp_pool_usable(pool) > 0)
-        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline");
+    if (rp_pool_usable(pool) > 0 || pool->purse.waiting)
+        return rp_error_set(error, PG_E_TIMEOUT, "no connection was free before the deadline%s",
+                            pool->purse.waiting ? ", and none was left of the budget" : "");
     if (pool->connect_error.code == 0)
         return rp_error_set(error, PG_E_UNAVAILABLE, "the connection to %s was not established before the deadline",
                             rp_hosts_asked(pool)->where);
@@ -314,7 +315,7 @@ void rp_fire_query(struct rp_timer *timer)
     RP_ASSERT(w->place == RP_PLACE_ACTIVE);
     rp_error_set(&why, PG_E_TIMEOUT, "the deadline passed %llu ms after the query was started",
                  (unsigned long long)((rp_now(w->pool->reactor) - w->since_ns) / MS));
-    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    enum rp_detach detached = rp_slot_detach(slot, q);
     if (detached == RP_DETACH_GONE) {
         rp_end_batch(q, PG_E_TIMEOUT, PG_SENT_NO, &why);
         rp_slot_settle(slot);

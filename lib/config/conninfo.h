@@ -49,6 +49,7 @@ struct rp_conninfo {
     uint64_t pool_codel_target_ns, pool_codel_interval_ns; /* target 0: off */
     uint32_t pool_admission;          /* 1: on */
     uint64_t pool_leak_detection_threshold_ns; /* 0: no report */
+    uint64_t pool_slow_statement_ns;           /* 20ms; 0: no statement is taken for slow by itself */
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */
     uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */

@@ -205,6 +205,11 @@ bool rp_turn_wanted(const struct pg_reactor *r)
     return r->asked;
 }
 
+bool rp_can_wake(const struct pg_reactor *r)
+{
+    return r->ops.wake != NULL;
+}
+
 bool rp_closing(const struct pg_reactor *r)
 {
     return r->closing;

@@ -87,6 +87,7 @@ uint32_t rp_random(
 void rp_due(struct pg_reactor *r, int change); /* connections that wait for an answer: feeds pg_reactor_wait_hint */
 bool rp_turn_wanted(
     const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
+bool rp_can_wake(const struct pg_reactor *r);  /* other threads may post to it */
 bool rp_on_owner(const struct pg_reactor *r); /* any thread: is it the reactor's own? */
 void rp_check_owner(const struct pg_reactor *r); /* asserts: not in a forked child (MADV_WIPEONFORK page) */
 void rp_join(struct pg_reactor *r, struct rp_member *m); /* and the reactor's own close is passed on to it */

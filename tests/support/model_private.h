@@ -81,12 +81,14 @@ struct model_conn {
     uint32_t target_pid, target_key; /* of a cancel request */
     bool backend;          /* counted in connections_now          */
     bool eof, busy, skipping, exiting;
+    bool half; /* it has closed its own direction alone */
     uint64_t busy_serial;
     void (*then)(struct model_conn *);
     struct sim_bytes startup; /* name NUL value NUL ... */
     uint8_t md5_salt[4];
     struct model_scram *scram;
     enum model_transaction tx;
+    bool tx_read_only, session_read_only;
     char deferred_sqlstate[6], deferred_text[256];
     struct sim_bytes pending; /* int64 keys */
     struct model_statement *statements;

@@ -90,6 +90,14 @@ static int interruption(struct sim *sim)
     return any[sim_random(sim, 3)];
 }
 
+static void reserve(struct sim_op *op, size_t n)
+{
+    if (n <= op->received_capacity) return;
+    op->received_capacity = n < 1024 ? 1024 : 2 * n;
+    op->received = realloc(op->received, op->received_capacity);
+    if (!op->received) sim_fail("out of memory");
+}
+
 /* True: decided. */
 static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *op, int32_t *result)
 {
@@ -98,10 +106,7 @@ static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *
     if (conn->shut_write || conn->state == SIM_BROKEN) return *result = broken(conn, -EPIPE), true;
     if (conn->state != SIM_CONNECTED) return false;
     if ((*result = interruption(sim))) return true;
-    if (sim_chance(sim, sim->config.reset)) {
-        sim_conn_lose(conn);
-        return *result = broken(conn, -EPIPE), true;
-    }
+    if (sim_fault(sim, conn, result)) return true;
     if (queued >= buffer) return false;
     if (n > buffer - queued) n = buffer - queued;
     if (n && sim_chance(sim, sim->config.short_send)) {
@@ -117,17 +122,14 @@ static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *
 static bool attempt_recv(struct sim *sim, struct sim_conn *conn, struct sim_op *op, int32_t *result)
 {
     if ((*result = interruption(sim))) return true;
-    if (conn->state == SIM_CONNECTED && sim_chance(sim, sim->config.reset)) {
-        sim_conn_lose(conn);
-        return *result = broken(conn, 0), true;
-    }
+    if (conn->state == SIM_CONNECTED && sim_fault(sim, conn, result)) return true;
     size_t n = conn->unread.size < op->bytes ? conn->unread.size : op->bytes;
     if (n) {
         if (n > 1 && sim_chance(sim, sim->config.short_recv)) {
             sim->counters.short_recvs++;
             n = 1 + sim_random(sim, n - 1);
         }
-        if (!(op->received = malloc(n))) sim_fail("out of memory");
+        reserve(op, n);
         sim_bytes_take(&conn->unread, op->received, n);
         sim->counters.bytes_received += n;
         return *result = (int32_t)n, true;
@@ -142,7 +144,7 @@ static void check_buffers(const struct sim_op *op, int fd)
     const uint64_t *priv = op->completion->host_priv;
     if (priv[0] >> 1 != (uint64_t)fd || priv[1] != op->serial || priv[3] != PRIV_MARK)
         sim_fail("descriptor %d: host_priv was changed while the operation was in flight", fd);
-    if (op->way == SIM_SEND && sim_fnv(0, op->at, op->bytes) != op->hash)
+    if (op->way == SIM_SEND && sim_mix(0, op->at, op->bytes) != op->hash)
         sim_fail("descriptor %d: the send buffer was changed while the operation was in flight", fd);
 }
 
@@ -150,8 +152,9 @@ static void op_deliver(struct sim *sim, struct sim_conn *conn, struct sim_op *op
 {
     struct pg_completion *completion = op->completion;
     check_buffers(op, conn->fd);
-    uint64_t hash = sim_fnv((uint64_t)op->way, op->received, op->received ? (size_t)op->result : 0);
-    if (op->received) memcpy(op->at, op->received, (size_t)op->result);
+    size_t received = op->way == SIM_RECV && op->result > 0 ? (size_t)op->result : 0;
+    uint64_t hash = sim_mix((uint64_t)op->way, op->received, received);
+    if (received) memcpy(op->at, op->received, received);
     sim_trace(sim, TRACE_COMPLETE, conn->fd, (int64_t)(hash ^ (uint64_t)op->result));
     if (op->result == -ECANCELED) sim->counters.cancelled++;
     int32_t result = op->result;
@@ -193,8 +196,6 @@ void sim_op_drop(struct sim *sim, struct sim_op *op)
     if (op->state == SIM_NONE) return;
     sim_event_clear(sim, &op->event);
     sim_event_clear(sim, &op->cancel);
-    free(op->received);
-    op->received = NULL;
     op->completion = NULL;
     op->state = SIM_NONE;
     sim->counters.in_flight--;
@@ -231,7 +232,7 @@ static int submit(struct pg_host *host, struct pg_socket *s, void *at, size_t by
     c->host_priv[1] = op->serial;
     c->host_priv[2] = 0;
     c->host_priv[3] = PRIV_MARK;
-    if (way == SIM_SEND) op->hash = sim_fnv(0, at, bytes);
+    if (way == SIM_SEND) op->hash = sim_mix(0, at, bytes);
     else memset(at, 0xa5, bytes < SCRIBBLE ? bytes : SCRIBBLE); /* from here on it is the kernel's */
     sim_trace(sim, TRACE_SUBMIT, s->fd, (int64_t)(bytes << 1 | way));
     sim_event_set(sim, &op->event, soon(sim));
@@ -356,7 +357,12 @@ static void host_close(struct pg_host *host, struct pg_socket *s)
 {
     struct sim_conn *conn = conn_of(host, s, "close");
     struct sim *sim = conn->sim;
-    if (conn->bound) sim_fail("close: descriptor %d is still bound (a reactor that is freed before its close has ended?)", s->fd);
+    if (((struct sim_host_record *)host)->failed) {
+        for (int way = 0; way < 2; way++) sim_op_drop(sim, &conn->op[way]);
+        conn->bound = false;
+    }
+    if (conn->bound)
+        sim_fail("close: descriptor %d is still bound (a reactor that is freed before its close has ended?)", s->fd);
     sim_trace(sim, TRACE_CLOSE, s->fd, 0);
     if (conn->unread.size && conn->peer_exists) sim_pipe_put(sim, &conn->to_peer, SIM_RST, NULL, 0);
     else shut_write(conn);

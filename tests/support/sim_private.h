@@ -29,7 +29,8 @@ struct sim_bytes {
 void sim_bytes_put(struct sim_bytes *b, const void *at, size_t n);
 void sim_bytes_take(struct sim_bytes *b, void *to, size_t n); /* `to` NULL: dropped */
 void sim_bytes_free(struct sim_bytes *b);
-uint64_t sim_fnv(uint64_t hash, const void *at, size_t n);
+/* A hash of them, which goes on from `hash`. */
+uint64_t sim_mix(uint64_t hash, const void *at, size_t n);
 
 /* ---- one direction of a connection: segments in order, each with its time of arrival ---- */
 enum sim_segment_kind { SIM_DATA, SIM_FIN, SIM_RST };
@@ -63,7 +64,8 @@ struct sim_op {
     size_t bytes;
     uint64_t hash;           /* of a send buffer at submit */
     int32_t result;
-    uint8_t *received;       /* DECIDED: what the completion will write */
+    uint8_t *received;       /* DECIDED: what the completion will write; kept for the next one */
+    size_t received_capacity;
     uint64_t serial;
 };
 
@@ -79,10 +81,12 @@ struct sim_conn {
     enum sim_conn_state state;
     int error;               /* reported once, to the first operation that finds no data */
     struct sim_event connected, gone;
+    struct sim_event hole_end;
+    bool hole;               /* nothing comes through                                    */
     struct sim_op op[2];
     struct sim_pipe to_peer, to_host;
     struct sim_bytes unread; /* arrived, not received yet */
-    bool peer_exists, peer_closed, peer_paused, peer_told;
+    bool peer_exists, peer_closed, peer_shut, peer_paused, peer_told;
     struct sim_timer *timers;
 };
 struct sim_timer {
@@ -97,7 +101,7 @@ struct sim_timer {
 struct sim_host_record {
     struct pg_host host; /* first */
     struct sim *sim;
-    bool wanted;
+    bool wanted, failed;
     atomic_bool woken;
 };
 struct sim {
@@ -130,6 +134,10 @@ struct sim_conn *sim_conn_new(struct sim *sim);
 void sim_conn_start(struct sim_conn *conn, enum sim_connect outcome);
 void sim_conn_break(struct sim_conn *conn, int error);
 void sim_conn_lose(struct sim_conn *conn);    /* the network resets it under both sides */
+void sim_conn_tell_peer(struct sim_conn *conn, bool reset); /* its on_eof, once */
+/* sim_fault.c: what may happen to an operation that looks at a connection which stands. True: it has ended so. */
+bool sim_fault(struct sim *sim, struct sim_conn *conn, int32_t *result);
+void sim_jump(struct sim *sim);               /* the clock, perhaps */
 void sim_conn_release(struct sim_conn *conn); /* ends it, in an event of its own, once both sides have let go */
 void sim_conn_end(struct sim_conn *conn);     /* on_gone, and frees it */
 #endif

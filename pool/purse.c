@@ -1,0 +1,286 @@
+/* pool/purse.c - what a pool has of its budget: when it asks for a connection, and when it gives one.
+ *
+ * In hand are `slots`, of them `used` by slots that are not FREE. A connection is only begun with one in hand. What is
+ * not used goes back at once, down to what is sure; so a pool keeps nothing in store, and everything else that follows
+ * is about connections that exist.
+ *
+ * Asking. Nothing in hand and dispatch.c would grow: a ticket is filed, and served at once if there is stock. Else it
+ * waits, and every PATIENCE_NS it is looked at: is the connection still wanted? If not, it is withdrawn: short bursts
+ * disturb nobody. If so, the others are pressed once, and again whenever the need has changed. The next ticket after
+ * one that had to wait presses without patience.
+ *
+ * Giving. `spare` is what a pool has beyond its sure ones, less what is promised already. Of the needs of those who
+ * wait (budget.h) the most urgent counts: below `spare` means that the other one would still have less than this pool
+ * after the move. Then it gives what disturbs least, and where nothing can go at once, the next one that comes to rest
+ * (`pressed`): each such move makes the shares more equal, so that they come to an end. Otherwise only what has been
+ * idle for LONG_IDLE_NS is given. As long as others wait a pool that has something to spare looks again at least every
+ * LONG_IDLE_NS, by a timer of its own.
+ *
+ * Runs on the reactor's thread alone; other threads are behind budget.h. Without a budget each of these functions does
+ * nothing and takes nothing amiss. Must never know who waits in the pool's queue. */
+#include "pool/state.h"
+
+static const uint64_t PATIENCE_NS = 10ull * 1000000, LONG_IDLE_NS = 200ull * 1000000;
+
+static uint32_t spare(const struct rp_purse *p)
+{
+    uint32_t kept = p->sure + p->promised;
+    return p->slots > kept ? p->slots - kept : 0;
+}
+static void tell_spare(struct rp_purse *p) { rp_share_spare(p->share, spare(p)); }
+
+/* What is neither used nor sure goes back. `kept`: promises that end with it. */
+static void settle(struct rp_purse *p, uint32_t kept)
+{
+    uint32_t keep = p->used > p->sure ? p->used : p->sure;
+    uint32_t surplus = p->slots > keep ? p->slots - keep : 0;
+    if (!surplus && !kept) return;
+    p->slots -= surplus;
+    tell_spare(p);
+    rp_share_put(p->budget, p->share, surplus, kept);
+}
+
+/* After growing: what was wanted was made, or waits. */
+void rp_purse_settle(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->budget) return;
+    p->pressing &= p->waiting || rp_pool_can_grow(pool); /* else the next wait is a new one */
+    settle(p, 0);
+}
+
+/* ---- asking ---- */
+
+static uint32_t need(const struct pg_pool *pool)
+{
+    const struct rp_purse *p = &pool->purse;
+    if (p->slots < p->sure) return RP_NEED_SURE;
+    bool for_waiters = rp_pool_connecting(pool) < pool->nwaiting + pool->more_wanted;
+    return for_waiters ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
+}
+
+static void in_hand(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    p->waiting = false;
+    p->slots++;
+    p->pressing &= p->need != RP_NEED_SURE;
+    rp_timer_stop(pool->reactor, &p->patience);
+    tell_spare(p);
+    if (!rp_timer_armed(&p->watch))
+        rp_timer_start(pool->reactor, &p->watch, rp_now(pool->reactor) + LONG_IDLE_NS);
+}
+
+static bool collect(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->waiting || !rp_share_collect(p->budget, p->share)) return false;
+    in_hand(pool);
+    return true;
+}
+
+/* Files or renews the ticket. True: one is in hand. */
+static bool ask(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    uint32_t before = p->waiting ? p->need : RP_NEED_IDLE + 1;
+    p->need = need(pool);
+    if (p->need != before) rp_share_ask(p->budget, p->share, p->need);
+    p->waiting = true;
+    if (collect(pool)) return true;
+    if (p->need != before && p->pressing) rp_share_press(p->budget, p->share);
+    if (!rp_timer_armed(&p->patience))
+        rp_timer_start(pool->reactor, &p->patience, rp_now(pool->reactor) + PATIENCE_NS);
+    return false;
+}
+
+/* What is sure is had in hand as soon as that is possible, needed or not. */
+static void ask_for_sure(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    p->pressing |= p->slots < p->sure;
+    while (p->slots < p->sure && ask(pool)) continue;
+}
+
+bool rp_purse_take(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->budget) return true;
+    if (p->left) return false;
+    if (p->used == p->slots && !collect(pool)) {
+        if (p->waiting) return false;
+        if (ask(pool)) p->pressing = false;
+    }
+    if (p->used == p->slots) return false;
+    p->used++;
+    rp_share_used(p->budget, 1);
+    return true;
+}
+
+/* Is it still wanted? */
+static void on_patience(struct rp_timer *timer)
+{
+    struct pg_pool *pool = RP_CONTAINER(timer, struct pg_pool, purse.patience);
+    struct rp_purse *p = &pool->purse;
+    bool wanted = p->slots < p->sure || rp_pool_can_grow(pool), first = !p->pressing;
+    p->pressing = wanted;
+    if (!wanted && rp_share_withdraw(p->budget, p->share)) in_hand(pool);
+    else if (!wanted) p->waiting = false;
+    else if (!ask(pool) && first) rp_share_press(p->budget, p->share);
+    p->more_wanted = pool->more_wanted;
+    pool->more_wanted = false; /* the next statement that has to queue says so again */
+    rp_pool_kick(pool);
+}
+
+/* ---- giving ---- */
+
+static bool promise(struct rp_slot *slot)
+{
+    struct rp_purse *p = &slot->pool->purse;
+    if (!rp_share_promise(p->budget, p->share)) return false;
+    slot->promised = true;
+    p->promised++;
+    tell_spare(p);
+    return true;
+}
+
+static struct rp_slot *long_idle(const struct pg_pool *pool)
+{
+    struct rp_slot *slot = TAILQ_LAST(&pool->slots[RP_SLOT_IDLE], rp_slots);
+    if (pool->count[RP_SLOT_IDLE] <= pool->info.pool_min_idle_conns) return NULL;
+    return slot->idle_since_ns + LONG_IDLE_NS <= rp_now(pool->reactor) ? slot : NULL;
+}
+
+static void watch(struct pg_pool *pool)
+{
+    const struct rp_slot *slot = TAILQ_LAST(&pool->slots[RP_SLOT_IDLE], rp_slots);
+    uint64_t now = rp_now(pool->reactor), at_ns = slot ? slot->idle_since_ns + LONG_IDLE_NS : 0;
+    rp_timer_start(pool->reactor, &pool->purse.watch, at_ns > now ? at_ns : now + LONG_IDLE_NS);
+}
+
+static void give_way(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    p->pressed = false;
+    while (spare(p) && !pool->closing) {
+        struct rp_demand demand = rp_share_demand(p->budget, p->share);
+        bool must = spare(p) > demand.need;
+        if (!demand.count) return;
+        struct rp_slot *slot = must ? rp_life_superfluous(pool) : long_idle(pool);
+        p->pressed = must && !slot;
+        if (!slot || !promise(slot)) {
+            watch(pool);
+            return;
+        }
+        rp_life_retire(slot, RP_REASON_BUDGET);
+    }
+}
+
+static void on_watch(struct rp_timer *timer) { give_way(RP_CONTAINER(timer, struct pg_pool, purse.watch)); }
+
+bool rp_purse_over(struct rp_slot *slot)
+{
+    struct rp_purse *p = &slot->pool->purse;
+    if (slot->promised) return true;
+    if (!p->pressed || slot->state == RP_SLOT_PREPARING) return false;
+    struct rp_demand demand = rp_share_demand(p->budget, p->share);
+    p->pressed = demand.count && spare(p) > demand.need && promise(slot);
+    return p->pressed;
+}
+
+/* News from other threads: the ticket was served, or others wait. */
+static void on_look(struct pg_task *task)
+{
+    struct rp_share *share = RP_CONTAINER(task, struct rp_share, look);
+    struct pg_pool *pool = share->pool;
+    rp_share_looked(share);
+    if (pool->purse.left) return;
+    if (collect(pool)) {
+        pool->more_wanted |= pool->purse.more_wanted;
+        rp_pool_kick(pool);
+    }
+    ask_for_sure(pool);
+    give_way(pool);
+}
+
+/* The server has let go of it, or was given up. */
+void rp_purse_put(struct rp_slot *slot)
+{
+    struct rp_purse *p = &slot->pool->purse;
+    bool kept = slot->promised;
+    if (!p->budget) return;
+    RP_ASSERT(p->used > 0 && p->used <= p->slots);
+    slot->promised = false;
+    p->promised -= kept;
+    p->used--;
+    rp_share_used(p->budget, -1);
+    rp_share_abandoned(p->budget, slot->conn.abandoned);
+    settle(p, kept);
+}
+
+/* ---- from open to close ---- */
+
+static uint32_t sure_of(uint32_t min_conns) { return min_conns ? min_conns : 1; }
+
+int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_error *error)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!budget) return 0;
+    if (!rp_can_wake(pool->reactor))
+        return rp_error_set(error, PG_E_CONFIG, "budget: the reactor's host has no wake, and other reactors could not "
+                                                "tell this one that they need a connection");
+    p->sure = sure_of(pool->info.pool_min_conns);
+    int rc = rp_share_open(budget, &p->share, p->sure, pool->reactor, on_look, pool, error);
+    if (rc) return rc;
+    p->budget = budget;
+    p->patience.fire = on_patience;
+    p->watch.fire = on_watch;
+    ask_for_sure(pool);
+    return 0;
+}
+
+bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns)
+{
+    struct rp_purse *p = &pool->purse;
+    uint32_t sum, bound;
+    if (!p->budget) return true;
+    if (!rp_share_reserve(p->budget, p->sure, sure_of(min_conns), &sum, &bound)) return false;
+    p->sure = sure_of(min_conns);
+    tell_spare(p);
+    ask_for_sure(pool);
+    settle(p, 0);
+    return true;
+}
+
+static bool leave(struct pg_pool *pool, bool at_once)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->left) {
+        p->left = true;
+        rp_timer_stop(pool->reactor, &p->patience);
+        rp_timer_stop(pool->reactor, &p->watch);
+        p->slots += rp_share_withdraw(p->budget, p->share);
+        rp_share_spare(p->share, 0);
+        rp_share_put(p->budget, p->share, p->slots, p->promised);
+        p->slots = p->promised = 0;
+    }
+    if (!rp_share_close(p->budget, p->share, p->sure, at_once)) return false;
+    p->budget = NULL;
+    return true;
+}
+
+bool rp_purse_leave(struct pg_pool *pool)
+{
+    RP_ASSERT(!pool->purse.used);
+    return !pool->purse.budget || leave(pool, false);
+}
+
+void rp_purse_abort(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->budget) return;
+    rp_share_abandoned(p->budget, p->used);
+    rp_share_used(p->budget, -(int)p->used);
+    p->used = 0;
+    leave(pool, true);
+}
