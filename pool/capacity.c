@@ -10,8 +10,8 @@
  *      after a delay    the limit rises by one, which permits one attempt, if somebody wants it. The delay doubles with
  *                       each refusal, up to 3 s, and is drawn at random from its upper half: many pools do not ask in
  *                       step
- *      it stands        the limit rises by one, then by 2, 4, 8 ..., each time when all that it permits stands: what was
- *                       freed at once is found after one delay and a few round trips
+ *      it stands        the limit rises by one, then by 2, 4, 8 ..., whenever all that it permits stands: what was freed
+ *                       at once is found after one delay and a few round trips
  *      at max_conns     there is no limit any more
  *
  * Below the limit nothing is delayed: a connection that is lost or retired is replaced as always, and if its place has
@@ -23,7 +23,8 @@ static const uint32_t NO_LIMIT = UINT32_MAX;
 /* Those that the server has let in and that have not left: retiring ones count, since their places are freed here. */
 static uint32_t standing(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_CONNECTING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_total(pool) - pool->count[RP_SLOT_ASKING] - pool->count[RP_SLOT_CONNECTING] -
+           pool->count[RP_SLOT_CLOSING];
 }
 
 static void set_limit(struct pg_pool *pool, uint32_t limit)

@@ -5,16 +5,19 @@
 #define BIT(state) (1u << RP_SLOT_##state)
 
 static const uint16_t legal[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = BIT(CONNECTING),
+    [RP_SLOT_FREE] = BIT(ASKING) | BIT(CONNECTING),
+    [RP_SLOT_ASKING] = BIT(CONNECTING) | BIT(CLOSING),
     [RP_SLOT_CONNECTING] = BIT(PREPARING) | BIT(CLOSING),
-    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(CLOSING),
-    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
-    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(CLOSING),
+    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(CHECKING) | BIT(LEASED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_CHECKING] = BIT(LEASED) | BIT(RESETTING) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
-    [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_PARTING] = BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
 };
 
@@ -25,26 +28,16 @@ static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn,
 
 /* ---- lists and counts ---- */
 
-static struct rp_slots *list_of(struct rp_slot *slot)
-{
-    return slot->state == RP_SLOT_SHARED ? &slot->pool->loaded[slot->load] : &slot->pool->slots[slot->state];
-}
 static void list_remove(struct rp_slot *slot)
 {
-    TAILQ_REMOVE(list_of(slot), slot, link);
-    if (slot->state == RP_SLOT_SHARED && TAILQ_EMPTY(list_of(slot)))
-        slot->pool->load_bits[slot->load / 64] &= ~(1ull << slot->load % 64);
+    if (slot->state == RP_SLOT_SHARED) rp_work_unlist(slot);
+    else TAILQ_REMOVE(&slot->pool->slots[slot->state], slot, link);
 }
 static void list_insert(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_SHARED) {
-        slot->load = rp_session_in_flight(&slot->conn.session);
-        RP_ASSERT(slot->load <= slot->pool->info.pool_max_pipeline);
-        slot->pool->load_bits[slot->load / 64] |= 1ull << slot->load % 64;
-        TAILQ_INSERT_TAIL(list_of(slot), slot, link);
-    } else {
-        TAILQ_INSERT_HEAD(list_of(slot), slot, link); /* the idle one that was used last is used next */
-    }
+    if (slot->state == RP_SLOT_SHARED) rp_work_list(slot);
+    else
+        TAILQ_INSERT_HEAD(&slot->pool->slots[slot->state], slot, link); /* idle: the last that was used is used next */
 }
 
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
@@ -65,21 +58,15 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         rp_timer_stop(slot->pool->reactor, &slot->again);
         slot->asked = slot->used = false;
     }
-    if (state == RP_SLOT_IDLE) rp_life_idle(slot);
+    if (state == RP_SLOT_IDLE) slot->work_ns = 0, rp_life_idle(slot);
     if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
-}
-
-struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
-{
-    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
-        if (pool->load_bits[i]) return TAILQ_FIRST(&pool->loaded[i * 64 + (size_t)__builtin_ctzll(pool->load_bits[i])]);
-    return NULL;
 }
 
 uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
 uint32_t rp_pool_live(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_PARTING] -
+           pool->count[RP_SLOT_CLOSING];
 }
 uint32_t rp_pool_usable(const struct pg_pool *pool)
 {
@@ -118,13 +105,33 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
         rq->waiter.place = RP_PLACE_ACTIVE;
         rq->slot = slot;
         rp_conn_enqueue(&slot->conn, q, (uint16_t)flags);
+        rq->work_ns = rp_work_expected(slot->pool, q);
+        slot->work_ns += rq->work_ns;
     }
     if (slot->state == RP_SLOT_IDLE) {
+        rp_work_head(slot);
         rp_slot_move(slot, RP_SLOT_SHARED);
     } else if (slot->state == RP_SLOT_SHARED) {
-        list_remove(slot);
-        list_insert(slot);
+        rp_work_relist(slot);
     }
+}
+
+enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q)
+{
+    rp_work_given_up(slot, q);
+    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    if (detached == RP_DETACH_GONE) rp_work_recount(slot);
+    return detached;
+}
+
+bool rp_slot_has_queries(struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
+        const struct pg_query *q = rp_session_entry(s, sequence)->query;
+        if (q && q != &slot->own) return true;
+    }
+    return false;
 }
 
 /* How long the server may take to answer what nobody waits for, before the connection is given up. */
@@ -156,6 +163,8 @@ void rp_slot_rest(struct rp_slot *slot)
 static void go_on_sharing(struct rp_slot *slot)
 {
     enum rp_reason reason = rp_life_over(slot);
+    rp_work_recount(slot);
+    rp_work_head(slot);
     rp_slot_move(slot, RP_SLOT_SHARED);
     if (reason != RP_REASON_NONE) rp_life_retire(slot, reason);
 }
@@ -167,12 +176,8 @@ void rp_slot_settle(struct rp_slot *slot)
     if (RP_PLANT(idle_too_early)) quiet = !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
-        if (quiet) {
-            rp_slot_rest(slot);
-        } else {
-            list_remove(slot);
-            list_insert(slot);
-        }
+        if (quiet) rp_slot_rest(slot);
+        else rp_work_relist(slot);
         break;
     case RP_SLOT_DRAINING:
     case RP_SLOT_RETIRING:
@@ -187,7 +192,10 @@ void rp_slot_settle(struct rp_slot *slot)
         if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans) rp_slot_rest(slot);
         else rp_chore_run(slot);
         break;
-    case RP_SLOT_PREPARING: rp_chore_run(slot); break;
+    case RP_SLOT_ASKING:
+    case RP_SLOT_PREPARING:
+    case RP_SLOT_CHECKING:
+    case RP_SLOT_PARTING: rp_chore_run(slot); break;
     default: break;
     }
     if (!RP_PLANT(kick_lost)) rp_pool_kick(slot->pool);
@@ -214,10 +222,11 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     struct rp_waiters again = TAILQ_HEAD_INITIALIZER(again);
     struct pg_query *q;
     bool written, inside = false, repeat = false, group_written = false;
+    /* What was decided keeps its outcome, unless an open transaction of a shared connection takes it back. */
+    bool stands = slot->lease || s->transaction == 'I';
     if (slot->lease) rp_lease(slot->lease)->slot = NULL; /* held, and lost: it refuses until it is released */
     slot->lease = NULL;
-    /* What was decided keeps its outcome, unless an open transaction takes it back. */
-    bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
+    rp_hook_drop(slot);
     rp_slot_cancel_last(slot);
     while (stands && rp_session_take_decided(s, &q))
         if (q && !own(q)) rp_end_decided(q);
@@ -239,6 +248,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     rp_slot_move(slot, RP_SLOT_CLOSING);
     rp_park_first(pool, &again);
     rp_conn_end(&slot->conn);
+    rp_slot_free(slot); /* where there was no connection yet */
     rp_pool_kick(pool);
 }
 
@@ -258,12 +268,65 @@ static void stalled(struct rp_timer *timer)
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, &why);
 }
 
+/* ---- the stages of its life that are more than a move ---- */
+
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host)
+{
+    struct pg_pool *pool = slot->pool;
+    slot->generation = pool->generation;
+    slot->stall.fire = stalled;
+    slot->conn.login = NULL;
+    rp_host_begin(slot, host);
+    if (!pool->before_connect) {
+        rp_slot_connect(slot);
+        return;
+    }
+    rp_slot_move(slot, RP_SLOT_ASKING);
+    rp_chore_run(slot);
+}
+
+void rp_slot_connect(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed) slot->conn.login = &slot->hook->login.session;
+    rp_slot_move(slot, RP_SLOT_CONNECTING);
+    rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses);
+}
+
+void rp_slot_check(struct rp_slot *slot)
+{
+    rp_slot_move(slot, RP_SLOT_CHECKING);
+    rp_chore_run(slot);
+}
+
+/* Whoever is first in the queue by now has it. If that is no lease any more it is as if one had had it. */
+void rp_slot_checked(struct rp_slot *slot)
+{
+    if (rp_life_over(slot) != RP_REASON_NONE) {
+        rp_slot_rest(slot);
+    } else if (!rp_pool_grant_first(slot->pool, slot)) {
+        rp_slot_move(slot, RP_SLOT_RESETTING);
+        rp_slot_settle(slot);
+    }
+}
+
+void rp_slot_part(struct rp_slot *slot)
+{
+    if (slot->pool->hook[RP_HOOK_BEFORE_CLOSE]) {
+        rp_slot_move(slot, RP_SLOT_PARTING);
+        rp_chore_run(slot);
+    } else {
+        rp_slot_parted(slot);
+    }
+}
+
+void rp_slot_parted(struct rp_slot *slot) { rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL); }
+
 /* ---- what the connection tells ---- */
 
 static void on_up(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
-    slot->stall.fire = stalled;
+    if (slot->hook) rp_login_wipe(&slot->hook->login);
     rp_life_begin(slot);
     rp_slot_move(slot, RP_SLOT_PREPARING);
     rp_chore_run(slot);
@@ -281,14 +344,31 @@ void rp_slot_made(struct rp_slot *slot)
     rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }
 
+/* There is no session yet. */
+static void not_made(struct rp_slot *slot, const struct pg_error *why)
+{
+    rp_slot_move(slot, RP_SLOT_CLOSING);
+    rp_hook_drop(slot);
+    rp_pool_connect_failed(slot, why);
+    rp_slot_free(slot); /* where there was no connection yet */
+    rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+}
+
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
 {
-    struct pg_pool *pool = slot->pool;
-    bool being_made = slot->state == RP_SLOT_PREPARING;
-    if (!being_made) pool->stats.lost_conns_count++;
-    rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
-    if (being_made) rp_pool_connect_failed(slot, why);
-    rp_slot_event(slot, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
+    switch (slot->state) {
+    case RP_SLOT_ASKING: not_made(slot, why); break;
+    case RP_SLOT_PREPARING:
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        break;
+    case RP_SLOT_PARTING: rp_slot_parted(slot); break;
+    default:
+        slot->pool->stats.lost_conns_count++;
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_slot_event(slot, PG_EVENT_LOST, why);
+    }
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -298,12 +378,10 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_CLOSING) return;
     if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
-        rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_pool_connect_failed(slot, why);
-        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        not_made(slot, why);
         return;
     }
-    if (slot->state == RP_SLOT_PREPARING) {
+    if (slot->state == RP_SLOT_PREPARING || slot->state == RP_SLOT_PARTING) {
         rp_slot_unfit(slot, why);
         return;
     }
@@ -359,6 +437,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
         return;
     }
     bool shared = SHARING & 1u << slot->state;
+    if (shared) rp_work_end(slot, q);
     if (q) rp_query(q)->slot = NULL;
     if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
@@ -370,6 +449,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
     if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
+        rp_work_recount(slot_of(conn));
         rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
         rp_slot_settle(slot_of(conn));
         return;

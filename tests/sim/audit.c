@@ -60,13 +60,30 @@ static void check_at_rest(const struct run *r, const struct rp_slot *slot)
     check_buffers(r, &slot->conn);
 }
 
-/* Neither of a former generation nor over its age; one deadline's slack for the latter. */
+/* Neither of a former generation nor over its age, as far as the last turn could know. */
 static void check_fresh(const struct run *r, const struct rp_slot *slot)
 {
     REQUIRE(slot->generation == r->pool->generation, "a connection from before the reset is in use");
-    REQUIRE(slot->expires_ns == PG_NEVER || sim_now(r->sim) < slot->expires_ns + audit_slack(r),
+    REQUIRE(slot->expires_ns == PG_NEVER || r->turn_ns < slot->expires_ns + audit_slack(r),
             "a connection is in use that was too old %llu us ago",
             (unsigned long long)(sim_now(r->sim) - slot->expires_ns) / 1000);
+}
+
+/* Its work is that of its statements, and it stands in the list of about as much. */
+static void check_shared(const struct run *r, struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    uint32_t n = rp_session_in_flight(s);
+    uint64_t work_ns = 0;
+    for (uint32_t at = s->head; at != s->tail; at++)
+        if (rp_session_entry(s, at)->query) work_ns += rp_query(rp_session_entry(s, at)->query)->work_ns;
+    REQUIRE(n && n <= r->set.pipeline, "a shared connection carries %u requests, %u at the most", n, r->set.pipeline);
+    REQUIRE(slot->work_ns == work_ns, "a shared connection's work is %llu us, and that of its requests %llu us",
+            (unsigned long long)slot->work_ns / 1000, (unsigned long long)work_ns / 1000);
+    bool behind = slot->load >= RP_LOADS - 2;
+    REQUIRE(behind || slot->work_ns - slot->load_from_ns <= slot->load_span_ns,
+            "a shared connection has %llu us of work and stands in the wrong list",
+            (unsigned long long)slot->work_ns / 1000);
 }
 
 static void check_slot(const struct run *r, struct rp_slot *slot)
@@ -88,8 +105,7 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
         check_fresh(r, slot);
         break;
     case RP_SLOT_SHARED:
-        REQUIRE(slot->load == rp_session_in_flight(s) && slot->load,
-                "a shared connection carries %u requests, %u in its list", rp_session_in_flight(s), slot->load);
+        check_shared(r, slot);
         check_fresh(r, slot);
         break;
     case RP_SLOT_LEASED:
@@ -150,8 +166,9 @@ static void check_served(const struct run *r)
             "a connection is drained for a lease, and none is the next");
     if (!w || p->suspended) return;
     REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
-    struct rp_slot *slot = w->lane == RP_LANE_LEASE ? NULL : rp_slot_least_loaded(p);
-    REQUIRE(!slot || !rp_slot_room(slot, rp_batch_size(rp_query_of(w))), "a statement waits although there is room");
+    for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
+        REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
+                "a statement waits although there is room");
 }
 
 /* ---- deadlines ---- */
@@ -166,7 +183,8 @@ void audit_told(const struct run *r, uint64_t deadline_ns, uint64_t started_ns, 
 {
     if (deadline_ns == 0 || deadline_ns == PG_NEVER) return;
     if (deadline_ns < started_ns) deadline_ns = started_ns;
-    uint64_t turns = 2 + r->most_alive, bound_ns = deadline_ns + audit_slack(r) + turns * sim_settings(r->sim)->turn_ns;
+    uint64_t turns = 2 + r->most_alive, bound_ns = deadline_ns + audit_slack(r);
+    bound_ns += turns * sim_settings(r->sim)->turn_ns + sim_counters(r->sim)->jumped_ns;
     REQUIRE(sim_now(r->sim) < bound_ns, "%s is told %llu us after its deadline", who,
             (unsigned long long)(sim_now(r->sim) - deadline_ns) / 1000);
 }
@@ -209,7 +227,7 @@ static void check_published(const struct run *r)
 {
     const struct pg_pool *p = r->pool;
     const struct pg_pool_stats *s = &p->seeing.published.at;
-    if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn is to say more */
+    if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
                 s->constructing_conns == p->count[RP_SLOT_CONNECTING] && s->pending == p->nwaiting &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
@@ -238,6 +256,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     if (r->closed) return;
     check_served(r);
     r->turns++;
+    r->turn_ns = sim_now(r->sim);
     if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
     check_slots(r);
     check_queue(r);

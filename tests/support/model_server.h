@@ -77,7 +77,8 @@ void model_server_connects(struct model_server *server, enum sim_connect outcome
 /* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they
  * are served. */
 void model_server_refuse(struct model_server *server, const char *sqlstate);
-enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF };
+/* HALF: it sends no more, and reads on */
+enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF, MODEL_END_HALF, MODEL_ENDS };
 /* All backends end, with 57P01 and FIN, with RST or with FIN alone; connects are refused for the time given, and for as
  * long again answered by 57P03. */
 void model_server_restart(struct model_server *server, enum model_end how, uint64_t refused_ns);
