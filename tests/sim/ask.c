@@ -53,6 +53,8 @@ void ask_ids(void)
         if (kinds[i].statement) (void)rp_statement_id(kinds[i].statement);
 }
 
+struct pg_statement *ask_statement(enum ask_kind kind) { return kinds[kind].statement; }
+
 /* ---- rows ---- */
 
 static char letter(const struct ask *a, size_t i)

@@ -154,7 +154,7 @@ static bool is_strict(const struct run *r)
     if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
-           !s->deadlines && !s->hangs;
+           !s->deadlines && !s->hangs && !s->hook_never && !(s->hook_late && !s->calm);
 }
 
 static void write_options(struct run *r)
@@ -184,6 +184,7 @@ static void draw_run(struct run *r)
     draw_sizes(r);
     draw_life(r);
     draw_habits(r);
+    chores_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
 }
