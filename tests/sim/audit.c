@@ -259,7 +259,11 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     check_served(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
-    if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
+    if (r->turns % OFTEN) {
+        if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN) return;
+        if (r->pool->seeing.published.sequence.sequence == r->audited) return; /* nothing has happened */
+    }
+    r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
     check_queue(r);
     check_deadlines(r);

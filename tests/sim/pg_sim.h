@@ -50,7 +50,7 @@ struct settings {
 /* ---- memory ---- */
 struct block;
 struct heap {
-    size_t blocks, bytes;
+    size_t blocks, bytes, kept_bytes;
     uint64_t calls, fail_at; /* the fail_at-th allocation gives NULL; 0: none */
     struct sim *sim;         /* draws which others fail, ...                  */
     uint32_t fail;           /* ... so many per mille                         */
@@ -154,6 +154,7 @@ struct run {
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
+    unsigned audited;            /* what was published when the books were looked at  */
     uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
     uint64_t turn_events;        /* of the world, at that end                          */
     uint64_t turn_ns;            /* when that was                                      */
