@@ -25,14 +25,19 @@ static bool wants_more(const struct pg_pool *pool)
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
-bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+bool rp_pool_can_grow(struct pg_pool *pool)
+{
+    bool any;
+    return wants_more(pool) && rp_hosts_next(pool, &any);
+}
 
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
+    bool any;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool))
-        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host);
+    while (wants_more(pool) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
+        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
     if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);

@@ -175,8 +175,6 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
-    if (pool->info.target != RP_TARGET_ANY)
-        return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
     *budget = c.budget;

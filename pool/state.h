@@ -40,9 +40,21 @@ enum rp_slot_state {
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
 enum rp_reason {
-    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_BUDGET,
-    RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
+    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_ROLE,
+    RP_REASON_BUDGET, RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
     RP_REASONS
+};
+
+/* role.c: what one connection knows of its server. */
+enum rp_fact { RP_FACT_UNKNOWN, RP_FACT_NO, RP_FACT_YES };
+struct rp_role {
+    uint64_t generation;   /* of the host when the connection came up        */
+    enum rp_fact standby;  /* as it was then, by in_hot_standby              */
+    enum rp_fact told;     /* the answer to what was asked last              */
+    bool writable;         /* it was known to be when it came up             */
+    bool doubted;          /* 25006 was seen: it is asked before anybody else gets the connection */
+    bool asking;           /* in the midst of others' statements             */
+    bool misfit;           /* by its session's own state: retired            */
 };
 
 /* login.c: who the connection is to be, by before_connect. */
@@ -75,6 +87,8 @@ struct rp_slot {
     struct pg_pool *pool;
     struct rp_host *host;      /* whose connection it is, or was last                            */
     bool trying;               /* the connect counts in host->connecting                         */
+    bool any;                  /* whatever the host is: there was no other                       */
+    struct rp_role role;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: of which list of pool->loaded                          */
@@ -216,7 +230,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
-void rp_slot_begin(struct rp_slot *slot, struct rp_host *host); /* FREE: a connection is made */
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any); /* FREE: a connection is made */
 void rp_slot_connect(struct rp_slot *slot);  /* ASKING: nothing speaks against it */
 void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
 void rp_slot_check(struct rp_slot *slot);    /* IDLE: a lease is to have it, if prepare_conn agrees */
@@ -364,6 +378,16 @@ void rp_capacity_open(struct pg_pool *pool);
 bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
 void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
 void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
+
+/* role.c */
+void rp_role_up(struct rp_slot *slot);        /* the session stands */
+bool rp_role_ask(struct rp_slot *slot);       /* chores of a new connection */
+bool rp_role_judge(struct rp_slot *slot);
+bool rp_role_ask_again(struct rp_slot *slot); /* chores between two leases */
+bool rp_role_judge_again(struct rp_slot *slot);
+void rp_role_saw(struct rp_slot *slot, const struct pg_query *q);      /* an outcome, not told yet */
+void rp_role_answered(struct rp_slot *slot, const struct pg_query *q); /* of what was asked in the midst of others */
+void rp_role_parameter(struct rp_slot *slot);                          /* the server said one anew */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
