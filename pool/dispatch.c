@@ -90,8 +90,10 @@ static void balance_draining(struct pg_pool *pool)
     wanted = wanted > coming ? wanted - coming : 0;
     if (wanted > most) wanted = most;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
-    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
+    while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten)) {
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
+        rp_pool_kick(pool); /* for the statements that waited behind a lease of high priority */
+    }
 }
 
 /* ---- serving ---- */

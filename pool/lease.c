@@ -18,8 +18,7 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
     struct rp_lease *rl = rp_lease(lease);
     if (!RP_PLANT(double_grant)) rp_slot_move(slot, RP_SLOT_LEASED);
     slot->lease = lease;
-    slot->high = rl->waiter.flags & RP_LEASE_HIGH;
-    slot->pool->nhigh += slot->high;
+    rp_slot_set_normal(slot, !(rl->waiter.flags & RP_LEASE_HIGH));
     slot->conn.session.exclusive = true;
     rl->slot = slot;
     rl->waiter.place = RP_PLACE_ACTIVE;

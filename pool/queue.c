@@ -28,13 +28,14 @@ static uint32_t served_next(const struct pg_pool *pool, bool high)
     return high ? rp_pool_idle(pool) : rp_idle_for_normal(pool);
 }
 
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
-    uint32_t served = served_next(pool, is_high(w)), mine = ++*count_of(w);
-    if (mine <= served) return;
-    w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting + pool->nurgent - served;
+    uint32_t mine = ++*count_of(w), high = served_next(pool, true), normal = served_next(pool, false);
+    if (mine > (is_high(w) ? high : normal)) w->flags |= RP_QUERY_WAITED;
+    uint32_t parked = pool->nwaiting + pool->nurgent - least(pool->nwaiting, normal) - least(pool->nurgent, high);
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 

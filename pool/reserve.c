@@ -2,29 +2,31 @@
  * statements all but the last pool_reserved_conns. Owns nothing: what may be had follows, each time it is asked for,
  * from the counts of slots and waiters. Must never know who in particular waits, or on what.
  *
- *      max_conns   | idle | coming | not made yet | in normal hands, closing | in high hands |
- *                   \______ may be had __________/                            \__ a part of what is kept
+ *      max_conns  | idle | coming | not made yet | in normal hands | in high hands | closing |
+ *                  \______ may be had __________/  \_ max_conns - pool_reserved_conns at the most
  *
- * A connection that was not made yet is as good as an idle one to be kept, since a high waiter has it made; so nothing
- * is made before somebody wants it. What high leases hold counts as kept for them: then normal ones have max_conns -
- * pool_reserved_conns also while administration is at work. A closing connection is nobody's and still has its place,
- * so that it counts against the normal ones, whose it most likely was. */
+ * So nothing is kept in particular, but the normal ones never have more than is theirs, and the rest is for the others.
+ * A connection is in normal hands from when a normal lease has it, or the first statement, until it is idle again, or
+ * until the server has let go of it: one that is closing still has its place. Those that close for want of work are
+ * nobody's and take nothing from anybody's share, or normal ones would starve where connections live short lives. What
+ * is not made yet is as good as an idle one, since a high waiter has it made: nothing is made before somebody wants
+ * it. */
 #include "pool/state.h"
 
 static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
 
-/* At least one is left to the normal ones, whatever max_conns has become, or how few the server lets in. */
-static uint32_t kept(const struct pg_pool *pool)
+/* At least one, whatever max_conns has become, or how few the server lets in. */
+static uint32_t share_of_normal(const struct pg_pool *pool)
 {
-    uint32_t most = less(rp_capacity(pool), 1), wanted = pool->info.pool_reserved_conns;
-    return less(wanted < most ? wanted : most, pool->nhigh + pool->nurgent);
+    uint32_t all = rp_capacity(pool), reserved = pool->info.pool_reserved_conns;
+    return reserved < all ? all - reserved : all > 0;
 }
 
 uint32_t rp_left_to_normal(const struct pg_pool *pool)
 {
-    uint32_t too_many = less(rp_pool_live(pool), pool->info.pool_max_conns); /* and those being made go first */
-    uint32_t had = rp_pool_idle(pool) + less(rp_pool_connecting(pool), too_many) + rp_pool_room(pool);
-    return less(had, pool->nurgent + kept(pool));
+    uint32_t had = less(rp_pool_idle(pool) + rp_pool_connecting(pool) + rp_pool_room(pool), pool->nurgent);
+    uint32_t share = less(share_of_normal(pool), pool->nnormal);
+    return had < share ? had : share;
 }
 
 uint32_t rp_idle_left_to_normal(const struct pg_pool *pool)

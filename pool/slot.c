@@ -47,13 +47,14 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     list_remove(slot);
     rp_saw_move(slot, state);
     slot->pool->count[slot->state]--;
-    if (slot->high && state != RP_SLOT_RESETTING) slot->pool->nhigh--, slot->high = false;
     slot->state = state;
     slot->pool->count[state]++;
     list_insert(slot);
     slot->chore = 0;
     slot->doing = NULL;
     rp_timer_stop(slot->pool->reactor, &slot->stall);
+    if (state == RP_SLOT_SHARED) rp_slot_set_normal(slot, true);
+    if (state == RP_SLOT_IDLE || state == RP_SLOT_FREE) rp_slot_set_normal(slot, false);
     if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
         rp_timer_stop(slot->pool->reactor, &slot->again);
         slot->asked = slot->used = false;

@@ -98,7 +98,7 @@ struct rp_slot {
     uint64_t head_since_ns;    /* the oldest in flight is so since then                          */
     bool from_idle, late;      /* it found the connection idle; it takes longer than it should   */
     struct pg_lease *lease;    /* LEASED, or a hook's                                            */
-    bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
+    bool normal;               /* in normal hands (reserve.c), and counted in nnormal            */
     uint64_t connecting_since_ns;
     struct rp_timer stall;     /* STALLED, and where there are chores: how long it may take      */
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
@@ -201,7 +201,7 @@ struct pg_pool {
     struct rp_work work;
 
     struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
-    uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
+    uint32_t nwaiting, nurgent, nnormal; /* nnormal: connections in normal hands                */
     uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     struct rp_overload overload;         /* two rules about the queue, applied by shed.c        */
@@ -334,13 +334,18 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that 
 struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
 
 /* reserve.c */
-/* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
- * that are reserved are kept; and how many idle ones of them. */
+/* Of those that are idle, coming or could be made, how many normal ones may have when the high waiters have theirs; and
+ * how many idle ones of them. */
 uint32_t rp_left_to_normal(const struct pg_pool *pool);
 uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
 /* How many more are worth making for as many normal ones as would have one. */
 uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
 struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
+static inline void rp_slot_set_normal(struct rp_slot *slot, bool normal)
+{
+    slot->pool->nnormal += (uint32_t)normal - (uint32_t)slot->normal;
+    slot->normal = normal;
+}
 static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
 {
     if (!pool->nurgent && !pool->info.pool_reserved_conns) return rp_pool_idle(pool);

@@ -160,10 +160,10 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 
 /* pg_lease.priority; any other value asserts. HIGH stands before all that is NORMAL, is counted by itself against
  * pool_max_waiters, and may have the last pool_reserved_conns connections: of max_conns normal leases and statements
- * together never occupy more than max_conns - pool_reserved_conns, less while connections of theirs are being closed.
- * One that is kept and not made yet is made when a high lease comes. A high lease that is held counts as one of those
- * kept; beyond them high leases take from the others, and too many of them starve the normal ones. Of max_conns at most
- * all but one are kept, also after a resize. */
+ * together never have more than max_conns - pool_reserved_conns, those of theirs that are being closed included. What is
+ * reserved and not made yet is made when a high lease comes (with a budget it has to wait for it like any other).
+ * High leases that are more than are reserved take from the others, and too many of them starve the normal ones. At
+ * least one connection is for the normal ones, also after a resize and while the server lets in fewer. */
 enum { PG_PRIORITY_NORMAL = 0, PG_PRIORITY_HIGH = 1 };
 
 /* Lease lane: one struct from parking to release; the caller's memory, zero-initialised once, reusable after release,

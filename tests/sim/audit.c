@@ -27,6 +27,7 @@ static void check_counts(struct run *r)
             rp_pool_connecting(p), r->set.connecting_limit);
     REQUIRE((p->nwaiting == 0) == TAILQ_EMPTY(&p->waiting), "%u wait, and the queue is %s", p->nwaiting,
             TAILQ_EMPTY(&p->waiting) ? "empty" : "not empty");
+    rules_event(r);
     REQUIRE(p->count[RP_SLOT_IDLE] ? !TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]) : TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]),
             "%u connections are idle, and their list says otherwise", p->count[RP_SLOT_IDLE]);
 }
@@ -163,11 +164,12 @@ static void check_served(const struct run *r)
     struct pg_pool *p = r->pool;
     struct rp_waiter *w = TAILQ_FIRST(&p->waiting);
     if (p->dispatch.queued) return;
-    REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE),
+    rules_turn(r);
+    REQUIRE(!p->count[RP_SLOT_DRAINING] || p->nurgent || (w && w->lane == RP_LANE_LEASE),
             "a connection is drained for a lease, and none is the next");
     if (!w || p->suspended) return;
     if (w->lane == RP_LANE_LEASE && p->count[RP_SLOT_CHECKING]) return;
-    REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
+    REQUIRE(p->count[RP_SLOT_IDLE] <= rules_kept(r), "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
     for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
         REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
                 "a statement waits although there is room");
@@ -231,7 +233,7 @@ static void check_published(const struct run *r)
     const struct pg_pool_stats *s = &p->seeing.published.at;
     if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
-                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting &&
+                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting + p->nurgent &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
             "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
@@ -309,6 +311,7 @@ static void check_entry(const struct run *r, uint8_t place, struct audit_before 
 
 void audit_acquired(struct holder *h, struct audit_before before)
 {
+    if (h->lease.priority) before.full = false; /* theirs is another queue */
     check_entry(h->run, rp_lease(&h->lease)->waiter.place, before);
 }
 

@@ -139,9 +139,8 @@ static void check_grant(struct run *r, struct holder *h, int status)
     switch (status) {
     case 0:
         audit_grant(h);
-        REQUIRE(h->serial > r->last_granted, "granted before one that came earlier");
-        r->last_granted = h->serial;
-        if (!r->set.ordered) break;
+        rules_granted(h);
+        if (!r->set.ordered || h->lease.priority) break;
         REQUIRE(h->serial >= r->last_served, "granted before a query that came earlier");
         r->last_served = h->serial;
         break;
@@ -182,6 +181,7 @@ static struct holder *new_holder(struct run *r)
     table_add(&r->holders, &h->live);
     h->run = r;
     h->lease = (struct pg_lease){ .on_grant = on_grant, .tag = PG_HERE, .error = &h->error, .data = h };
+    rules_priority(h);
     h->serial = ++r->serial;
     h->started_ns = pg_reactor_now(r->reactor);
     return h;

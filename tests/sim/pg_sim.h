@@ -7,6 +7,7 @@
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
+ *      rules.c      the queue's: priority, reserved connections, overload, admission
  *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
@@ -22,6 +23,7 @@
 #define SECOND UINT64_C(1000000000)
 
 /* ---- what a seed draws ---- */
+struct rules { uint32_t high, reserved, target_ms, interval_ms; bool admission; }; /* high: per mille */
 struct settings {
     bool calm;         /* no faults, deadlines, abandons: then everything must succeed  */
     bool strict;       /* nothing that lets a backend outlive its connection's slot     */
@@ -43,8 +45,9 @@ struct settings {
     uint32_t hooks, hook_errors, hook_late, hook_never; /* bits of those that there are; per mille */
     uint32_t reset_sql, nwarm;
     bool connect_sql;
+    struct rules rules;
     const char *password;
-    char options[600];
+    char options[800];
 };
 
 /* ---- memory ---- */
@@ -151,6 +154,7 @@ struct run {
     struct chore_book books[SIZE_MOST + 1]; /* the last one: nobody's                    */
     uint32_t min_conns, max_conns; /* as they were set last                            */
     uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
+    uint32_t normal_bound;       /* how many connections normal ones may have          */
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
@@ -162,7 +166,7 @@ struct run {
     bool closing, closed;
     uint64_t close_bound_ns;     /* when the end must have come                        */
     uint32_t actors_left, arrivals_left;
-    uint64_t serial, last_granted, last_served;
+    uint64_t serial, last_granted[2], last_served; /* of each priority; of anything */
     uint64_t outcomes[STATUSES], told, grants, refused_grants, events, retired;
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
@@ -231,6 +235,14 @@ void chores_end(struct run *r);
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
+/* rules.c */
+void rules_draw(struct run *r);
+void rules_options(struct run *r);
+void rules_priority(struct holder *h);
+void rules_granted(struct holder *h);
+void rules_event(struct run *r);
+uint32_t rules_kept(const struct run *r); /* so many may be idle while normal ones wait */
+void rules_turn(const struct run *r);
 /* audit.c */
 struct audit_before { uint32_t waiting; bool full; };
 void audit_event(void *scene);

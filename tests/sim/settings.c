@@ -175,6 +175,7 @@ static void write_options(struct run *r)
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
         (unsigned long long)(s->period_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
+    rules_options(r);
 }
 
 /* What a reactor's pool and handlers have for themselves. */
@@ -186,6 +187,7 @@ static void draw_run(struct run *r)
     draw_life(r);
     draw_habits(r);
     chores_draw(r);
+    rules_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
 }
