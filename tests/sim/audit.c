@@ -261,6 +261,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     r->turn_ns = sim_now(r->sim);
     if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
     check_slots(r);
+    hosts_check_turn(r);
     check_queue(r);
     check_deadlines(r);
     check_published(r);
