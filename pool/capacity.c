@@ -23,7 +23,8 @@ static const uint32_t NO_LIMIT = UINT32_MAX;
 /* Those that the server has let in and that have not left: retiring ones count, since their places are freed here. */
 static uint32_t standing(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_CONNECTING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_total(pool) - pool->count[RP_SLOT_ASKING] - pool->count[RP_SLOT_CONNECTING] -
+           pool->count[RP_SLOT_CLOSING];
 }
 
 static void set_limit(struct pg_pool *pool, uint32_t limit)

@@ -1,8 +1,11 @@
 /* pool/chore.c - what the pool itself does on a connection before it serves and between two leases: for each such state
  * of a slot a table of chores, one after the other, each when nothing is in flight any more.
  *
+ *      ASKING      before there is a connection: before_connect says who it is to be
  *      PREPARING   the session is up, and the connection is made ready; under the connect's deadline
+ *      CHECKING    a lease is to have it
  *      RESETTING   a lease is over: answers that nobody waits for pass, then its traces are removed
+ *      PARTING     it is healthy, and to be closed
  *
  * Nobody else uses the connection meanwhile. After the last chore the server must be outside of a transaction. A chore
  * that fails or does not end in time costs the connection, and the error names it. Must never know who waits. */
@@ -48,16 +51,36 @@ static bool reset_sql(struct rp_slot *slot)
     return true;
 }
 
-/* Another chore is one more line. */
-static const struct rp_chore preparing[] = { { "connect_sql", connect_sql }, { "warm", warm }, { NULL, NULL } };
-static const struct rp_chore resetting[] = { { "ROLLBACK", roll_back }, { "reset_sql", reset_sql }, { NULL, NULL } };
+static bool before_connect(struct rp_slot *slot) { return rp_hook_begin(slot, RP_HOOK_BEFORE_CONNECT); }
+static bool after_connect(struct rp_slot *slot) { return rp_hook_begin(slot, RP_HOOK_AFTER_CONNECT); }
+static bool prepare_conn(struct rp_slot *slot) { return rp_hook_begin(slot, RP_HOOK_PREPARE_CONN); }
+static bool after_release(struct rp_slot *slot) { return rp_hook_begin(slot, RP_HOOK_AFTER_RELEASE); }
+static bool before_close(struct rp_slot *slot) { return rp_hook_begin(slot, RP_HOOK_BEFORE_CLOSE); }
 
-static const struct {
+/* Another chore is one more line. */
+static const struct rp_chore asking[] = { { "before_connect", before_connect }, { NULL, NULL } };
+static const struct rp_chore preparing[] = {
+    { "connect_sql", connect_sql }, { "warm", warm }, { "after_connect", after_connect }, { NULL, NULL },
+};
+static const struct rp_chore checking[] = { { "prepare_conn", prepare_conn }, { NULL, NULL } };
+static const struct rp_chore resetting[] = {
+    { "ROLLBACK", roll_back },   { "after_release", after_release }, { "ROLLBACK", roll_back },
+    { "reset_sql", reset_sql },  { NULL, NULL },
+};
+static const struct rp_chore parting[] = {
+    { "ROLLBACK", roll_back }, { "before_close", before_close }, { NULL, NULL },
+};
+
+static const struct stage {
     const struct rp_chore *chore;
     void (*over)(struct rp_slot *slot);
+    bool serves; /* afterwards somebody may have it: it must be worth it, and outside of a transaction */
 } stages[RP_SLOT_STATES] = {
-    [RP_SLOT_PREPARING] = { preparing, rp_slot_made },
-    [RP_SLOT_RESETTING] = { resetting, rp_slot_rest },
+    [RP_SLOT_ASKING] = { asking, rp_slot_connect, false },
+    [RP_SLOT_PREPARING] = { preparing, rp_slot_made, true },
+    [RP_SLOT_CHECKING] = { checking, rp_slot_checked, true },
+    [RP_SLOT_RESETTING] = { resetting, rp_slot_rest, true },
+    [RP_SLOT_PARTING] = { parting, rp_slot_parted, false },
 };
 
 /* ---- the pool's own queries ---- */
@@ -108,23 +131,27 @@ void rp_chore_outcome(struct rp_slot *slot, struct pg_query *q)
 static uint64_t deadline_of(const struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    if (slot->state == RP_SLOT_PREPARING) return slot->conn.deadline_ns;
-    return rp_now(pool->reactor) + pool->info.pool_close_linger_ns;
+    switch (slot->state) {
+    case RP_SLOT_ASKING: return rp_now(pool->reactor) + pool->config.connect_timeout_ns;
+    case RP_SLOT_PREPARING: return slot->conn.deadline_ns;
+    default: return rp_now(pool->reactor) + pool->info.pool_close_linger_ns;
+    }
 }
 
 void rp_chore_late(struct rp_slot *slot)
 {
     struct pg_error why;
-    bool preparing_it = slot->state == RP_SLOT_PREPARING;
-    rp_error_set(&why, preparing_it ? -ETIMEDOUT : PG_E_LOST, "did not end within %s",
-                 preparing_it ? "connect_timeout" : "pool_close_linger");
+    bool making = slot->state == RP_SLOT_ASKING || slot->state == RP_SLOT_PREPARING;
+    rp_error_set(&why, making ? -ETIMEDOUT : PG_E_LOST, "did not end within %s",
+                 making ? "connect_timeout" : "pool_close_linger");
     rp_chore_fail(slot, &why);
 }
 
 static void finish(struct rp_slot *slot)
 {
-    if (slot->conn.session.transaction == 'I') {
-        stages[slot->state].over(slot);
+    const struct stage *stage = &stages[slot->state];
+    if (!stage->serves || slot->conn.session.transaction == 'I') {
+        stage->over(slot);
         return;
     }
     struct pg_error why;
@@ -135,12 +162,13 @@ static void finish(struct rp_slot *slot)
 void rp_chore_run(struct rp_slot *slot)
 {
     enum rp_slot_state state = slot->state;
-    while (rp_slot_quiet(slot)) {
-        if (rp_life_over(slot) != RP_REASON_NONE) { /* it goes anyway */
-            stages[state].over(slot);
+    const struct stage *stage = &stages[state];
+    while (rp_slot_quiet(slot) && slot->hook_phase == RP_HOOK_REST) {
+        if (stage->serves && rp_life_over(slot) != RP_REASON_NONE) { /* it goes anyway */
+            stage->over(slot);
             return;
         }
-        const struct rp_chore *chore = &stages[state].chore[slot->chore];
+        const struct rp_chore *chore = &stage->chore[slot->chore];
         if (!chore->begin) {
             finish(slot);
             return;

@@ -20,7 +20,8 @@ static bool wants_more(const struct pg_pool *pool)
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
-    if (rp_hosts_coming(pool) < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
+    uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
+    if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
@@ -30,13 +31,8 @@ static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool)) {
-        struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]);
-        slot->generation = pool->generation;
-        rp_slot_move(slot, RP_SLOT_CONNECTING);
-        rp_host_begin(slot, host);
-        rp_conn_open(&slot->conn, host->address, host->naddresses);
-    }
+    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool))
+        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host);
     if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
@@ -57,17 +53,35 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
         while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_UNAVAILABLE);
 }
 
-/* ---- draining ---- */
+/* ---- draining and checking ---- */
+
+/* How many leases stand at the head of the normal queue, one behind the other; `most` at the most. */
+static uint32_t normal_leases_first(const struct pg_pool *pool, uint32_t most)
+{
+    uint32_t n = 0;
+    const struct rp_waiter *w = TAILQ_FIRST(&pool->waiting);
+    for (; w && w->lane == RP_LANE_LEASE && n < most; w = TAILQ_NEXT(w, link)) n++;
+    return n;
+}
+
+/* As many idle connections are checked as leases stand at the heads and may have one. None is for one of them: the
+ * first that passes goes to whoever is the head then. */
+static void begin_checks(struct pg_pool *pool)
+{
+    struct rp_slot *slot;
+    if (!pool->hook[RP_HOOK_PREPARE_CONN] || pool->suspended) return;
+    uint32_t wanted = pool->nurgent + normal_leases_first(pool, rp_idle_for_normal(pool));
+    while (pool->count[RP_SLOT_CHECKING] < wanted && (slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE])))
+        rp_slot_check(slot);
+}
 
 /* As many shared connections are drained as leases stand at the heads of the queues, less those that idle and coming
  * ones will serve. */
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING], wanted = pool->nurgent;
-    uint32_t coming = pool->count[RP_SLOT_IDLE] + rp_hosts_coming(pool);
-    for (struct rp_waiter *w = TAILQ_FIRST(&pool->waiting);
-         w && w->lane == RP_LANE_LEASE && wanted < coming + most; w = TAILQ_NEXT(w, link))
-        wanted++;
+    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
+    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
+    uint32_t wanted = pool->nurgent + normal_leases_first(pool, coming + most);
     wanted = wanted > coming ? wanted - coming : 0;
     if (wanted > most) wanted = most;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
@@ -91,19 +105,33 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
     if (waited_ns > pool->stats.maxwait_ns) pool->stats.maxwait_ns = waited_ns;
 }
 
+static void grant(struct rp_slot *slot, struct rp_waiter *w)
+{
+    struct pg_lease *lease = rp_lease_of(w);
+    rp_unpark(w);
+    count_wait(slot->pool, w);
+    rp_grant(slot, lease);
+    struct rp_waker *waker = rp_lease(lease)->waker;
+    if (lease->on_grant) lease->on_grant(lease, PG_OK);
+    else if (waker) waker->wake(waker, PG_OK);
+}
+
+bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot)
+{
+    struct rp_waiter *w = rp_first_waiter(pool);
+    if (!w || w->lane != RP_LANE_LEASE || pool->suspended) return false;
+    if (!(w->flags & RP_LEASE_HIGH) && !rp_left_to_normal(pool)) return false;
+    grant(slot, w);
+    return true;
+}
+
 /* The head of a queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
     struct rp_slot *slot = rp_idle_slot(pool, w->flags & RP_LEASE_HIGH);
     if (w->lane == RP_LANE_LEASE) {
-        if (!slot) return false;
-        struct pg_lease *lease = rp_lease_of(w);
-        rp_unpark(w);
-        count_wait(pool, w);
-        rp_grant(slot, lease);
-        struct rp_waker *waker = rp_lease(lease)->waker;
-        if (lease->on_grant) lease->on_grant(lease, PG_OK);
-        else if (waker) waker->wake(waker, PG_OK);
+        if (!slot || pool->hook[RP_HOOK_PREPARE_CONN]) return false; /* it is checked first */
+        grant(slot, w);
         return true;
     }
     struct pg_query *q = rp_query_of(w);
@@ -137,6 +165,7 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    begin_checks(pool);
     grow(pool);
     balance_draining(pool);
     rp_life_tell(pool);

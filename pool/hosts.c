@@ -204,7 +204,7 @@ static bool permanent(const struct pg_error *why)
 {
     static const char *const passing[] = { "53", "57", "08", "55" };
     if (why->code == PG_E_CONFIG || why->code == PG_E_PROTOCOL) return true;
-    if (why->code != PG_E_SERVER) return false;
+    if (why->code != PG_E_SERVER || !why->sqlstate[0]) return false;
     for (size_t i = 0; i < RP_COUNT(passing); i++)
         if (!strncmp(why->sqlstate, passing[i], 2)) return false;
     return true;

@@ -46,6 +46,7 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
     if (pool->closing) return PG_E_CLOSED;
     bool high = lease->priority == PG_PRIORITY_HIGH;
     struct rp_slot *slot = rp_idle_slot(pool, high);
+    if (pool->hook[RP_HOOK_PREPARE_CONN]) return PG_E_REFUSED; /* it would have to wait for that */
     if (!slot || pool->suspended || pool->nurgent || (!high && pool->nwaiting)) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
@@ -62,18 +63,11 @@ static void give_back(struct rp_slot *slot)
     rp_slot_settle(slot);
 }
 
-static bool has_queries(struct rp_slot *slot)
-{
-    struct rp_session *s = &slot->conn.session;
-    for (uint32_t sequence = s->head; sequence != s->tail; sequence++)
-        if (rp_session_entry(s, sequence)->query) return true;
-    return false;
-}
-
 void pg_lease_release(struct pg_lease *lease)
 {
     struct rp_lease *rl = rp_lease(lease);
     RP_CALLER(rl->waiter.place == RP_PLACE_ACTIVE, "a lease that is released is held");
+    RP_CALLER(rl->waiter.lane != RP_LANE_HOOK, "a hook's lease ends with its hook");
     RP_CALLER(rl->ended == 0, "a lease that is released has no query in flight");
     struct rp_slot *slot = rl->slot;
     rl->waiter.place = RP_PLACE_NONE;
@@ -81,7 +75,7 @@ void pg_lease_release(struct pg_lease *lease)
     rl->slot = NULL;
     if (slot) {
         RP_ASSERT(slot->lease == lease);
-        RP_CALLER(!has_queries(slot), "a lease that is released has no query in flight");
+        RP_CALLER(!rp_slot_has_queries(slot), "a lease that is released has no query in flight");
         give_back(slot);
         if (RP_PLANT(recursion)) rp_pool_dispatch(&slot->pool->dispatch);
     }
@@ -129,6 +123,7 @@ void pg_lease_abandon(struct pg_lease *lease)
         rp_pool_kick(pool);
         break;
     case RP_PLACE_ACTIVE:
+        RP_CALLER(rl->waiter.lane != RP_LANE_HOOK, "a hook's lease ends with its hook");
         rl->waiter.place = RP_PLACE_NONE;
         rp_saw_return(pool, lease);
         forget_ended(lease);

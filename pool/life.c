@@ -28,11 +28,11 @@ enum { CONNS_MOST = 10000 };
 
 enum retirement { NOTHING, AT_ONCE, WHEN_DRAINED, ON_RETURN };
 static const enum retirement retirement[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_CONNECTING] = ON_RETURN,  [RP_SLOT_PREPARING] = ON_RETURN,
-    [RP_SLOT_IDLE] = AT_ONCE,
-    [RP_SLOT_SHARED] = WHEN_DRAINED,    [RP_SLOT_DRAINING] = WHEN_DRAINED, [RP_SLOT_RETIRING] = NOTHING,
-    [RP_SLOT_STALLED] = ON_RETURN,      [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
-    [RP_SLOT_CLOSING] = NOTHING,
+    [RP_SLOT_FREE] = NOTHING,           [RP_SLOT_ASKING] = ON_RETURN,      [RP_SLOT_CONNECTING] = ON_RETURN,
+    [RP_SLOT_PREPARING] = ON_RETURN,    [RP_SLOT_IDLE] = AT_ONCE,          [RP_SLOT_SHARED] = WHEN_DRAINED,
+    [RP_SLOT_DRAINING] = WHEN_DRAINED,  [RP_SLOT_RETIRING] = NOTHING,      [RP_SLOT_STALLED] = ON_RETURN,
+    [RP_SLOT_CHECKING] = ON_RETURN,     [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
+    [RP_SLOT_PARTING] = NOTHING,        [RP_SLOT_CLOSING] = NOTHING,
 };
 
 static const char *const reasons[RP_REASONS] = {
@@ -40,6 +40,8 @@ static const char *const reasons[RP_REASONS] = {
     [RP_REASON_IDLE] = "since it was idle for long (pool_max_conn_idle_time)",
     [RP_REASON_RESET] = "since the pool was reset",
     [RP_REASON_RESIZE] = "since the pool was made smaller",
+    [RP_REASON_PREPARE_CONN] = "since prepare_conn refused it",
+    [RP_REASON_AFTER_RELEASE] = "since after_release refused it",
     [RP_REASON_BUDGET] = "for another pool of its budget",
 };
 
@@ -52,7 +54,9 @@ void rp_life_end(struct rp_slot *slot, enum rp_reason reason)
     pool->stats.max_idle_destroy_count += reason == RP_REASON_IDLE;
     slot->reason = reason;
     STAILQ_INSERT_TAIL(&pool->retired, slot, retired);
-    rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, NULL);
+    if (reason == RP_REASON_PREPARE_CONN || reason == RP_REASON_AFTER_RELEASE) rp_slot_parted(slot);
+    else rp_slot_part(slot);
+    rp_pool_kick(pool);
 }
 
 /* Before anything grows: a slot in this list is not used again. */

@@ -65,6 +65,7 @@ static int make_lists(struct pg_pool *pool)
 static void free_slot(struct pg_pool *pool, struct rp_slot *slot)
 {
     rp_conn_free(&slot->conn);
+    if (slot->hook) rp_hook_free(slot->hook);
     rp_free(pool->reactor, slot, sizeof *slot);
 }
 
@@ -73,7 +74,9 @@ static int make_slot(struct pg_pool *pool)
     struct rp_slot *slot = rp_alloc(pool->reactor, sizeof *slot);
     if (!slot) return -ENOMEM;
     slot->pool = pool;
-    if (rp_conn_init(&slot->conn, pool->reactor, &pool->config)) {
+    slot->hooking.run = rp_hook_run;
+    if (pool->hooked) slot->hook = rp_hook_new(pool);
+    if ((pool->hooked && !slot->hook) || rp_conn_init(&slot->conn, pool->reactor, &pool->config)) {
         free_slot(pool, slot);
         return -ENOMEM;
     }
@@ -108,6 +111,7 @@ static void free_parts(struct pg_pool *pool)
     for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
+    rp_hook_free_strays(pool);
     rp_hosts_free(pool);
     if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
     if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
@@ -134,8 +138,18 @@ static int take_sql(struct pg_pool *pool, const struct pg_pool_config *c)
     char *end = pool->texts;
     if (c->connect_sql) pool->info.pool_connect_sql = copy(&end, c->connect_sql);
     if (c->reset_sql) pool->info.pool_reset_sql = copy(&end, c->reset_sql);
-    pool->cleans = pool->info.pool_reset_sql;
     return 0;
+}
+
+static void take_hooks(struct pg_pool *pool, const struct pg_pool_config *c)
+{
+    pool->before_connect = c->before_connect;
+    pool->hook[RP_HOOK_AFTER_CONNECT] = c->after_connect;
+    pool->hook[RP_HOOK_PREPARE_CONN] = c->prepare_conn;
+    pool->hook[RP_HOOK_AFTER_RELEASE] = c->after_release;
+    pool->hook[RP_HOOK_BEFORE_CLOSE] = c->before_close;
+    pool->hooked = c->before_connect || c->after_connect || c->prepare_conn || c->after_release || c->before_close;
+    pool->cleans = c->after_release || pool->info.pool_reset_sql;
 }
 
 static int take_warm(struct pg_pool *pool, const struct pg_pool_config *c, struct pg_error *error)
@@ -187,6 +201,7 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
         return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns (%u)",
                             pool->info.pool_reserved_conns, pool->info.pool_max_conns);
     rc = take_sql(pool, &c);
+    take_hooks(pool, &c);
     return rc ? rc : take_warm(pool, &c, error);
 }
 
@@ -205,6 +220,7 @@ static void member_abort(struct rp_member *m)
     for (uint32_t i = 0; i < pool->nslots; i++) {
         rp_conn_abandon_socket(&pool->slot[i]->conn);
         rp_cancel_abandon_socket(&pool->slot[i]->cancel);
+        if (pool->slot[i]->hook) rp_login_wipe(&pool->slot[i]->hook->login);
     }
     rp_purse_abort(pool);
     explicit_bzero(&pool->keys, sizeof pool->keys);
@@ -237,6 +253,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     TAILQ_INIT(&pool->ended);
     TAILQ_INIT(&pool->warming);
     STAILQ_INIT(&pool->retired);
+    TAILQ_INIT(&pool->strays);
     for (int i = 0; i < RP_SLOT_STATES; i++) TAILQ_INIT(&pool->slots[i]);
     int rc = set_up(pool, config, error);
     if (rc) {
@@ -268,7 +285,8 @@ static void cut(struct pg_pool *pool)
     while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_CLOSED);
     for (uint32_t i = 0; i < pool->nslots; i++) {
         struct rp_slot *slot = pool->slot[i];
-        if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_CLOSING)
+        if (slot->state == RP_SLOT_IDLE) rp_slot_part(slot);
+        else if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_PARTING && slot->state != RP_SLOT_CLOSING)
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
     }
     rp_pool_kick(pool);
@@ -312,14 +330,14 @@ void rp_pool_return_lease(struct pg_pool *pool)
 /* From a turn's queue only: it may free the pool. */
 void rp_pool_close_if_done(struct pg_pool *pool)
 {
+    static const enum rp_slot_state unneeded[] = { RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING,
+                                                   RP_SLOT_CHECKING };
     if (!pool->closing || pool->finished) return;
     if (!rp_first_waiter(pool)) {
         struct rp_slot *slot;
-        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
-        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_CONNECTING])))
-            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
-        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_PREPARING])))
-            rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
+        while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_part(slot);
+        for (size_t i = 0; i < RP_COUNT(unneeded); i++)
+            while ((slot = TAILQ_FIRST(&pool->slots[unneeded[i]]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
     if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;

@@ -25,7 +25,7 @@ struct rp_waiter *rp_first_waiter(const struct pg_pool *pool)
 static uint32_t served_next(const struct pg_pool *pool, bool high)
 {
     if (pool->suspended) return 0;
-    return high ? pool->count[RP_SLOT_IDLE] : rp_idle_for_normal(pool);
+    return high ? rp_pool_idle(pool) : rp_idle_for_normal(pool);
 }
 
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */

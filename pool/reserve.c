@@ -23,13 +23,13 @@ static uint32_t kept(const struct pg_pool *pool)
 uint32_t rp_left_to_normal(const struct pg_pool *pool)
 {
     uint32_t too_many = less(rp_pool_live(pool), pool->info.pool_max_conns); /* and those being made go first */
-    uint32_t had = pool->count[RP_SLOT_IDLE] + less(rp_pool_connecting(pool), too_many) + rp_pool_room(pool);
+    uint32_t had = rp_pool_idle(pool) + less(rp_pool_connecting(pool), too_many) + rp_pool_room(pool);
     return less(had, pool->nurgent + kept(pool));
 }
 
 uint32_t rp_idle_left_to_normal(const struct pg_pool *pool)
 {
-    uint32_t idle = less(pool->count[RP_SLOT_IDLE], pool->nurgent), left = rp_left_to_normal(pool);
+    uint32_t idle = less(rp_pool_idle(pool), pool->nurgent), left = rp_left_to_normal(pool);
     return idle < left ? idle : left;
 }
 

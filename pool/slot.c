@@ -5,16 +5,19 @@
 #define BIT(state) (1u << RP_SLOT_##state)
 
 static const uint16_t legal[RP_SLOT_STATES] = {
-    [RP_SLOT_FREE] = BIT(CONNECTING),
+    [RP_SLOT_FREE] = BIT(ASKING) | BIT(CONNECTING),
+    [RP_SLOT_ASKING] = BIT(CONNECTING) | BIT(CLOSING),
     [RP_SLOT_CONNECTING] = BIT(PREPARING) | BIT(CLOSING),
-    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(CLOSING),
-    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(LEASED) | BIT(CLOSING),
-    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(CLOSING),
-    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(CLOSING),
+    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(CHECKING) | BIT(LEASED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_STALLED] = BIT(IDLE) | BIT(SHARED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_CHECKING] = BIT(LEASED) | BIT(RESETTING) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
-    [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(CLOSING),
+    [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_PARTING] = BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
 };
 
@@ -79,7 +82,8 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
 uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
 uint32_t rp_pool_live(const struct pg_pool *pool)
 {
-    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_CLOSING];
+    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_PARTING] -
+           pool->count[RP_SLOT_CLOSING];
 }
 uint32_t rp_pool_usable(const struct pg_pool *pool)
 {
@@ -125,6 +129,16 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
         list_remove(slot);
         list_insert(slot);
     }
+}
+
+bool rp_slot_has_queries(struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
+        const struct pg_query *q = rp_session_entry(s, sequence)->query;
+        if (q && q != &slot->own) return true;
+    }
+    return false;
 }
 
 /* How long the server may take to answer what nobody waits for, before the connection is given up. */
@@ -187,7 +201,10 @@ void rp_slot_settle(struct rp_slot *slot)
         if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans) rp_slot_rest(slot);
         else rp_chore_run(slot);
         break;
-    case RP_SLOT_PREPARING: rp_chore_run(slot); break;
+    case RP_SLOT_ASKING:
+    case RP_SLOT_PREPARING:
+    case RP_SLOT_CHECKING:
+    case RP_SLOT_PARTING: rp_chore_run(slot); break;
     default: break;
     }
     if (!RP_PLANT(kick_lost)) rp_pool_kick(slot->pool);
@@ -214,10 +231,11 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     struct rp_waiters again = TAILQ_HEAD_INITIALIZER(again);
     struct pg_query *q;
     bool written, inside = false, repeat = false, group_written = false;
+    /* What was decided keeps its outcome, unless an open transaction of a shared connection takes it back. */
+    bool stands = slot->lease || s->transaction == 'I';
     if (slot->lease) rp_lease(slot->lease)->slot = NULL; /* held, and lost: it refuses until it is released */
     slot->lease = NULL;
-    /* What was decided keeps its outcome, unless an open transaction takes it back. */
-    bool stands = slot->state == RP_SLOT_LEASED || s->transaction == 'I';
+    rp_hook_drop(slot);
     rp_slot_cancel_last(slot);
     while (stands && rp_session_take_decided(s, &q))
         if (q && !own(q)) rp_end_decided(q);
@@ -239,6 +257,7 @@ void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const str
     rp_slot_move(slot, RP_SLOT_CLOSING);
     rp_park_first(pool, &again);
     rp_conn_end(&slot->conn);
+    rp_slot_free(slot); /* where there was no connection yet */
     rp_pool_kick(pool);
 }
 
@@ -258,12 +277,65 @@ static void stalled(struct rp_timer *timer)
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, &why);
 }
 
+/* ---- the stages of its life that are more than a move ---- */
+
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host)
+{
+    struct pg_pool *pool = slot->pool;
+    slot->generation = pool->generation;
+    slot->stall.fire = stalled;
+    slot->conn.login = NULL;
+    rp_host_begin(slot, host);
+    if (!pool->before_connect) {
+        rp_slot_connect(slot);
+        return;
+    }
+    rp_slot_move(slot, RP_SLOT_ASKING);
+    rp_chore_run(slot);
+}
+
+void rp_slot_connect(struct rp_slot *slot)
+{
+    if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed) slot->conn.login = &slot->hook->login.session;
+    rp_slot_move(slot, RP_SLOT_CONNECTING);
+    rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses);
+}
+
+void rp_slot_check(struct rp_slot *slot)
+{
+    rp_slot_move(slot, RP_SLOT_CHECKING);
+    rp_chore_run(slot);
+}
+
+/* Whoever is first in the queue by now has it. If that is no lease any more it is as if one had had it. */
+void rp_slot_checked(struct rp_slot *slot)
+{
+    if (rp_life_over(slot) != RP_REASON_NONE) {
+        rp_slot_rest(slot);
+    } else if (!rp_pool_grant_first(slot->pool, slot)) {
+        rp_slot_move(slot, RP_SLOT_RESETTING);
+        rp_slot_settle(slot);
+    }
+}
+
+void rp_slot_part(struct rp_slot *slot)
+{
+    if (slot->pool->hook[RP_HOOK_BEFORE_CLOSE]) {
+        rp_slot_move(slot, RP_SLOT_PARTING);
+        rp_chore_run(slot);
+    } else {
+        rp_slot_parted(slot);
+    }
+}
+
+void rp_slot_parted(struct rp_slot *slot) { rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL); }
+
 /* ---- what the connection tells ---- */
 
 static void on_up(struct rp_conn *conn)
 {
     struct rp_slot *slot = slot_of(conn);
-    slot->stall.fire = stalled;
+    if (slot->hook) rp_login_wipe(&slot->hook->login);
     rp_life_begin(slot);
     rp_slot_move(slot, RP_SLOT_PREPARING);
     rp_chore_run(slot);
@@ -281,14 +353,31 @@ void rp_slot_made(struct rp_slot *slot)
     rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }
 
+/* There is no session yet. */
+static void not_made(struct rp_slot *slot, const struct pg_error *why)
+{
+    rp_slot_move(slot, RP_SLOT_CLOSING);
+    rp_hook_drop(slot);
+    rp_pool_connect_failed(slot, why);
+    rp_slot_free(slot); /* where there was no connection yet */
+    rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+}
+
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why)
 {
-    struct pg_pool *pool = slot->pool;
-    bool being_made = slot->state == RP_SLOT_PREPARING;
-    if (!being_made) pool->stats.lost_conns_count++;
-    rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
-    if (being_made) rp_pool_connect_failed(slot, why);
-    rp_slot_event(slot, being_made ? PG_EVENT_CONNECT_FAILED : PG_EVENT_LOST, why);
+    switch (slot->state) {
+    case RP_SLOT_ASKING: not_made(slot, why); break;
+    case RP_SLOT_PREPARING:
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_pool_connect_failed(slot, why);
+        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        break;
+    case RP_SLOT_PARTING: rp_slot_parted(slot); break;
+    default:
+        slot->pool->stats.lost_conns_count++;
+        rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, why);
+        rp_slot_event(slot, PG_EVENT_LOST, why);
+    }
 }
 
 static void on_down(struct rp_conn *conn, const struct pg_error *why)
@@ -298,12 +387,10 @@ static void on_down(struct rp_conn *conn, const struct pg_error *why)
     if (slot->state == RP_SLOT_CLOSING) return;
     if (slot->state == RP_SLOT_IDLE && RP_PLANT(dead_one_kept)) return;
     if (slot->state == RP_SLOT_CONNECTING) {
-        rp_slot_move(slot, RP_SLOT_CLOSING);
-        rp_pool_connect_failed(slot, why);
-        rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, why);
+        not_made(slot, why);
         return;
     }
-    if (slot->state == RP_SLOT_PREPARING) {
+    if (slot->state == RP_SLOT_PREPARING || slot->state == RP_SLOT_PARTING) {
         rp_slot_unfit(slot, why);
         return;
     }

@@ -6,12 +6,15 @@
  * A slot is a place for one connection. It moves only by rp_slot_move, which knows the legal transitions and keeps
  * lists and counts together:
  *
- *      FREE -> CONNECTING -> PREPARING -> IDLE                 FREE: nothing there; all other states count
- *      IDLE <-> SHARED <-> DRAINING                            PREPARING: it is made ready, by chores (chore.c)
- *       |        |  \------> RETIRING                          DRAINING: takes no more statements, a lease waits for it
- *       |        \-> STALLED -> IDLE                           RETIRING: the same, since it is to be closed
- *       \-> LEASED -> RESETTING -> IDLE                        STALLED: the same, until what was given up has passed
- *      all but FREE -> CLOSING -> FREE                         RESETTING: answers nobody waits for, then its chores
+ *      FREE (-> ASKING) -> CONNECTING -> PREPARING -> IDLE     FREE: nothing there; all other states count
+ *      IDLE <-> SHARED <-> DRAINING                            DRAINING: takes no more statements, a lease waits for it
+ *       |        |  \------> RETIRING                          RETIRING: the same, since it is to be closed
+ *       |        \-> STALLED -> IDLE                           STALLED: the same, until what was given up has passed
+ *       \(-> CHECKING) -> LEASED -> RESETTING -> IDLE          CHECKING, if nobody waits any more -> RESETTING
+ *      all that come to rest (-> PARTING) -> CLOSING
+ *      all but FREE -> CLOSING -> FREE
+ *
+ * In ASKING, PREPARING, CHECKING, RESETTING and PARTING the pool and its hooks do their chores on it (chore.c).
  *
  * Slots are allocated one by one and never move in memory: a host holds pointers into them. There are as many as the
  * largest max_conns so far; how many may be in use at once is what pool_max_conns says now.
@@ -30,13 +33,42 @@
 #include "reactor/probe.h"
 
 enum rp_slot_state {
-    RP_SLOT_FREE, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING,
-    RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_FREE, RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING,
+    RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_CHECKING, RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_PARTING,
+    RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
-enum rp_reason { RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE,
-                 RP_REASON_BUDGET, RP_REASONS };
+enum rp_reason {
+    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_BUDGET,
+    RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
+    RP_REASONS
+};
+
+/* login.c: who the connection is to be, by before_connect. */
+enum { RP_LOGIN_USER, RP_LOGIN_PASSWORD, RP_LOGIN_VALUES = 5, RP_LOGIN_MOST = 512 };
+struct rp_login {
+    struct rp_session_config session; /* the pool's, with what was changed */
+    struct rp_pair startup[10];
+    char value[RP_LOGIN_VALUES][RP_LOGIN_MOST + 1];
+    bool changed;
+};
+
+/* hook.c */
+enum rp_hook_kind {
+    RP_HOOK_BEFORE_CONNECT, RP_HOOK_AFTER_CONNECT, RP_HOOK_PREPARE_CONN, RP_HOOK_AFTER_RELEASE, RP_HOOK_BEFORE_CLOSE,
+    RP_HOOKS
+};
+enum rp_hook_phase { RP_HOOK_REST, RP_HOOK_DUE, RP_HOOK_CALLED, RP_HOOK_OVER };
+typedef void rp_hook_fn(void *arg, struct pg_hook *hook, struct pg_lease *lease);
+struct pg_hook {
+    struct pg_pool *pool;
+    struct rp_slot *slot; /* NULL: a stray    */
+    struct pg_lease lease;
+    TAILQ_ENTRY(pg_hook) link; /* in pool->strays */
+    struct rp_login login;
+};
+TAILQ_HEAD(rp_strays, pg_hook);
 
 struct rp_slot {
     struct rp_conn conn;
@@ -46,15 +78,20 @@ struct rp_slot {
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
-    struct pg_lease *lease;    /* LEASED                                                         */
+    struct pg_lease *lease;    /* LEASED, or a hook's                                            */
     bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
     uint64_t connecting_since_ns;
-    struct rp_timer stall;     /* STALLED, PREPARING, RESETTING: how long the server may take    */
+    struct rp_timer stall;     /* STALLED, and where there are chores: how long it may take      */
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
     const char *doing;         /* the one of them that was begun last                            */
     uint32_t warmed;           /* PREPARING: statements that were begun                          */
     bool used;                 /* a lease ran something on it since it was reset last            */
     struct pg_query own;       /* the one that a chore runs                                      */
+    struct pg_hook *hook;      /* the handle; NULL: a new one is made when it is needed          */
+    enum rp_hook_kind hook_kind;
+    enum rp_hook_phase hook_phase;
+    int hook_status;
+    struct rp_node hooking;    /* DUE, OVER                                                      */
     struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
     struct rp_timer again;     /* before that the same statement is not cancelled once more      */
     uint32_t asked_for;        /* its sequence number                                            */
@@ -122,10 +159,14 @@ struct pg_pool {
     uint32_t nslots, slot_places;
     struct rp_slots slots[RP_SLOT_STATES];
     uint32_t count[RP_SLOT_STATES];
+    bool hooked;                         /* there is any hook                                       */
     bool cleans;                         /* more than a ROLLBACK may be due when a lease is over    */
-    struct pg_query *warm;               /* prepared on each new connection; of all slots, since they stay as they are */
+    struct pg_query *warm;               /* prepared on each new connection; all slots share them  */
     size_t nwarm, texts_size;
     char *texts;                         /* connect_sql and reset_sql, where the struct had them    */
+    void (*before_connect)(void *arg, struct pg_hook *);
+    rp_hook_fn *hook[RP_HOOKS];          /* the others                                              */
+    struct rp_strays strays;
     struct pg_error own_error;           /* what the server said last to a query of the pool's own */
 
     struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
@@ -162,10 +203,18 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host); /* FREE: a connection is made */
+void rp_slot_connect(struct rp_slot *slot);  /* ASKING: nothing speaks against it */
 void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
+void rp_slot_check(struct rp_slot *slot);    /* IDLE: a lease is to have it, if prepare_conn agrees */
+void rp_slot_checked(struct rp_slot *slot);  /* it does */
+void rp_slot_part(struct rp_slot *slot);     /* healthy, and nothing in flight: closed, and before_close is called */
+void rp_slot_parted(struct rp_slot *slot);
+bool rp_slot_has_queries(struct rp_slot *slot); /* in flight, and their caller waits for them */
 void rp_slot_rest(struct rp_slot *slot);     /* nothing is in flight, and nothing is to be cleaned */
 bool rp_slot_quiet(const struct rp_slot *slot); /* nothing is in flight, no cancel request either */
-/* A chore failed: it is closed. PREPARING: as a connect that failed; else as a connection that was lost. */
+/* A chore failed: it is closed. ASKING, PREPARING: as a connect that failed; PARTING: it was to go anyway; else as a
+ * connection that was lost. */
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why);
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
@@ -179,9 +228,13 @@ void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and
 uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
 uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
 uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+static inline uint32_t rp_pool_idle(const struct pg_pool *pool) /* nobody's, those that are being checked too */
+{
+    return pool->count[RP_SLOT_IDLE] + pool->count[RP_SLOT_CHECKING];
+}
 static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those that are being made */
 {
-    return pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
+    return pool->count[RP_SLOT_ASKING] + pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
 }
 uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
 static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
@@ -197,16 +250,29 @@ void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct p
  * after the other. */
 struct rp_chore {
     const char *name;                    /* stands before the error of one that fails */
-    /* Begins it: by rp_chore_query, and the next one follows when that has ended well; or rp_chore_fail. False: there is
-     * nothing to do on this connection. Calls nobody back. */
+    /* Begins it: by rp_chore_query, and the next one follows when that has ended well; or rp_chore_fail. False: there
+     * is nothing to do on this connection. Calls nobody back. */
     bool (*begin)(struct rp_slot *slot);
 };
 /* By the simple protocol. Rows are of text, q->data is the slot; `sql` stays where it is until the outcome. */
 void rp_chore_query(struct rp_slot *slot, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *));
 void rp_chore_fail(struct rp_slot *slot, const struct pg_error *why); /* the connection is closed for it */
-void rp_chore_run(struct rp_slot *slot);  /* if nothing is in flight: the next one, or the state that follows the last */
+void rp_chore_run(struct rp_slot *slot); /* if nothing is in flight: the next one, or what follows the last */
 void rp_chore_outcome(struct rp_slot *slot, struct pg_query *q);
 void rp_chore_late(struct rp_slot *slot);
+
+/* hook.c */
+struct pg_hook *rp_hook_new(struct pg_pool *pool); /* NULL: there is no memory */
+void rp_hook_free(struct pg_hook *hook);
+void rp_hook_free_strays(struct pg_pool *pool);
+bool rp_hook_begin(struct rp_slot *slot, enum rp_hook_kind kind); /* false: there is no such hook. Called by a turn */
+void rp_hook_run(struct rp_node *node);            /* slot->hooking */
+void rp_hook_drop(struct rp_slot *slot);           /* the connection goes: it is not waited for any more */
+
+/* login.c */
+void rp_login_begin(struct rp_login *login, const struct pg_pool *pool);
+int rp_login_set(struct rp_login *login, const char *keyword, const char *value);
+void rp_login_wipe(struct rp_login *login);
 
 /* cancel.c */
 void rp_slot_cancel_unwanted(struct rp_slot *slot); /* if what the server does there is, and nobody is harmed */
@@ -225,7 +291,7 @@ uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
 struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
 static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
 {
-    if (!pool->nurgent && !pool->info.pool_reserved_conns) return pool->count[RP_SLOT_IDLE];
+    if (!pool->nurgent && !pool->info.pool_reserved_conns) return rp_pool_idle(pool);
     return rp_idle_left_to_normal(pool);
 }
 
@@ -255,6 +321,7 @@ void rp_fire_lease(struct rp_timer *timer);
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
 void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot); /* false: no lease may have it */
 bool rp_pool_can_grow(struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
 

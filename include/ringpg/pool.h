@@ -17,6 +17,7 @@ extern "C" {
 
 struct pg_pool;
 struct pg_lease;
+struct pg_hook;
 
 /* What happened without a caller who could be told. */
 enum pg_event_kind {
@@ -50,16 +51,24 @@ struct pg_pool_config {
      * If it fails or takes longer than pool_close_linger, the connection is closed (PG_EVENT_LOST). After DISCARD ALL
      * each statement is prepared anew on its next use. */
     const char *reset_sql;
-    struct pg_statement *const *warm;                /* nwarm statements, prepared on every new connection behind      */
-    size_t nwarm;                                    /* connect_sql, in one flight; one that fails fails the connect.
-                                                      * The array is copied. 0: each is prepared on its first use      */
+    /* nwarm statements, prepared on every new connection behind connect_sql, in one flight; one that fails fails the
+     * connect. The array is copied. 0: each is prepared on its first use. */
+    struct pg_statement *const *warm;
+    size_t nwarm;
+    /* Hooks, each of which may be NULL; `arg` is the one above. See pg_hook_done. */
+    void (*before_connect)(void *arg, struct pg_hook *hook);
+    void (*after_connect)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
+    void (*prepare_conn)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
+    void (*after_release)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
+    void (*before_close)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
     struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
 };
 /* Every member is named, so that C++ compilers have nothing to warn of. */
 #define PG_POOL_CONFIG(conninfo_)                                                                                      \
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
       .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
-      .nwarm = 0, .budget = NULL }
+      .nwarm = 0, .before_connect = NULL, .after_connect = NULL, .prepare_conn = NULL, .after_release = NULL,          \
+      .before_close = NULL, .budget = NULL }
 
 /* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
@@ -70,10 +79,40 @@ struct pg_pool_config {
  * (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_reserved_conns 0, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql
- * above. */
+ * pool_reserved_conns 0, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and
+ * reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
+
+/* A hook is called from a turn, never inside a call, and has its connection for itself until it ends with pg_hook_done:
+ * inside of the hook or at any later time, exactly once. Meanwhile it may run queries on `lease` (all that a held lease
+ * can do, except to release or abandon it: that asserts); they must have ended, or be abandoned, before pg_hook_done.
+ * The connection counts against max_conns throughout. `status`: 0, go on; anything else, as follows.
+ *
+ *  before_connect  before each connect, with pg_hook_set. Not 0: the connect has failed.
+ *  after_connect   on a new connection, behind connect_sql and warm. Not 0: it is closed, the connect has failed.
+ *                  A connect that failed is told to on_event and tried again after a delay; with PG_E_CONFIG it ends
+ *                  those who wait at once, like a wrong password.
+ *  prepare_conn    on an idle connection before a lease gets it; leases only, never for statements of the shared lane.
+ *                  Not 0: it is closed (PG_EVENT_RETIRED), and the same waiter gets another one. Who waits keeps its
+ *                  place and its deadline meanwhile, and as many are checked at once as leases stand at the head.
+ *                  pg_pool_try_acquire gives PG_E_REFUSED where there is this hook, since it cannot wait.
+ *  after_release   when a lease is over, behind the ROLLBACK and before reset_sql; also when prepare_conn had ended
+ *                  well and nobody waited any more. Not 0: it is closed (PG_EVENT_RETIRED).
+ *  before_close    on a healthy connection with nothing in flight that the pool closes for its age, for being idle, by
+ *                  reset or resize, or when the pool closes; not on one that a hook or a failed reset condemned. The
+ *                  status does not matter.
+ *
+ * A hook that leaves a transaction open has failed. One that takes too long has, too: connect_timeout for the first two
+ * (from the connect's begin for after_connect), pool_close_linger for the others. Then, and when the connection is lost
+ * or the pool closed meanwhile, the connection goes without waiting for the hook: queries on its lease end with
+ * PG_E_LOST or PG_E_CLOSED, and pg_hook_done, which still has to come, does nothing. After on_closed the handle is gone
+ * with the pool. Reactor thread; any callback may call both functions. */
+void pg_hook_done(struct pg_hook *hook, int status);
+/* For this connect only, inside of before_connect or until its pg_hook_done: "user", "password", "dbname", "options",
+ * "application_name", in the place of the connection string's. The value is copied, and a password wiped as soon as the
+ * session is up or the connect has failed. 0; PG_E_PARAMETER: another keyword, or a value of more than 512 bytes. */
+int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value) PG_WARN_UNUSED;
 
 /* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then
  * ended with PG_E_CLOSED. on_closed (may be NULL) runs last, exactly once, from a turn; the handle is gone when it
@@ -141,7 +180,7 @@ struct pg_lease {
 /* Parks until a connection is granted. No error return: refusal comes through on_grant. */
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease);
 /* 0: held, on_grant is not called; PG_E_REFUSED: nothing idle that it may have, others wait (for a high one: other high
- * ones), or suspended; PG_E_CLOSED. Never parks. */
+ * ones), suspended, or there is a prepare_conn hook; PG_E_CLOSED. Never parks. */
 int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease) PG_WARN_UNUSED;
 /* Pipelined in order behind what the lease already runs; pool_max_pipeline in flight, one more ends with PG_E_FULL. The
  * lease must be held, else it asserts. One whose connection died stays held until it is released, and its queries end

@@ -58,7 +58,7 @@ static int open_socket(struct rp_conn *c)
     }
     c->bound = true;
     set_options(c);
-    rp_session_init(&c->session, &c->config->session, c->entries, c->prepared, entropy);
+    rp_session_init(&c->session, c->login ? c->login : &c->config->session, c->entries, c->prepared, entropy);
     return 0;
 }
 

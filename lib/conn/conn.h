@@ -85,6 +85,8 @@ struct rp_conn {
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
     uint64_t deadline_ns;   /* of the connect to this address                     */
+    const struct rp_session_config *login; /* for this connect, in the place of config->session, and different only in
+                                            * who it is; NULL: none. The owner's, until it is up or closed          */
     size_t address;         /* which one is in use                                */
     struct rp_address peer; /* it itself: the list may be another one by now      */
     bool held;              /* by the owner: no further request is written        */

@@ -274,8 +274,9 @@ static void describe(struct rp_conn *c, const struct rp_event *ev)
 static void need_key(struct rp_conn *c)
 {
     const struct rp_scram *scram = &c->session.scram;
-    const char *password = c->config->session.password;
-    for (size_t i = 0; i < RP_COUNT(c->config->keys->salted); i++) {
+    const char *password = c->session.config->password;
+    size_t known = c->login ? 0 : RP_COUNT(c->config->keys->salted); /* of this password */
+    for (size_t i = 0; i < known; i++) {
         const struct rp_salted *k = &c->config->keys->salted[i];
         if (k->iterations == scram->iterations && k->salt_size == scram->salt_size &&
             !memcmp(k->salt, scram->salt, k->salt_size)) {
@@ -297,7 +298,7 @@ void rp_conn_derive(struct rp_conn *c)
         return;
     }
     memcpy(fresh.salt, scram->salt, scram->salt_size);
-    keys->salted[keys->next++ % RP_COUNT(keys->salted)] = fresh;
+    if (!c->login) keys->salted[keys->next++ % RP_COUNT(keys->salted)] = fresh;
     rp_session_key(&c->session, fresh.key);
     explicit_bzero(&fresh, sizeof fresh);
     rp_conn_feed(c);
@@ -312,6 +313,8 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
     case RP_EVENT_KEY: need_key(c); return !c->session.wait_key;
     case RP_EVENT_READY:
         rp_conn_move(c, RP_CONN_OPEN);
+        c->session.config = &c->config->session;
+        c->login = NULL;
         ops->up(c);
         return true;
     case RP_EVENT_COLUMNS: describe(c, ev); return true;

@@ -22,7 +22,8 @@ enum rp_place {
     RP_PLACE_ENDED,  /* in pool->ended: its outcome is decided and due        */
     RP_PLACE_DONE,   /* a query whose outcome was given; read by pg_await     */
 };
-enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY, RP_LANE_OWN /* the pool's own query */ };
+/* OWN: a query of the pool itself; HOOK: a lease that a hook has. Neither is ever parked. */
+enum rp_lane { RP_LANE_LEASE, RP_LANE_SHARED, RP_LANE_LEASED_QUERY, RP_LANE_OWN, RP_LANE_HOOK };
 
 /* The common head of leases and queries: one FIFO holds both. */
 struct rp_waiter {

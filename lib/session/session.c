@@ -49,6 +49,12 @@ static void settle(struct rp_session *s)
     while (s->head != s->due && rp_session_entry(s, s->head)->flags & RP_ENTRY_DROPPED) s->head++;
 }
 
+bool rp_session_room(struct rp_session *s, uint32_t n)
+{
+    settle(s);
+    return s->config->entries - (s->tail - s->head) >= n;
+}
+
 /* ---- checking and queueing ---- */
 
 static bool text_results(const struct pg_query *q)

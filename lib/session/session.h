@@ -10,8 +10,8 @@
  *
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *
- * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what is not in that row of the table breaks the connection,
- * whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the
+ * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what
+ * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the
  * group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose
  * caller went away stays as an entry without a query until its answer has passed.
  *
@@ -166,11 +166,7 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity);
 bool rp_session_has_output(const struct rp_session *s);
 size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
 
-/* Room for `n` more entries? */
-static inline bool rp_session_room(const struct rp_session *s, uint32_t n)
-{
-    return s->config->entries - (s->tail - s->head) >= n;
-}
+bool rp_session_room(struct rp_session *s, uint32_t n); /* for `n` more entries? Those that were dropped make room. */
 static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
 /* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its
  * Bind (0 for a simple query). `error` may be NULL. */

@@ -26,7 +26,8 @@ static void on_posted(struct pg_task *task)
     heap_bury(&r->heap, task);
     trace("reactor %u takes what was posted", r->index);
     noted(r, r->index);
-    if (r->actors_left) r->actors_left--;
+    if (!r->actors_left) return;
+    r->actors_left--;
     arrive(r);
 }
 
@@ -59,6 +60,7 @@ void act_close(struct run *r)
     if (r->closed) return;
     uint64_t now = sim_now(r->sim), drain_ns = pick(r, 2) ? 0 : now + pick(r, 1500) * MS;
     uint64_t bound_ns = (drain_ns ? drain_ns : now) + 2 * r->set.linger_ns + SECOND;
+    bound_ns += 10 * sim_settings(r->sim)->jump_ns;
     if (!r->closing || bound_ns < r->close_bound_ns) r->close_bound_ns = bound_ns;
     trace("close, drain until %llu", (unsigned long long)drain_ns);
     r->closing = true;

@@ -60,11 +60,11 @@ static void check_at_rest(const struct run *r, const struct rp_slot *slot)
     check_buffers(r, &slot->conn);
 }
 
-/* Neither of a former generation nor over its age; one deadline's slack for the latter. */
+/* Neither of a former generation nor over its age, as far as the last turn could know. */
 static void check_fresh(const struct run *r, const struct rp_slot *slot)
 {
     REQUIRE(slot->generation == r->pool->generation, "a connection from before the reset is in use");
-    REQUIRE(slot->expires_ns == PG_NEVER || sim_now(r->sim) < slot->expires_ns + audit_slack(r),
+    REQUIRE(slot->expires_ns == PG_NEVER || r->turn_ns < slot->expires_ns + audit_slack(r),
             "a connection is in use that was too old %llu us ago",
             (unsigned long long)(sim_now(r->sim) - slot->expires_ns) / 1000);
 }
@@ -166,7 +166,8 @@ void audit_told(const struct run *r, uint64_t deadline_ns, uint64_t started_ns, 
 {
     if (deadline_ns == 0 || deadline_ns == PG_NEVER) return;
     if (deadline_ns < started_ns) deadline_ns = started_ns;
-    uint64_t turns = 2 + r->most_alive, bound_ns = deadline_ns + audit_slack(r) + turns * sim_settings(r->sim)->turn_ns;
+    uint64_t turns = 2 + r->most_alive, bound_ns = deadline_ns + audit_slack(r);
+    bound_ns += turns * sim_settings(r->sim)->turn_ns + sim_counters(r->sim)->jumped_ns;
     REQUIRE(sim_now(r->sim) < bound_ns, "%s is told %llu us after its deadline", who,
             (unsigned long long)(sim_now(r->sim) - deadline_ns) / 1000);
 }
@@ -209,7 +210,7 @@ static void check_published(const struct run *r)
 {
     const struct pg_pool *p = r->pool;
     const struct pg_pool_stats *s = &p->seeing.published.at;
-    if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn is to say more */
+    if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
                 s->constructing_conns == p->count[RP_SLOT_CONNECTING] && s->pending == p->nwaiting &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
@@ -238,6 +239,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     if (r->closed) return;
     check_served(r);
     r->turns++;
+    r->turn_ns = sim_now(r->sim);
     if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
     check_slots(r);
     check_queue(r);

@@ -40,6 +40,7 @@ void *heap_allocate(void *arg, size_t bytes)
 {
     struct heap *heap = arg;
     if (++heap->calls == heap->fail_at) return NULL;
+    if (heap->fail && sim_chance(heap->sim, heap->fail)) return NULL;
     struct block *b = new_block(bytes);
     memset(b + 1, FRESH, bytes);
     heap->blocks++;

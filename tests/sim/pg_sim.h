@@ -33,7 +33,7 @@ struct settings {
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
-    uint32_t hangs, large, tunes;                                                         /* per mille */
+    uint32_t hangs, large, tunes, alloc_failures;                                          /* per mille */
     uint64_t tune_every_ns;
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
@@ -48,6 +48,8 @@ struct block;
 struct heap {
     size_t blocks, bytes;
     uint64_t calls, fail_at; /* the fail_at-th allocation gives NULL; 0: none */
+    struct sim *sim;         /* draws which others fail, ...                  */
+    uint32_t fail;           /* ... so many per mille                         */
     struct block *graves;
 };
 void *heap_allocate(void *heap, size_t bytes); /* for pg_reactor_config, like the next */
@@ -144,6 +146,7 @@ struct run {
     uint32_t most_alive;         /* handlers at a time                                 */
     uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
     uint64_t turn_events;        /* of the world, at that end                          */
+    uint64_t turn_ns;            /* when that was                                      */
     unsigned calling;            /* inside a call of the library: no callback may come */
     bool closing, closed;
     uint64_t close_bound_ns;     /* when the end must have come                        */

@@ -117,6 +117,8 @@ static void open_run(struct scene *w, struct run *r)
     pc.arg = r;
     status = pg_pool_open(&r->pool, r->reactor, &pc, &error);
     REQUIRE(status == 0, "pg_pool_open: %s", pg_error_field(&error, 'M'));
+    r->heap.sim = w->sim;
+    r->heap.fail = r->set.alloc_failures;
     tune_begin(r);
 }
 
@@ -259,7 +261,8 @@ static void rest(struct scene *w)
 static void end_leases(struct run *r)
 {
     REQUIRE(r->closed, "the reactor is closed and on_closed was not called");
-    REQUIRE(!r->asks.count, "%u queries never ended", r->asks.count);
+    REQUIRE(!r->asks.count, "%u queries of reactor %u never ended, the first is %u", r->asks.count, r->index,
+            r->asks.alive[0]);
     REQUIRE(!r->warming, "%u warm-ups never ended", r->warming);
     for (uint32_t i = r->holders.count; i-- > 0;) {
         struct holder *h = table_find(&r->holders, r->holders.alive[i]);

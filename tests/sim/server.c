@@ -92,7 +92,7 @@ static void restart(void *arg)
     struct run *r = arg;
     if (r->scene->healed || r->scene->over) return;
     trace("server restarts");
-    model_server_restart(r->server, (enum model_end)pick(r, 3), pick(r, 400) * MS);
+    model_server_restart(r->server, (enum model_end)pick(r, MODEL_ENDS), pick(r, 400) * MS);
 }
 
 static void served_again(void *arg)
@@ -147,7 +147,7 @@ static void unasked(void *arg)
     struct model_conn *conn = model_conn_at(r->server, at);
     if (model_conn_alive(conn) && model_conn_status(conn) == 'I') {
         if (chance(r, r->set.kill))
-            model_conn_end(conn, (enum model_end)pick(r, 3), "57P01");
+            model_conn_end(conn, (enum model_end)pick(r, MODEL_ENDS), pick(r, 2) ? "57P01" : "57P02");
         else if (chance(r, r->set.notice))
             model_conn_notify(conn, "channel", "payload");
         else if (chance(r, r->set.notice))
@@ -178,6 +178,8 @@ void server_heal(struct scene *w)
     w->healed = true;
     trace("healed");
     c->short_send = c->short_recv = c->submit_again = c->retryable = c->reset = c->burst = 0;
+    c->fatal = c->hole = c->jump = c->refuse = c->hang = c->backlog_full = 0;
+    for (unsigned i = 0; i < w->runs; i++) w->run[i].heap.fail = 0;
     m->fault = MODEL_HONEST;
     m->max_connections = 0;
     m->cancel_lost = m->cancel_mute = 0;

@@ -15,6 +15,15 @@ static uint32_t seldom(struct run *r, uint32_t most)
     return pick(r, 100) < 70 ? 0 : (uint32_t)between(r, 1, most);
 }
 
+/* From a slow neighbour to a laptop that was shut. */
+static void draw_jumps(struct run *r, struct sim_config *c)
+{
+    static const uint64_t most_ns[] = { 10 * MS, SECOND, 60 * SECOND, 7200 * SECOND };
+    if (pick(r, 10)) return;
+    c->jump = (uint32_t)between(r, 1, 20);
+    c->jump_ns = most_ns[pick(r, 4)];
+}
+
 static void draw_host(struct run *r)
 {
     struct sim_config *c = sim_settings(r->sim);
@@ -28,9 +37,16 @@ static void draw_host(struct run *r)
     c->submit_again = seldom(r, 300);
     c->retryable = seldom(r, 100);
     c->reset = seldom(r, 10);
+    c->fatal = pick(r, 8) ? 0 : (uint32_t)between(r, 1, 10);
+    c->hole = pick(r, 8) ? 0 : (uint32_t)between(r, 1, 10);
+    c->hole_ns = between(r, 10, 10000) * MS;
+    c->refuse = pick(r, 10) ? 0 : (uint32_t)between(r, 1, 300);
+    c->hang = pick(r, 10) ? 0 : (uint32_t)between(r, 1, 300);
+    c->backlog_full = pick(r, 10) ? 0 : (uint32_t)between(r, 1, 300);
+    draw_jumps(r, c);
     c->cancel_late = seldom(r, 1000);
     c->burst = seldom(r, 500);
-    c->burst_ns = between(r, 1, 20) * 100000;
+    c->burst_ns = between(r, 1, pick(r, 4) ? 20 : 500) * 100000;
     if (pick(r, 20) == 0) c->fail_call = between(r, 1, 400);
     if (pick(r, 4) == 0) c->send_buffer_bytes = (size_t)between(r, 64, 8192);
 }
@@ -93,6 +109,7 @@ static void draw_habits(struct run *r)
     s->hangs = seldom(r, 60);
     s->large = s->actors > 300 ? 0 : seldom(r, 300);
     s->strays = seldom(r, 100);
+    s->alloc_failures = pick(r, 10) ? 0 : (uint32_t)between(r, 1, 200);
     s->closing_callback = pick(r, 20) == 0 ? 3 : 0;
     if (pick(r, 10) == 0) s->delay_ns = between(r, 100, 3000) * MS;
 }
@@ -132,9 +149,9 @@ static bool is_strict(const struct run *r)
 {
     const struct settings *s = &r->set;
     const struct model_config *m = model_settings(r->server);
-    if (sim_settings(r->sim)->reset || sim_settings(r->sim)->fail_call || s->drop || s->garbage || s->kill ||
-        s->restarts || s->outages || s->strays)
-        return false;
+    const struct sim_config *c = sim_settings(r->sim);
+    if (c->reset || c->fatal || c->hole || c->hang || c->jump || c->fail_call) return false;
+    if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
            !s->deadlines && !s->hangs;

@@ -1,5 +1,6 @@
 /* sim/tune.c - the operator: resizes, resets, suspends, resumes and warms the pool while handlers are at work, out of
  * the blue and inside of callbacks; and what may be seen of its sizes then. */
+#include <errno.h>
 #include "sim/pg_sim.h"
 
 /* ---- one thing ---- */
@@ -16,7 +17,7 @@ static void resize(struct run *r)
     }
     CALL(r, rc = pg_pool_resize(r->pool, min, max));
     trace("resize to %u..%u: %s", min, max, pg_error_name(rc));
-    REQUIRE(rc == (r->closing ? PG_E_CLOSED : 0), "resize: %s", pg_error_name(rc));
+    REQUIRE(rc == (r->closing ? PG_E_CLOSED : 0) || (rc == -ENOMEM && r->heap.fail), "resize: %s", pg_error_name(rc));
     if (rc) return;
     r->min_conns = min;
     r->max_conns = max;
@@ -53,7 +54,8 @@ static void warm(struct run *r)
     r->warming++;
     CALL(r, rc = pg_pool_warm(r->pool, deadline_ns, on_warm, r));
     if (rc) r->warming--;
-    REQUIRE(rc == (r->closing ? PG_E_CLOSED : 0), "pg_pool_warm: %s", pg_error_name(rc));
+    REQUIRE(rc == (r->closing ? PG_E_CLOSED : 0) || (rc == -ENOMEM && r->heap.fail), "pg_pool_warm: %s",
+            pg_error_name(rc));
 }
 
 void tune(struct run *r)

@@ -81,6 +81,7 @@ struct model_conn {
     uint32_t target_pid, target_key; /* of a cancel request */
     bool backend;          /* counted in connections_now          */
     bool eof, busy, skipping, exiting;
+    bool half; /* it has closed its own direction alone */
     uint64_t busy_serial;
     void (*then)(struct model_conn *);
     struct sim_bytes startup; /* name NUL value NUL ... */

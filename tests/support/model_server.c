@@ -21,6 +21,7 @@ void model_close(struct model_conn *conn, bool reset)
 {
     if (conn->phase == PHASE_GONE) return;
     conn->phase = PHASE_GONE;
+    conn->busy = false; /* what was to come after a pause does not */
     model_rollback(conn);
     if (conn->backend) conn->server->stats.connections_now--;
     conn->server->stats.sockets_now--;
@@ -28,12 +29,13 @@ void model_close(struct model_conn *conn, bool reset)
     model_flush(conn);
     if (!conn->peer) return;
     if (reset) sim_peer_reset(conn->peer);
+    else if (conn->half) sim_peer_shut(conn->peer);
     else sim_peer_close(conn->peer);
 }
 
 static void exit_now(struct model_conn *conn)
 {
-    model_close(conn, false);
+    model_close(conn, conn->server->config.exit_resets);
 }
 
 void model_exit(struct model_conn *conn)
@@ -43,7 +45,7 @@ void model_exit(struct model_conn *conn)
     model_rollback(conn);
     model_flush(conn);
     if (conn->server->config.exit_delay_ns) model_pause_for(conn, conn->server->config.exit_delay_ns, exit_now);
-    else model_close(conn, false);
+    else exit_now(conn);
 }
 
 void model_fatal(struct model_conn *conn, const char *sqlstate, const char *message)
@@ -170,6 +172,7 @@ static void on_eof(struct sim_peer *peer)
 {
     struct model_conn *conn = peer->user;
     conn->eof = true;
+    if (conn->half) sim_peer_close(peer);
     model_pump(conn);
 }
 
@@ -374,7 +377,8 @@ void model_conn_end(struct model_conn *conn, enum model_end how, const char *sql
 {
     if (conn->phase == PHASE_GONE) return;
     if (how == MODEL_END_FATAL) model_fatal(conn, sqlstate, "terminating connection due to administrator command");
-    else model_close(conn, how == MODEL_END_RESET);
+    conn->half = how == MODEL_END_HALF;
+    if (how != MODEL_END_FATAL) model_close(conn, how == MODEL_END_RESET);
 }
 
 void model_conn_send(struct model_conn *conn, const void *at, size_t n)

@@ -41,6 +41,7 @@ struct model_config {
     uint32_t scram_iterations;   /* 4096 if 0                               */
     uint32_t max_connections;    /* 100 if 0; then 53300                    */
     uint64_t exit_delay_ns;      /* a backend's way from Terminate or EOF to its FIN; it counts until then */
+    bool exit_resets;            /* and a RST in the place of that FIN */
     uint64_t startup_delay_ns;   /* from the startup message to the first answer                         */
     uint64_t cancel_delay_ns;    /* from a cancel request to its effect and its FIN                      */
     uint32_t cancel_lost;        /* per mille: of those without an effect                                */
@@ -76,7 +77,8 @@ void model_server_connects(struct model_server *server, enum sim_connect outcome
 /* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they
  * are served. */
 void model_server_refuse(struct model_server *server, const char *sqlstate);
-enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF };
+/* HALF: it sends no more, and reads on */
+enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF, MODEL_END_HALF, MODEL_ENDS };
 /* All backends end, with 57P01 and FIN, with RST or with FIN alone; connects are refused for the time given, and for as
  * long again answered by 57P03. */
 void model_server_restart(struct model_server *server, enum model_end how, uint64_t refused_ns);

@@ -98,10 +98,7 @@ static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *
     if (conn->shut_write || conn->state == SIM_BROKEN) return *result = broken(conn, -EPIPE), true;
     if (conn->state != SIM_CONNECTED) return false;
     if ((*result = interruption(sim))) return true;
-    if (sim_chance(sim, sim->config.reset)) {
-        sim_conn_lose(conn);
-        return *result = broken(conn, -EPIPE), true;
-    }
+    if (sim_fault(sim, conn, result)) return true;
     if (queued >= buffer) return false;
     if (n > buffer - queued) n = buffer - queued;
     if (n && sim_chance(sim, sim->config.short_send)) {
@@ -117,10 +114,7 @@ static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *
 static bool attempt_recv(struct sim *sim, struct sim_conn *conn, struct sim_op *op, int32_t *result)
 {
     if ((*result = interruption(sim))) return true;
-    if (conn->state == SIM_CONNECTED && sim_chance(sim, sim->config.reset)) {
-        sim_conn_lose(conn);
-        return *result = broken(conn, 0), true;
-    }
+    if (conn->state == SIM_CONNECTED && sim_fault(sim, conn, result)) return true;
     size_t n = conn->unread.size < op->bytes ? conn->unread.size : op->bytes;
     if (n) {
         if (n > 1 && sim_chance(sim, sim->config.short_recv)) {

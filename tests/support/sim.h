@@ -27,12 +27,17 @@ struct sim_config {
     uint32_t submit_again;     /* a submit gives -EAGAIN: the submission queue is full                               */
     uint32_t retryable;        /* an operation ends with -EINTR, -EAGAIN or -ENOBUFS and has moved nothing           */
     uint32_t reset;            /* an operation finds its connection reset; what was unread is lost                   */
+    uint32_t fatal;            /* an operation ends with another errno (sim_fault.c), and so does its connection        */
+    uint32_t hole;             /* an operation finds that nothing comes through any more, in either direction; after
+                                * hole_ns both ends are told so (-ETIMEDOUT)                                          */
+    uint32_t jump;             /* after a turn the clock is up to jump_ns further on: the machine slept               */
     uint32_t cancel_late;      /* a cancel has no effect on an operation that has not ended                          */
     uint32_t burst;            /* a completion waits for the next multiple of burst_ns, together with others         */
     uint32_t refuse;           /* of a connect, before the listener is asked: SIM_REFUSE                             */
     uint32_t hang;             /* the same: SIM_HANG                                                                 */
     uint32_t backlog_full;     /* the same: SIM_BACKLOG_FULL                                                         */
     uint64_t burst_ns;         /* 1 ms if 0                                                                          */
+    uint64_t hole_ns, jump_ns;
     uint64_t latency_min_ns;   /* of each segment, one way                                                           */
     uint64_t latency_max_ns;
     uint64_t completion_ns;    /* the longest time from an operation's end to its completion                         */
@@ -65,7 +70,8 @@ bool sim_chance(struct sim *sim, uint32_t per_mille);
 uint64_t sim_hash(const struct sim *sim);                         /* of everything that happened, its time included */
 struct sim_counters {
     uint64_t events, turns, calls;                                /* calls: those that can fail */
-    uint64_t opens, sends, recvs, cancels, cancelled, again, retryable, short_sends, short_recvs, resets;
+    uint64_t opens, sends, recvs, cancels, cancelled, again, retryable, short_sends, short_recvs, resets, fatal, holes;
+    uint64_t jumped_ns;
     uint64_t bytes_sent, bytes_received;
     uint32_t descriptors_now, descriptors_max, in_flight;
     uint64_t wakes, wanted_turns;
@@ -122,6 +128,8 @@ struct sim *sim_of(const struct sim_peer *peer);
 void sim_peer_send(struct sim_peer *peer, const void *at, size_t n);
 /* FIN behind the data; bytes that come now: RST */
 void sim_peer_close(struct sim_peer *peer);
+/* FIN behind the data, but what comes is still taken: ours is shut, theirs is not */
+void sim_peer_shut(struct sim_peer *peer);
 /* RST behind the data */
 void sim_peer_reset(struct sim_peer *peer);
 /* No on_bytes, no on_eof; the send buffer fills up */

@@ -45,6 +45,7 @@ void sim_conn_end(struct sim_conn *conn)
     while (conn->timers) timer_free(sim, conn->timers);
     sim_event_clear(sim, &conn->connected);
     sim_event_clear(sim, &conn->gone);
+    sim_event_clear(sim, &conn->hole_end);
     sim_op_drop(sim, &conn->op[SIM_SEND]);
     sim_op_drop(sim, &conn->op[SIM_RECV]);
     sim_pipe_free(sim, &conn->to_peer);
@@ -121,7 +122,7 @@ void sim_conn_start(struct sim_conn *conn, enum sim_connect outcome)
 }
 
 /* ---- arrivals ---- */
-static void tell_peer_end(struct sim_conn *conn, bool reset)
+void sim_conn_tell_peer(struct sim_conn *conn, bool reset)
 {
     if (conn->peer_told || conn->peer_closed) return;
     conn->peer_told = true;
@@ -158,8 +159,9 @@ static void to_peer_arrived(struct sim *sim, struct sim_event *event)
     struct sim_conn *conn = SIM_CONTAINER(pipe, struct sim_conn, to_peer);
     while (!conn->peer_paused && due(pipe, sim->now_ns)) {
         struct sim_segment segment = sim_pipe_take(pipe);
-        if (segment.kind == SIM_DATA) data_to_peer(conn, segment.bytes);
-        else tell_peer_end(conn, segment.kind == SIM_RST);
+        if (conn->hole) sim_bytes_take(&pipe->bytes, NULL, segment.bytes);
+        else if (segment.kind == SIM_DATA) data_to_peer(conn, segment.bytes);
+        else sim_conn_tell_peer(conn, segment.kind == SIM_RST);
     }
     if (!conn->peer_paused) sim_pipe_again(sim, pipe);
 }
@@ -172,7 +174,9 @@ static void to_host_arrived(struct sim *sim, struct sim_event *event)
         struct sim_segment segment = sim_pipe_take(pipe);
         bool deaf = conn->fd < 0 || conn->shut_read || conn->state == SIM_BROKEN;
         sim_trace(sim, TRACE_TO_HOST, conn->fd, (int64_t)segment.bytes << 2 | segment.kind);
-        if (segment.kind == SIM_DATA) {
+        if (conn->hole) {
+            sim_bytes_take(&pipe->bytes, NULL, segment.bytes);
+        } else if (segment.kind == SIM_DATA) {
             if (!deaf) sim_bytes_put(&conn->unread, pipe->bytes.at + pipe->bytes.head, segment.bytes);
             sim_bytes_take(&pipe->bytes, NULL, segment.bytes);
             if (conn->fd < 0) sim_pipe_put(sim, &conn->to_peer, SIM_RST, NULL, 0);
@@ -205,7 +209,16 @@ bool sim_peer_open(const struct sim_peer *peer)
 void sim_peer_send(struct sim_peer *peer, const void *at, size_t n)
 {
     struct sim_conn *conn = conn_of_peer(peer);
-    if (!conn->peer_closed && n) sim_pipe_put(conn->sim, &conn->to_host, SIM_DATA, at, n);
+    if (!conn->peer_closed && !conn->peer_shut && n) sim_pipe_put(conn->sim, &conn->to_host, SIM_DATA, at, n);
+}
+
+void sim_peer_shut(struct sim_peer *peer)
+{
+    struct sim_conn *conn = conn_of_peer(peer);
+    if (conn->peer_closed || conn->peer_shut) return;
+    conn->peer_shut = true;
+    sim_pipe_put(conn->sim, &conn->to_host, SIM_FIN, NULL, 0);
+    sim_peer_pause(peer, false);
 }
 
 static void peer_end(struct sim_peer *peer, enum sim_segment_kind how)
@@ -214,7 +227,7 @@ static void peer_end(struct sim_peer *peer, enum sim_segment_kind how)
     if (conn->peer_closed) return;
     conn->peer_closed = true;
     while (conn->timers) timer_free(conn->sim, conn->timers);
-    sim_pipe_put(conn->sim, &conn->to_host, how, NULL, 0);
+    if (!conn->peer_shut || how == SIM_RST) sim_pipe_put(conn->sim, &conn->to_host, how, NULL, 0);
     sim_peer_pause(peer, false);
     sim_conn_release(conn);
 }

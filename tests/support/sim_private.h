@@ -79,10 +79,12 @@ struct sim_conn {
     enum sim_conn_state state;
     int error;               /* reported once, to the first operation that finds no data */
     struct sim_event connected, gone;
+    struct sim_event hole_end;
+    bool hole;               /* nothing comes through                                    */
     struct sim_op op[2];
     struct sim_pipe to_peer, to_host;
     struct sim_bytes unread; /* arrived, not received yet */
-    bool peer_exists, peer_closed, peer_paused, peer_told;
+    bool peer_exists, peer_closed, peer_shut, peer_paused, peer_told;
     struct sim_timer *timers;
 };
 struct sim_timer {
@@ -130,6 +132,10 @@ struct sim_conn *sim_conn_new(struct sim *sim);
 void sim_conn_start(struct sim_conn *conn, enum sim_connect outcome);
 void sim_conn_break(struct sim_conn *conn, int error);
 void sim_conn_lose(struct sim_conn *conn);    /* the network resets it under both sides */
+void sim_conn_tell_peer(struct sim_conn *conn, bool reset); /* its on_eof, once */
+/* sim_fault.c: what may happen to an operation that looks at a connection which stands. True: it has ended so. */
+bool sim_fault(struct sim *sim, struct sim_conn *conn, int32_t *result);
+void sim_jump(struct sim *sim);               /* the clock, perhaps */
 void sim_conn_release(struct sim_conn *conn); /* ends it, in an event of its own, once both sides have let go */
 void sim_conn_end(struct sim_conn *conn);     /* on_gone, and frees it */
 #endif

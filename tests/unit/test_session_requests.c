@@ -268,6 +268,20 @@ static void test_detach_all_unwritten(void **state)
     transcript_free(t);
 }
 
+/* Behind a request in flight, and nothing is written after its answer: what was given up makes room all the same. */
+static void test_detached_make_room(void **state)
+{
+    (void)state;
+    struct transcript *t = warm();
+    transcript_queue(t, "a");
+    transcript_queue(t, "b c ^");
+    transcript_queue(t, "-1 -2 ^");
+    transcript_server(t, FIRST ONE "Z(I)");
+    assert_int_equal(rp_session_in_flight(&t->s), 0);
+    assert_true(rp_session_room(&t->s, TRANSCRIPT_ENTRIES));
+    transcript_free(t);
+}
+
 static void test_detach_written(void **state)
 {
     (void)state;
@@ -487,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_terminate),
         cmocka_unit_test(test_detach_unwritten),
         cmocka_unit_test(test_detach_all_unwritten),
+        cmocka_unit_test(test_detached_make_room),
         cmocka_unit_test(test_detach_written),
         cmocka_unit_test(test_detach_in_the_middle),
         cmocka_unit_test(test_detach_half_written),

@@ -1,0 +1,56 @@
+/* pool/login.c - who a connection is to be, where before_connect says so: the connection string's user, password and
+ * startup parameters with some of them replaced. Owns the copies, bounded, and wipes them. */
+#include "pool/state.h"
+
+static const struct {
+    const char *keyword, *startup; /* the startup parameter's name, NULL: none */
+} settable[RP_LOGIN_VALUES] = {
+    [RP_LOGIN_USER] = { "user", "user" },
+    [RP_LOGIN_PASSWORD] = { "password", NULL },
+    { "dbname", "database" },
+    { "options", "options" },
+    { "application_name", "application_name" },
+};
+
+void rp_login_begin(struct rp_login *login, const struct pg_pool *pool)
+{
+    _Static_assert(sizeof login->startup == sizeof pool->startup, "they are copied as a whole");
+    memcpy(login->startup, pool->startup, sizeof login->startup);
+    login->session = pool->config.session;
+    login->session.startup = login->startup;
+    login->changed = false;
+}
+
+static void point_at(struct rp_login *login, size_t which)
+{
+    const char *value = login->value[which];
+    if (which == RP_LOGIN_USER) login->session.user = value;
+    if (which == RP_LOGIN_PASSWORD) login->session.password = value;
+    for (struct rp_pair *p = login->startup; settable[which].startup && p->name; p++)
+        if (!strcmp(p->name, settable[which].startup)) p->value = value;
+    login->changed = true;
+}
+
+int rp_login_set(struct rp_login *login, const char *keyword, const char *value)
+{
+    for (size_t i = 0; i < RP_LOGIN_VALUES; i++) {
+        if (strcmp(settable[i].keyword, keyword) != 0) continue;
+        size_t size = strlen(value);
+        if (size > RP_LOGIN_MOST) return PG_E_PARAMETER;
+        memcpy(login->value[i], value, size + 1);
+        point_at(login, i);
+        return 0;
+    }
+    return PG_E_PARAMETER;
+}
+
+void rp_login_wipe(struct rp_login *login) { explicit_bzero(login->value, sizeof login->value); }
+
+int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value)
+{
+    struct rp_slot *slot = hook->slot;
+    if (!slot) return 0; /* its connect is over */
+    RP_CALLER(slot->hook_phase == RP_HOOK_CALLED && slot->hook_kind == RP_HOOK_BEFORE_CONNECT,
+              "pg_hook_set is for before_connect");
+    return rp_login_set(&hook->login, keyword, value);
+}
