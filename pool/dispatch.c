@@ -4,9 +4,9 @@
  * while they wait, statements go on joining connections that are shared. For all others:
  *
  * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
- * idle connection; if there is none and none can be added, the least loaded shared connection takes no more statements
- * (DRAINING) until it is idle. The head is a statement: it joins the least loaded connection that has room. Whoever
- * comes while others wait stands behind them. */
+ * idle connection; if there is none and none can be added, the shared connection with the least work takes no more
+ * statements (DRAINING) until it is idle. The head is a statement: it joins the connection with the least work (work.c)
+ * that has room. Whoever comes while others wait stands behind them. */
 #include "pool/state.h"
 
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
@@ -25,14 +25,19 @@ static bool wants_more(const struct pg_pool *pool)
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
-bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+bool rp_pool_can_grow(struct pg_pool *pool)
+{
+    bool any;
+    return wants_more(pool) && rp_hosts_next(pool, &any);
+}
 
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
+    bool any;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool))
-        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host);
+    while (wants_more(pool) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
+        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
     if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
@@ -135,8 +140,8 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
         return true;
     }
     struct pg_query *q = rp_query_of(w);
-    if (!slot) slot = rp_slot_least_loaded(pool);
-    if (!slot || !rp_slot_room(slot, rp_batch_size(q))) return false;
+    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
+    if (!slot) return false;
     rp_unpark(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);

@@ -53,15 +53,6 @@ static void fill_config(struct pg_pool *pool)
     };
 }
 
-static int make_lists(struct pg_pool *pool)
-{
-    uint32_t loads = pool->info.pool_max_pipeline + 1;
-    pool->loaded = rp_alloc(pool->reactor, loads * sizeof *pool->loaded);
-    if (!pool->loaded) return -ENOMEM;
-    for (uint32_t i = 0; i < loads; i++) TAILQ_INIT(&pool->loaded[i]);
-    return 0;
-}
-
 static void free_slot(struct pg_pool *pool, struct rp_slot *slot)
 {
     rp_conn_free(&slot->conn);
@@ -110,7 +101,7 @@ static void free_parts(struct pg_pool *pool)
 {
     for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
-    if (pool->loaded) rp_free(pool->reactor, pool->loaded, (pool->info.pool_max_pipeline + 1) * sizeof *pool->loaded);
+    rp_work_close(pool);
     rp_hook_free_strays(pool);
     rp_hosts_free(pool);
     if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
@@ -184,8 +175,6 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
-    if (pool->info.target != RP_TARGET_ANY)
-        return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
     *budget = c.budget;
@@ -234,7 +223,7 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     rc = rp_hosts_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
-    if (!rc) rc = make_lists(pool);
+    if (!rc) rc = rp_work_open(pool);
     if (!rc) rc = rp_pool_make_slots(pool, pool->info.pool_max_conns);
     if (!rc) rc = rp_purse_open(pool, budget, error); /* last: it would have to be left again */
     return rc;

@@ -73,12 +73,13 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     }
     if (!checked(pool, q, NULL)) return;
     struct rp_slot *slot = rp_idle_slot(pool, false);
-    if (!slot) slot = rp_slot_least_loaded(pool);
+    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_query(q)->waiter.since_ns);
     bool first = TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging);
-    if (!pool->suspended && first && slot && rp_slot_room(slot, rp_batch_size(q))) {
+    if (!pool->suspended && first && slot) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
-        if (slot->load > 1 && !pool->more_wanted && rp_pool_has_place(pool) && rp_worth_making(pool, 1)) {
+        bool queued = rp_session_in_flight(&slot->conn.session) > 1;
+        if (queued && !pool->more_wanted && rp_pool_has_place(pool) && rp_worth_making(pool, 1)) {
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
@@ -147,7 +148,7 @@ void pg_query_abandon(struct pg_query *q)
         rp_pool_kick(rq->waiter.pool);
         break;
     case RP_PLACE_ACTIVE:
-        switch (rp_conn_detach(&slot->conn, q)) {
+        switch (rp_slot_detach(slot, q)) {
         case RP_DETACH_GONE: end_others(q, head); break;
         case RP_DETACH_KEPT: rp_slot_stall(slot); break;
         case RP_DETACH_BROKEN: rp_slot_kill(slot, PG_E_LOST, PG_SENT_MAYBE, NULL); break;
@@ -173,7 +174,7 @@ void pg_query_cancel(struct pg_query *q)
     struct rp_session *s = &slot->conn.session;
     if (rp_session_decided(s, rq->sequence)) return;
     if (!rp_session_written(s, rp_session_group(s, rq->sequence))) {
-        (void)!rp_conn_detach(&slot->conn, q); /* takes out the whole batch */
+        (void)rp_slot_detach(slot, q); /* takes out the whole batch */
         rp_end_batch(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
     } else {
         rp_slot_wish(slot, rq->sequence);

@@ -301,7 +301,7 @@ void rp_fire_query(struct rp_timer *timer)
     RP_ASSERT(w->place == RP_PLACE_ACTIVE);
     rp_error_set(&why, PG_E_TIMEOUT, "the deadline passed %llu ms after the query was started",
                  (unsigned long long)((rp_now(w->pool->reactor) - w->since_ns) / MS));
-    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    enum rp_detach detached = rp_slot_detach(slot, q);
     if (detached == RP_DETACH_GONE) {
         rp_end_batch(q, PG_E_TIMEOUT, PG_SENT_NO, &why);
         rp_slot_settle(slot);

@@ -28,26 +28,16 @@ static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn,
 
 /* ---- lists and counts ---- */
 
-static struct rp_slots *list_of(struct rp_slot *slot)
-{
-    return slot->state == RP_SLOT_SHARED ? &slot->pool->loaded[slot->load] : &slot->pool->slots[slot->state];
-}
 static void list_remove(struct rp_slot *slot)
 {
-    TAILQ_REMOVE(list_of(slot), slot, link);
-    if (slot->state == RP_SLOT_SHARED && TAILQ_EMPTY(list_of(slot)))
-        slot->pool->load_bits[slot->load / 64] &= ~(1ull << slot->load % 64);
+    if (slot->state == RP_SLOT_SHARED) rp_work_unlist(slot);
+    else TAILQ_REMOVE(&slot->pool->slots[slot->state], slot, link);
 }
 static void list_insert(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_SHARED) {
-        slot->load = rp_session_in_flight(&slot->conn.session);
-        RP_ASSERT(slot->load <= slot->pool->info.pool_max_pipeline);
-        slot->pool->load_bits[slot->load / 64] |= 1ull << slot->load % 64;
-        TAILQ_INSERT_TAIL(list_of(slot), slot, link);
-    } else {
-        TAILQ_INSERT_HEAD(list_of(slot), slot, link); /* the idle one that was used last is used next */
-    }
+    if (slot->state == RP_SLOT_SHARED) rp_work_list(slot);
+    else
+        TAILQ_INSERT_HEAD(&slot->pool->slots[slot->state], slot, link); /* idle: the last that was used is used next */
 }
 
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
@@ -68,15 +58,8 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         rp_timer_stop(slot->pool->reactor, &slot->again);
         slot->asked = slot->used = false;
     }
-    if (state == RP_SLOT_IDLE) rp_life_idle(slot);
+    if (state == RP_SLOT_IDLE) slot->work_ns = 0, rp_life_idle(slot);
     if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
-}
-
-struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
-{
-    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
-        if (pool->load_bits[i]) return TAILQ_FIRST(&pool->loaded[i * 64 + (size_t)__builtin_ctzll(pool->load_bits[i])]);
-    return NULL;
 }
 
 uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
@@ -122,13 +105,23 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
         rq->waiter.place = RP_PLACE_ACTIVE;
         rq->slot = slot;
         rp_conn_enqueue(&slot->conn, q, (uint16_t)flags);
+        rq->work_ns = rp_work_expected(slot->pool, q);
+        slot->work_ns += rq->work_ns;
     }
     if (slot->state == RP_SLOT_IDLE) {
+        rp_work_head(slot);
         rp_slot_move(slot, RP_SLOT_SHARED);
     } else if (slot->state == RP_SLOT_SHARED) {
-        list_remove(slot);
-        list_insert(slot);
+        rp_work_relist(slot);
     }
+}
+
+enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q)
+{
+    rp_work_given_up(slot, q);
+    enum rp_detach detached = rp_conn_detach(&slot->conn, q);
+    if (detached == RP_DETACH_GONE) rp_work_recount(slot);
+    return detached;
 }
 
 bool rp_slot_has_queries(struct rp_slot *slot)
@@ -170,6 +163,8 @@ void rp_slot_rest(struct rp_slot *slot)
 static void go_on_sharing(struct rp_slot *slot)
 {
     enum rp_reason reason = rp_life_over(slot);
+    rp_work_recount(slot);
+    rp_work_head(slot);
     rp_slot_move(slot, RP_SLOT_SHARED);
     if (reason != RP_REASON_NONE) rp_life_retire(slot, reason);
 }
@@ -181,12 +176,8 @@ void rp_slot_settle(struct rp_slot *slot)
     if (RP_PLANT(idle_too_early)) quiet = !rp_cancel_busy(&slot->cancel);
     switch (slot->state) {
     case RP_SLOT_SHARED:
-        if (quiet) {
-            rp_slot_rest(slot);
-        } else {
-            list_remove(slot);
-            list_insert(slot);
-        }
+        if (quiet) rp_slot_rest(slot);
+        else rp_work_relist(slot);
         break;
     case RP_SLOT_DRAINING:
     case RP_SLOT_RETIRING:
@@ -198,7 +189,8 @@ void rp_slot_settle(struct rp_slot *slot)
         else start_stall(slot);
         break;
     case RP_SLOT_RESETTING:
-        if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans) rp_slot_rest(slot);
+        if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans && !slot->role.doubted)
+            rp_slot_rest(slot);
         else rp_chore_run(slot);
         break;
     case RP_SLOT_ASKING:
@@ -279,13 +271,13 @@ static void stalled(struct rp_timer *timer)
 
 /* ---- the stages of its life that are more than a move ---- */
 
-void rp_slot_begin(struct rp_slot *slot, struct rp_host *host)
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 {
     struct pg_pool *pool = slot->pool;
     slot->generation = pool->generation;
     slot->stall.fire = stalled;
     slot->conn.login = NULL;
-    rp_host_begin(slot, host);
+    rp_host_begin(slot, host, any);
     if (!pool->before_connect) {
         rp_slot_connect(slot);
         return;
@@ -337,6 +329,7 @@ static void on_up(struct rp_conn *conn)
     struct rp_slot *slot = slot_of(conn);
     if (slot->hook) rp_login_wipe(&slot->hook->login);
     rp_life_begin(slot);
+    rp_role_up(slot);
     rp_slot_move(slot, RP_SLOT_PREPARING);
     rp_chore_run(slot);
 }
@@ -416,6 +409,8 @@ void rp_slot_free(struct rp_slot *slot)
     rp_pool_kick(slot->pool);
 }
 
+static void on_parameter(struct rp_conn *conn) { rp_role_parameter(slot_of(conn)); }
+
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
     rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
@@ -441,11 +436,14 @@ static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
 static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 {
     struct rp_slot *slot = slot_of(conn);
+    bool shared = SHARING & 1u << slot->state;
+    if (shared) rp_work_end(slot, q);
     if (q && own(q)) {
-        rp_chore_outcome(slot, q);
+        if (shared) rp_role_answered(slot, q);
+        else rp_chore_outcome(slot, q);
         return;
     }
-    bool shared = SHARING & 1u << slot->state;
+    if (q) rp_role_saw(slot, q);
     if (q) rp_query(q)->slot = NULL;
     if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
@@ -457,6 +455,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
     if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
+        rp_work_recount(slot_of(conn));
         rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
         rp_slot_settle(slot_of(conn));
         return;
@@ -467,5 +466,6 @@ static void on_heal(struct rp_conn *conn, struct pg_query *q)
 }
 
 const struct rp_conn_ops rp_slot_ops = {
-    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice, .closed = on_closed,
+    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice,
+    .parameter = on_parameter, .closed = on_closed,
 };

@@ -40,9 +40,21 @@ enum rp_slot_state {
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
 enum rp_reason {
-    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_BUDGET,
-    RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
+    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_ROLE,
+    RP_REASON_BUDGET, RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
     RP_REASONS
+};
+
+/* role.c: what one connection knows of its server. */
+enum rp_fact { RP_FACT_UNKNOWN, RP_FACT_NO, RP_FACT_YES };
+struct rp_role {
+    uint64_t generation;   /* of the host when the connection came up        */
+    enum rp_fact standby;  /* as it was then, by in_hot_standby              */
+    enum rp_fact told;     /* the answer to what was asked last              */
+    bool writable;         /* it was known to be when it came up             */
+    bool doubted;          /* 25006 was seen: it is asked before anybody else gets the connection */
+    bool asking;           /* in the midst of others' statements             */
+    bool misfit;           /* by its session's own state: retired            */
 };
 
 /* login.c: who the connection is to be, by before_connect. */
@@ -75,9 +87,15 @@ struct rp_slot {
     struct pg_pool *pool;
     struct rp_host *host;      /* whose connection it is, or was last                            */
     bool trying;               /* the connect counts in host->connecting                         */
+    bool any;                  /* whatever the host is: there was no other                       */
+    struct rp_role role;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
-    uint32_t load;             /* SHARED: requests in flight when it was last put into its list  */
+    uint32_t load;             /* SHARED: of which list of pool->loaded                          */
+    uint64_t work_ns;          /* expected, of what is in flight: by its statements' averages    */
+    uint64_t load_from_ns, load_span_ns; /* it stays in its list while its work is within        */
+    uint64_t head_since_ns;    /* the oldest in flight is so since then                          */
+    bool from_idle, late;      /* it found the connection idle; it takes longer than it should   */
     struct pg_lease *lease;    /* LEASED, or a hook's                                            */
     bool high;                 /* LEASED, RESETTING: in nhigh, its lease is or was of high priority */
     uint64_t connecting_since_ns;
@@ -141,7 +159,14 @@ struct rp_capacity {
 struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
-enum { RP_MAX_PIPELINE = 1024, RP_LOAD_WORDS = RP_MAX_PIPELINE / 64 + 1 };
+/* work.c: what statements cost. */
+struct rp_work {
+    uint32_t *cost_ns;    /* on the average, by the statement's id; 0: SQL that is built at run time  */
+    uint64_t most_ns;     /* a single measurement counts for no more                                  */
+    uint64_t shortest_ns; /* a round trip; PG_NEVER: none was measured yet                            */
+    uint64_t late_ns;     /* what takes longer is late; PG_NEVER: nothing is                          */
+};
+enum { RP_LOADS = 128, RP_LOAD_WORDS = RP_LOADS / 64 };
 
 struct pg_pool {
     struct pg_reactor *reactor;
@@ -169,8 +194,9 @@ struct pg_pool {
     struct rp_strays strays;
     struct pg_error own_error;           /* what the server said last to a query of the pool's own */
 
-    struct rp_slots *loaded;             /* SHARED slots by requests in flight, up to max_pipeline */
+    struct rp_slots loaded[RP_LOADS];    /* SHARED slots by their work                          */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
+    struct rp_work work;
 
     struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
     uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
@@ -203,7 +229,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
-void rp_slot_begin(struct rp_slot *slot, struct rp_host *host); /* FREE: a connection is made */
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any); /* FREE: a connection is made */
 void rp_slot_connect(struct rp_slot *slot);  /* ASKING: nothing speaks against it */
 void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
 void rp_slot_check(struct rp_slot *slot);    /* IDLE: a lease is to have it, if prepare_conn agrees */
@@ -217,7 +243,8 @@ bool rp_slot_quiet(const struct rp_slot *slot); /* nothing is in flight, no canc
  * connection that was lost. */
 void rp_slot_unfit(struct rp_slot *slot, const struct pg_error *why);
 void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody waits for: no new statements behind it */
-struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);
+/* The query's caller goes away, or wants it no more: as rp_conn_detach. */
+enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
 uint32_t rp_batch_size(const struct pg_query *head);
 bool rp_slot_room(struct rp_slot *slot, uint32_t n);
@@ -281,6 +308,26 @@ void rp_slot_wish(struct rp_slot *slot, uint32_t sequence);
 bool rp_slot_wanted(struct rp_slot *slot);          /* all that is in flight, and no cancel request is under way */
 void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection ends: whatever runs */
 
+/* work.c */
+int rp_work_open(struct pg_pool *pool); /* -ENOMEM */
+void rp_work_close(struct pg_pool *pool);
+uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q); /* ns */
+void rp_work_head(struct rp_slot *slot);                         /* the connection was idle until now */
+void rp_work_end(struct rp_slot *slot, struct pg_query *q);      /* its outcome, shared lane; NULL: of nobody */
+void rp_work_given_up(struct rp_slot *slot, struct pg_query *q); /* by its caller, and before its outcome */
+void rp_work_recount(struct rp_slot *slot);                      /* something was taken out of its FIFO */
+void rp_work_list(struct rp_slot *slot);                         /* into the list of its load; or out of it */
+void rp_work_unlist(struct rp_slot *slot);
+static inline void rp_work_relist(struct rp_slot *slot)          /* after its work has changed */
+{
+    if (slot->work_ns - slot->load_from_ns <= slot->load_span_ns) return;
+    rp_work_unlist(slot);
+    rp_work_list(slot);
+}
+struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that are SHARED */
+/* The SHARED one that takes `n` more statements best, NULL: none has room. */
+struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
+
 /* reserve.c */
 /* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
  * that are reserved are kept; and how many idle ones of them. */
@@ -330,6 +377,16 @@ void rp_capacity_open(struct pg_pool *pool);
 bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
 void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
 void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
+
+/* role.c */
+void rp_role_up(struct rp_slot *slot);        /* the session stands */
+bool rp_role_ask(struct rp_slot *slot);       /* chores of a new connection */
+bool rp_role_judge(struct rp_slot *slot);
+bool rp_role_ask_again(struct rp_slot *slot); /* chores between two leases */
+bool rp_role_judge_again(struct rp_slot *slot);
+void rp_role_saw(struct rp_slot *slot, const struct pg_query *q);      /* an outcome, not told yet */
+void rp_role_answered(struct rp_slot *slot, const struct pg_query *q); /* of what was asked in the midst of others */
+void rp_role_parameter(struct rp_slot *slot);                          /* the server said one anew */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

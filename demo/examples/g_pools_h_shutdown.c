@@ -1,12 +1,13 @@
 /* (g) Read-write and read-only pools on each of four reactors, one budget per SERVER; (h) SIGTERM drains.
  *
- * One server plays both parts here: DATABASE_URL stands for the primary and for the standby. */
+ * In its test one server plays both parts. */
 #include <liburing.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "ringpg.h"
 #include "ringpg/uring.h"
@@ -100,18 +101,26 @@ static int loop_once(struct io_uring *ring, struct pg_uring *host, int64_t wait)
     io_uring_cq_advance(ring, n);
     return rc;
 }
+static const char *conninfo(char *out, size_t size, const char *attrs)
+{
+    const char *url = getenv("DATABASE_URL");        /* "postgresql://a,b/app" */
+    if (!url) url = "postgresql:///";
+    snprintf(out, size, "%s%ctarget_session_attrs=%s", url, strchr(url, '?') ? '&' : '?', attrs);
+    return out;
+}
 static void *work(void *arg)
 {
     struct worker *w = arg;
     struct io_uring ring;
     struct pg_uring *host;
     struct pg_error error;
+    char rw_info[1024], ro_info[1024];
     if (io_uring_queue_init(4096, &ring, 0) < 0) abort();
     struct pg_uring_config uc = { .size = sizeof uc, .ring = &ring };
     if (pg_uring_open(&host, &uc, &error)) abort();
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(pg_uring_host(host));
-    struct pg_pool_config rw = PG_POOL_CONFIG(getenv("DATABASE_URL"));
-    struct pg_pool_config ro = PG_POOL_CONFIG(getenv("DATABASE_URL"));
+    struct pg_pool_config rw = PG_POOL_CONFIG(conninfo(rw_info, sizeof rw_info, "read-write"));
+    struct pg_pool_config ro = PG_POOL_CONFIG(conninfo(ro_info, sizeof ro_info, "prefer-standby"));
     rw.budget = primary, ro.budget = standby;
     rw.max_conns = ro.max_conns = 8;                 /* all of its budget, while nobody else needs it */
     rw.on_event = ro.on_event = event;

@@ -24,6 +24,7 @@ static const struct rp_conninfo defaults = {
     .pool_health_check_period_ns = 60 * S,
     .pool_acquire_timeout_ns = 10 * S,
     .pool_close_linger_ns = 5 * S,
+    .pool_slow_statement_ns = S / 50,
     .pool_max_row_bytes = 16 << 20,
     .pool_max_scram_iterations = 1000000,
 };

@@ -47,6 +47,7 @@ struct rp_conninfo {
     uint64_t pool_health_check_period_ns;
     uint64_t pool_acquire_timeout_ns; /* Go's durations, as pgxpool: "10s" "500ms" "1m30s"; a bare number: seconds */
     uint64_t pool_leak_detection_threshold_ns; /* 0: no report */
+    uint64_t pool_slow_statement_ns;           /* 20ms; 0: no statement is taken for slow by itself */
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */
     uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */

@@ -81,6 +81,7 @@ static const struct keyword table[] = {
     { "pool_acquire_timeout", DURATION, FIELD(pool_acquire_timeout_ns), YEAR },
     { "pool_close_linger", DURATION, FIELD(pool_close_linger_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_leak_detection_threshold", DURATION, FIELD(pool_leak_detection_threshold_ns), YEAR },
+    { "pool_slow_statement", DURATION, FIELD(pool_slow_statement_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_connect_sql", TEXT, FIELD(pool_connect_sql) },
     { "pool_reset_sql", TEXT, FIELD(pool_reset_sql) },
     { "pool_max_row_bytes", BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },

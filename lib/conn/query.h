@@ -55,6 +55,7 @@ struct rp_query {
     const struct rp_columns *columns; /* inside the callbacks          */
     size_t bind_size;         /* bytes                                 */
     uint32_t sequence;        /* in the session's FIFO                 */
+    uint32_t work_ns;         /* what it was expected to cost          */
 };
 _Static_assert(sizeof(struct rp_query) <= sizeof(((struct pg_query *)0)->private_), "pg_query.private_ is too small");
 

@@ -86,9 +86,8 @@ int rp_host_entropy(struct pg_reactor *r, void *at, size_t bytes)
     return 0;
 }
 
-uint64_t rp_now(struct pg_reactor *r)
+static __attribute__((noinline)) uint64_t read_clock(struct pg_reactor *r)
 {
-    if (r->clock_read) return r->now_ns;
     r->clock_read = true;
     if (r->ops.now) {
         r->now_ns = r->ops.now(r->host);
@@ -99,6 +98,8 @@ uint64_t rp_now(struct pg_reactor *r)
     }
     return r->now_ns;
 }
+
+uint64_t rp_now(struct pg_reactor *r) { return r->clock_read ? r->now_ns : read_clock(r); }
 
 uint64_t pg_reactor_now(struct pg_reactor *r)
 {

@@ -7,7 +7,9 @@
  * allowed (asked of pg_stat_activity on a way of its own), and in the end full service.
  *
  * RINGPG_CHAOS_SECONDS: how long the storm lasts, 12 by default; RINGPG_CHAOS_CONNS: pool_max_conns of both pools
- * instead of 4 and 7; RINGPG_CHAOS_SEED: of all choices (the machine's own timing cannot be repeated). */
+ * instead of 4 and 7; RINGPG_CHAOS_BUDGET: the bound that they share, 9 by default, 0: none; RINGPG_CHAOS_OPTIONS: what
+ * stands in their connection strings beside it; RINGPG_CHAOS_SEED: of all choices (the machine's own timing cannot be
+ * repeated). */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -26,12 +28,14 @@ extern char **environ;
 
 static struct chaos_reactor reactors[REACTORS];
 static struct proxy *proxies[REACTORS];
-static char conninfos[REACTORS][512];
+static struct pg_budget *budget;
+static uint32_t bound; /* of the budget; without one, of both pools */
+static char conninfos[REACTORS][1024];
 static struct live live; /* the director's own, past the proxies */
 static struct pg_pool *pool;
 static uint64_t seed, random_state;
 static uint64_t samples, unanswered, done[16];
-static uint32_t most[REACTORS];
+static uint32_t most[REACTORS + 1]; /* and together */
 static pid_t restarting;
 
 static uint64_t now(void) { return pg_reactor_now(live.reactor); }
@@ -49,6 +53,9 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 }
 
 /* ---- asking the server ---- */
+
+static const char count_sql[] = "SELECT count(*) FILTER (WHERE application_name = 'chaos0'), "
+                                "count(*) FILTER (WHERE application_name = 'chaos1') FROM pg_stat_activity";
 
 struct answer {
     int64_t column[2];
@@ -109,14 +116,32 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* A process of the server belongs to a connection of the pool, or to one that the proxy ended without the server's
  * knowledge, or to one that the pool has given up. */
+static uint32_t strays(unsigned i, const struct proxy_counts *before, uint64_t abandoned)
+{
+    struct proxy_counts after = proxy_counts(proxies[i]);
+    uint32_t given_up = (uint32_t)(abandoned - abandoned_before(i, now() - OUTLIVES_NS));
+    uint32_t unseen = before->closing + before->silent + after.closing + after.silent;
+    return before->orphans + (uint32_t)(after.orphaned - before->orphaned) + least(unseen, given_up);
+}
+
+static void check(unsigned i, uint32_t there, uint32_t allowed, uint32_t strays_too)
+{
+    if (there > most[i]) most[i] = there;
+    if (there <= allowed + strays_too) return;
+    char whose[16];
+    if (i < REACTORS) snprintf(whose, sizeof whose, "pool %u", i);
+    else snprintf(whose, sizeof whose, "both pools");
+    chaos_complain("%u connections of %s, where %u are allowed and %u have lost their client or were given up", there,
+                   whose, allowed, strays_too);
+}
+
 static void sample(void)
 {
-    struct proxy_counts before[REACTORS], after;
+    struct proxy_counts before[REACTORS];
     struct answer answer = { { 0 }, NULL };
+    uint32_t there = 0, stray = 0;
     for (unsigned i = 0; i < REACTORS; i++) before[i] = proxy_counts(proxies[i]);
-    if (ask("SELECT count(*) FILTER (WHERE application_name = 'chaos0'), "
-            "count(*) FILTER (WHERE application_name = 'chaos1') FROM pg_stat_activity",
-            &answer)) {
+    if (ask(count_sql, &answer)) {
         unanswered++;
         return;
     }
@@ -125,19 +150,13 @@ static void sample(void)
     for (unsigned i = 0; i < REACTORS; i++) {
         struct pg_pool_stats s = stats(&reactors[i]);
         history[nhistory % HISTORY].abandoned[i] = s.abandoned_count;
-        uint32_t given_up = (uint32_t)(s.abandoned_count - abandoned_before(i, now() - OUTLIVES_NS));
-        after = proxy_counts(proxies[i]);
-        uint32_t orphans = before[i].orphans + (uint32_t)(after.orphaned - before[i].orphaned);
-        uint32_t unseen = before[i].closing + before[i].silent + after.closing + after.silent;
-        uint32_t allowed = s.max_conns + orphans + least(unseen, given_up), there = (uint32_t)answer.column[i];
-        if (there > most[i]) most[i] = there;
-        if (there > allowed)
-            chaos_complain(
-                "%u connections of pool %u, whose limit is %u; %u have lost their client on the way, %u were "
-                "given up lately (closing %u, silent %u)",
-                there, i, s.max_conns, orphans, given_up, after.closing, after.silent);
-        if (s.total_conns > s.max_conns) chaos_complain("pool %u counts %u of %u", i, s.total_conns, s.max_conns);
+        uint32_t of_pool = strays(i, &before[i], s.abandoned_count);
+        check(i, (uint32_t)answer.column[i], reactors[i].conns, of_pool);
+        there += (uint32_t)answer.column[i];
+        stray += of_pool;
+        if (s.total_conns > reactors[i].conns) chaos_complain("pool %u counts %u connections", i, s.total_conns);
     }
+    check(REACTORS, there, bound, stray);
     nhistory++;
 }
 
@@ -171,6 +190,8 @@ static void weather(void)
         }
         proxy_rates(proxies[i], &rates);
     }
+    uint32_t fewer = bound - (uint32_t)draw(bound / 2);
+    if (budget && pg_budget_resize(budget, fewer)) chaos_complain("the budget cannot be made %u", fewer);
 }
 
 static void restart(const char *mode)
@@ -286,28 +307,32 @@ static bool have_had_their_last(void)
 {
     return reactors[0].drained[CHAOS_LAST_PHASE] && reactors[1].drained[CHAOS_LAST_PHASE];
 }
+/* At their full size, if there is no budget that keeps them from it, and with nothing to do. */
 static bool are_full(void)
 {
+    struct pg_budget_stats b = { .size = sizeof b };
     bool full = true;
+    uint32_t total = 0;
     for (unsigned i = 0; i < REACTORS; i++) {
         struct pg_pool_stats s = stats(&reactors[i]);
-        full &= s.total_conns == s.max_conns && s.idle_conns == s.max_conns && s.pending == 0;
+        full &= (budget || s.total_conns == reactors[i].conns) && s.idle_conns == s.total_conns && s.pending == 0;
+        total += s.total_conns;
     }
-    return full;
+    if (budget) pg_budget_stats(budget, &b);
+    return full && (!budget || (b.used == total && b.waiting == 0));
 }
 static bool are_there(void)
 {
     struct answer a = { { 0 }, NULL };
-    must("SELECT count(*) FILTER (WHERE application_name = 'chaos0'), "
-         "count(*) FILTER (WHERE application_name = 'chaos1') FROM pg_stat_activity",
-         &a);
-    return a.column[0] == reactors[0].conns && a.column[1] == reactors[1].conns;
+    must(count_sql, &a);
+    return a.column[0] == stats(&reactors[0]).total_conns && a.column[1] == stats(&reactors[1]).total_conns;
 }
 
 static void calm_down(void)
 {
     await("a restart", restarted, 70);
     for (unsigned i = 0; i < REACTORS; i++) proxy_calm(proxies[i]);
+    if (budget) assert_int_equal(pg_budget_resize(budget, bound), 0);
     must("ALTER ROLE tcp_user CONNECTION LIMIT -1", NULL);
     must("ALTER SYSTEM RESET max_connections", NULL);
     restart("fast"); /* whatever the storm has left: full size again */
@@ -325,15 +350,16 @@ static void print_outcomes(void)
 {
     for (unsigned i = 0; i < REACTORS; i++) {
         const struct chaos_reactor *r = &reactors[i];
-        print_message("reactor %u: %llu outcomes, %llu hang-ups, %llu cancels:", i, (unsigned long long)r->requests,
-                      (unsigned long long)r->hang_ups, (unsigned long long)r->cancels);
+        print_message("reactor %u: %llu outcomes, %llu hang-ups, %llu cancels, %llu resizes and the like:", i,
+                      (unsigned long long)r->requests, (unsigned long long)r->hang_ups,
+                      (unsigned long long)r->cancels, (unsigned long long)r->operations);
         for (unsigned n = 0; n < CHAOS_STATUSES && r->outcomes[n].count; n++)
             print_message(" %s %llu", pg_error_name(r->outcomes[n].status), (unsigned long long)r->outcomes[n].count);
         print_message("\n");
     }
-    print_message("server: %llu samples (%llu unanswered), most connections %u of %u and %u of %u;",
+    print_message("server: %llu samples (%llu unanswered), most connections %u of %u, %u of %u, together %u of %u;",
                   (unsigned long long)samples, (unsigned long long)unanswered, most[0], reactors[0].conns, most[1],
-                  reactors[1].conns);
+                  reactors[1].conns, most[REACTORS], bound);
     for (unsigned i = 0; i < TROUBLES; i++) print_message(" %s %llu;", trouble_names[i], (unsigned long long)done[i]);
     print_message("\n");
 }
@@ -378,24 +404,29 @@ static void open_all(void)
 {
     char path[256];
     uint64_t conns = setting("RINGPG_CHAOS_CONNS", 0);
+    const char *options = getenv("RINGPG_CHAOS_OPTIONS");
     snprintf(path, sizeof path, "%s/.s.PGSQL.%s", live_env("RINGPG_TEST_SOCKET_DIR"), live_env("RINGPG_TEST_PORT"));
     if (!live_open(&live, LIVE_URING)) live_open(&live, LIVE_EPOLL);
     pool = live_pool(&live, NULL, "pool_max_conns=1 pool_acquire_timeout=3s application_name=director");
     for (size_t i = 0; i < sizeof schema / sizeof *schema; i++) must(schema[i], NULL);
+    bound = (uint32_t)setting("RINGPG_CHAOS_BUDGET", 9);
+    if (bound) assert_int_equal(pg_budget_open(&budget, bound), 0);
     for (unsigned i = 0; i < REACTORS; i++) {
         struct chaos_reactor *r = &reactors[i];
         proxies[i] = proxy_open(path, seed + i);
-        snprintf(
-            conninfos[i], sizeof conninfos[i],
-            "host=127.0.0.1 port=%u dbname=postgres application_name=chaos%u user=%s password=%s connect_timeout=2 "
-            "pool_close_linger=1s pool_acquire_timeout=2s pool_max_conn_lifetime=3s "
-            "pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 pool_max_waiters=160",
-            proxy_port(proxies[i]), i, i ? "scram_user" : "tcp_user", live_env("RINGPG_TEST_PASSWORD"));
+        snprintf(conninfos[i], sizeof conninfos[i],
+                 "host=127.0.0.1 port=%u dbname=postgres application_name=chaos%u user=%s password=%s "
+                 "connect_timeout=2 pool_close_linger=1s pool_acquire_timeout=2s pool_max_conn_lifetime=3s "
+                 "pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 pool_max_waiters=160 %s",
+                 proxy_port(proxies[i]), i, i ? "scram_user" : "tcp_user", live_env("RINGPG_TEST_PASSWORD"),
+                 options ? options : "");
+        r->budget = budget;
         r->index = r->ledger.reactor = i;
         r->conns = conns ? (unsigned)conns : i ? 7 : 4;
         r->conninfo = conninfos[i];
         r->random = seed * 4 + i * 2 + 1;
     }
+    if (!bound) bound = reactors[0].conns + reactors[1].conns;
     for (unsigned i = 0; i < REACTORS; i++) chaos_start(&reactors[i]);
 }
 
@@ -405,14 +436,16 @@ static void chaos(void **state)
     uint64_t seconds = setting("RINGPG_CHAOS_SECONDS", 12);
     seed = setting("RINGPG_CHAOS_SEED", (uint64_t)getpid());
     random_state = seed * 2 + 1;
-    print_message("storm of %llu s, seed %llu\n", (unsigned long long)seconds, (unsigned long long)seed);
     open_all();
+    print_message("storm of %llu s, seed %llu, connections %u + %u%s %u\n", (unsigned long long)seconds,
+                  (unsigned long long)seed, reactors[0].conns, reactors[1].conns, budget ? ", budget" : " =", bound);
     storm(seconds);
     calm_down();
     print_state();
     chaos_phase = CHAOS_OVER;
     for (unsigned i = 0; i < REACTORS; i++) chaos_join(&reactors[i]);
     for (unsigned i = 0; i < REACTORS; i++) proxy_close(proxies[i]);
+    pg_budget_close(budget);
     print_outcomes();
     judge();
     for (size_t i = 0; i < sizeof cleanup / sizeof *cleanup; i++) must(cleanup[i], NULL);

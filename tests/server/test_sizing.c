@@ -132,7 +132,8 @@ static void expect_backends(const char *where, int64_t number, int64_t most)
         int64_t n = backends(), there = server("count(*)", where);
         if (n > most) fail_msg("%lld connections, where %lld are allowed", (long long)n, (long long)most);
         if (there == number) return;
-        if (pg_reactor_now(live.reactor) > end) fail_msg("still %lld and not %lld", (long long)there, (long long)number);
+        if (pg_reactor_now(live.reactor) > end)
+            fail_msg("still %lld and not %lld", (long long)there, (long long)number);
     }
 }
 static void expect_bound_for(uint64_t ns, int64_t most)

@@ -70,6 +70,7 @@ static void look_at_pool(struct report *r, const struct pg_pool *pool)
     for (uint32_t i = 0; i < pool->nslots; i++) look_at_slot(r, pool->slot[i]);
     for (uint32_t i = pool->count[RP_SLOT_LEASED]; i < pool->nleases_out; i++)
         line(r, "a lease is held, and its connection is lost");
+    TAILQ_FOREACH(w, &pool->urgent, link) tell_waiter(r, w, "waits");
     TAILQ_FOREACH(w, &pool->waiting, link) tell_waiter(r, w, "waits");
     TAILQ_FOREACH(w, &pool->ended, link) tell_waiter(r, w, "has ended and was not told yet,");
 }

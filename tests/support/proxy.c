@@ -51,6 +51,7 @@ struct proxy {
     struct proxy_rates now; /* the thread's own copies, of this round */
     struct proxy_counts counted;
     struct link link[LINKS];
+    struct pollfd poll_set[1 + 2 * LINKS];
 };
 
 static void die(const char *what)
@@ -320,8 +321,8 @@ static int wait_ms(const struct proxy *p)
 
 static void *run(void *arg)
 {
-    static struct pollfd poll_set[1 + 2 * LINKS];
     struct proxy *p = arg;
+    struct pollfd *poll_set = p->poll_set;
     while (p->now_ns = clock_ns(), exchange(p)) { /* until proxy_close */
         poll_set[0] = (struct pollfd){ .fd = p->listener, .events = POLLIN };
         for (unsigned i = 0; i < LINKS; i++) {

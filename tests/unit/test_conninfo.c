@@ -264,6 +264,7 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_pipeline, 64);
     assert_int_equal(c.pool_acquire_timeout_ns, 10 * S);
     assert_int_equal(c.pool_close_linger_ns, 5 * S);
+    assert_int_equal(c.pool_slow_statement_ns, S / 50);
     assert_int_equal(c.pool_max_row_bytes, 16 << 20);
     assert_int_equal(c.pool_max_scram_iterations, 1000000);
     assert_null(c.client_encoding);
@@ -274,8 +275,8 @@ static void defaults(void **state)
         &c,
         "keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=4 pool_max_conns=5 "
         "pool_min_conns=5 pool_max_waiters=7 pool_connecting_limit=8 pool_max_pipeline=9 pool_acquire_timeout=10ms "
-        "pool_close_linger=11 pool_max_row_bytes=12kB pool_max_scram_iterations=13 client_encoding=UTF8 "
-        "pool_connect_sql='SET a = \\'b\\'; SET c = d' pool_reset_sql='DISCARD ALL'");
+        "pool_close_linger=11 pool_slow_statement=14ms pool_max_row_bytes=12kB pool_max_scram_iterations=13 "
+        "client_encoding=UTF8 pool_connect_sql='SET a = \\'b\\'; SET c = d' pool_reset_sql='DISCARD ALL'");
     assert_false(c.keepalives);
     assert_int_equal(c.keepalives_idle_s, 1);
     assert_int_equal(c.keepalives_interval_s, 2);
@@ -288,6 +289,7 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_pipeline, 9);
     assert_int_equal(c.pool_acquire_timeout_ns, 10 * MS);
     assert_int_equal(c.pool_close_linger_ns, 11 * S);
+    assert_int_equal(c.pool_slow_statement_ns, 14 * S / 1000);
     assert_int_equal(c.pool_max_row_bytes, 12 << 10);
     assert_int_equal(c.pool_max_scram_iterations, 13);
     assert_string_equal(c.client_encoding, "UTF8");
@@ -385,6 +387,7 @@ static void bad_strings(void **state)
         { "pool_acquire_timeout=99999999999999999999999h", "pool_acquire_timeout: must be 0 to 8760h" },
         { "pool_acquire_timeout=soon", "pool_acquire_timeout: not a duration such as 10s, 500ms or 1m30s" },
         { "pool_close_linger=2h", "pool_close_linger: must be 0 to 1h" },
+        { "pool_slow_statement=2h", "pool_slow_statement: must be 0 to 1h" },
         { "pool_max_row_bytes=1023", "pool_max_row_bytes: must be 1kB to 1GB" },
         { "pool_max_row_bytes=2GB", "pool_max_row_bytes: must be 1kB to 1GB" },
         { "pool_max_row_bytes=1KB", "pool_max_row_bytes: not a size such as 4096, 64kB or 16MB" },
@@ -507,6 +510,8 @@ static void asks_for_nothing(void **state)
         "pool_min_conns=4",
         "pool_reserved_conns=3",
         "pool_acquire_timeout=0",
+        "pool_slow_statement=0",
+        "pool_slow_statement=1h",
     };
     for (size_t i = 0; i < RP_COUNT(table); i++) {
         struct rp_conninfo c;

@@ -203,6 +203,7 @@ static void leaks_are_named(void **state)
     struct told runs, waits;
     char report[1000], small[10];
     struct pg_lease held = { .tag = "here.c:1" }, parked = { .tag = "there.c:2" }, untagged = { .tag = NULL };
+    struct pg_lease urgent = { .tag = "up.c:3", .priority = PG_PRIORITY_HIGH };
     struct pg_fiber fiber;
     (void)state;
     fix_open(&f, "", echoes);
@@ -213,14 +214,16 @@ static void leaks_are_named(void **state)
     pg_lease_query(&held, &runs.query);
     pg_pool_acquire(f.pool, &parked);
     pg_pool_acquire(f.pool, &untagged);
+    pg_pool_acquire(f.pool, &urgent);
     ask(&waits, &f, &find, 1);
     assert_int_equal(pg_fiber_spawn(f.reactor, sleeps, NULL, &fiber), 0);
     pg_fake_run(f.fake, 12 * MS);
-    assert_int_equal(pg_fake_leaks(f.fake), 6);
+    assert_int_equal(pg_fake_leaks(f.fake), 7);
     size_t n = pg_fake_leak_report(f.fake, report, sizeof report);
     assert_int_equal(n, strlen(report));
     assert_string_equal(report, "a lease is held for 12 ms: here.c:1\n"
                                 "a query runs for 12 ms: SELECT price FROM item WHERE id = $1\n"
+                                "a lease waits for 12 ms: up.c:3\n"
                                 "a lease waits for 12 ms: there.c:2\n"
                                 "a lease waits for 12 ms: without a tag\n"
                                 "a query waits for 12 ms: SELECT price FROM item WHERE id = $1\n"
@@ -234,6 +237,7 @@ static void leaks_are_named(void **state)
     expect(&runs, PG_E_LOST);
     pg_lease_abandon(&parked);
     pg_lease_abandon(&untagged);
+    pg_lease_abandon(&urgent);
     pg_query_abandon(&waits.query);
     pg_fiber_cancel(fiber);
     pg_fake_run(f.fake, 0);

@@ -47,6 +47,7 @@ enum { CHAOS_STATUSES = 24 };
 struct chaos_reactor {
     unsigned index, conns;
     const char *conninfo;
+    struct pg_budget *budget; /* NULL: none */
     pthread_t thread;
     struct live live;
     struct pg_pool *pool;
@@ -55,8 +56,8 @@ struct chaos_reactor {
     struct chaos_asker *askers;
     struct chaos_borrower *borrowers;
     struct chaos_payer *payers;
-    unsigned busy; /* handlers with something under way, fibers that have not ended */
-    uint64_t hang_ups, cancels, requests;
+    _Atomic unsigned busy; /* handlers with something under way, fibers that have not ended */
+    uint64_t hang_ups, cancels, requests, operations, operate_ns;
     struct {
         int status;
         uint64_t count;

@@ -126,6 +126,32 @@ void chaos_ended(struct chaos_reactor *r, const char *what, int status, uint64_t
                        error ? pg_error_field(error, 'M') : "");
 }
 
+/* ---- the operator ---- */
+
+/* A pool in a budget has one connection that is sure, and what it gets. */
+static void set_size(struct chaos_reactor *r, uint32_t most)
+{
+    int rc = pg_pool_resize(r->pool, r->budget ? 1 : most, most);
+    if (rc) chaos_complain("the pool cannot be made %u: %s", most, pg_error_name(rc));
+}
+
+static void operate(struct chaos_reactor *r, uint64_t now)
+{
+    if (now < r->operate_ns) return;
+    r->operate_ns = now + (200 + chaos_draw(r, 2500)) * CHAOS_MS;
+    r->operations++;
+    pg_pool_resume(r->pool);
+    switch (chaos_draw(r, 4)) {
+    case 0: pg_pool_reset(r->pool); break;
+    case 1: set_size(r, 1 + (uint32_t)chaos_draw(r, r->conns)); break;
+    case 2: set_size(r, r->conns); break;
+    default:
+        pg_pool_suspend(r->pool);
+        r->operate_ns = now + chaos_draw(r, 200) * CHAOS_MS;
+        break;
+    }
+}
+
 /* ---- the thread ---- */
 
 /* One turn, and a wait that is short enough for wishes. */
@@ -146,6 +172,7 @@ static void run_phase(struct chaos_reactor *r, enum chaos_phase phase)
 {
     while (chaos_phase == phase) {
         step(r);
+        if (phase == CHAOS_STORM) operate(r, pg_reactor_now(r->live.reactor));
         if (tend(r)) r->drained[phase] = true;
     }
 }
@@ -156,7 +183,9 @@ static void *run(void *arg)
     struct pg_error error;
     if (!live_open(&r->live, LIVE_URING)) live_open(&r->live, LIVE_EPOLL);
     struct pg_pool_config config = PG_POOL_CONFIG(r->conninfo);
-    config.max_conns = config.min_conns = r->conns;
+    config.max_conns = r->conns;
+    config.min_conns = r->budget ? 1 : r->conns;
+    config.budget = r->budget;
     if (pg_pool_open(&r->pool, r->live.reactor, &config, &error)) {
         fprintf(stderr, "chaos: %s\n", pg_error_field(&error, 'M'));
         _exit(1);
@@ -166,6 +195,8 @@ static void *run(void *arg)
     chaos_payers_make(r);
     r->open = true;
     run_phase(r, CHAOS_STORM);
+    pg_pool_resume(r->pool);
+    set_size(r, r->conns);
     run_phase(r, CHAOS_CALM);
     chaos_askers_begin_last(r);
     chaos_borrowers_begin_last(r);

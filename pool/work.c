@@ -1,0 +1,173 @@
+/* pool/work.c - what statements cost the server, and which connection is the best to share: the one with the least work
+ * to be expected. It owns the estimates; it must never know who waits.
+ *
+ * A backend works off its connection's statements one after the other. What a statement costs is measured from when it
+ * became the oldest on its connection until its outcome, less the round trip: the shortest time that a statement took
+ * lately which found its connection idle. (Of a statement that was sent behind others the round trip is hidden, and
+ * still taken off: rather too little than that a far server makes all statements look slow.) The average of a declared
+ * statement moves by an eighth with each measurement, and one measurement counts for four thresholds at the most, so
+ * that a single hiccup makes nobody slow. All SQL that is built at run time has one average in common. What was given
+ * up or failed may have had more before it: it can only raise the average.
+ *
+ * The work of a connection is the sum over what is in flight there; each statement counts for UNIT_NS besides, so that
+ * among fast ones the fewest win. Connections stand in lists by their work, sixteen steps and then eight to each power
+ * of two, and a word of bits tells which lists are not empty: choosing takes a few instructions, however many there
+ * are. Two lists stand behind all others:
+ *
+ *      LATE   its oldest statement has taken longer than any that is not slow: nobody is put behind it while there is
+ *             another choice. Seen when it would be chosen, undone by the next outcome
+ *      FULL   pool_max_pipeline in flight: never chosen
+ *
+ * A measurement costs a subtraction: the clock is read once per turn. */
+#include <errno.h>
+#include "pool/state.h"
+
+enum { LATE = RP_LOADS - 2, FULL = RP_LOADS - 1, STEPS = 16, UNIT_BITS = 13, SHARE = 8, SHORTEST_SHARE = 64 };
+static const uint32_t UNIT_NS = 1 << UNIT_BITS; /* 8 us: about what the server takes for the least of statements */
+static const uint64_t MEASURE_MOST_NS = 100 * 1000000;
+
+int rp_work_open(struct pg_pool *pool)
+{
+    uint64_t most_ns = 4 * pool->info.pool_slow_statement_ns;
+    for (uint32_t i = 0; i < RP_LOADS; i++) TAILQ_INIT(&pool->loaded[i]);
+    pool->work.most_ns = most_ns && most_ns < MEASURE_MOST_NS ? most_ns : MEASURE_MOST_NS;
+    pool->work.shortest_ns = pool->work.late_ns = PG_NEVER;
+    pool->work.cost_ns = rp_alloc(pool->reactor, (pool->catalog.statements + 1) * sizeof *pool->work.cost_ns);
+    return pool->work.cost_ns ? 0 : -ENOMEM;
+}
+
+void rp_work_close(struct pg_pool *pool)
+{
+    if (!pool->work.cost_ns) return;
+    rp_free(pool->reactor, pool->work.cost_ns, (pool->catalog.statements + 1) * sizeof *pool->work.cost_ns);
+    pool->work.cost_ns = NULL;
+}
+
+/* ---- estimates ---- */
+
+static uint32_t *cost_of(struct pg_pool *pool, const struct pg_query *q)
+{
+    uint32_t id = q->statement ? q->statement->id_private : 0;
+    return &pool->work.cost_ns[id <= pool->catalog.statements ? id : 0]; /* one too many can only run unnamed */
+}
+
+uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q) { return *cost_of(pool, q) + UNIT_NS; }
+
+void rp_work_head(struct rp_slot *slot)
+{
+    slot->head_since_ns = rp_now(slot->pool->reactor);
+    slot->from_idle = true;
+}
+
+static void measure(struct rp_slot *slot, const struct pg_query *q, uint64_t took_ns, bool complete)
+{
+    struct rp_work *w = &slot->pool->work;
+    uint32_t *cost_ns = cost_of(slot->pool, q);
+    took_ns = took_ns > w->shortest_ns ? took_ns - w->shortest_ns : 0;
+    if (took_ns > w->most_ns) took_ns = w->most_ns;
+    if (complete || took_ns > *cost_ns) *cost_ns += (uint32_t)(took_ns / SHARE) - *cost_ns / SHARE;
+}
+
+static void measure_round_trip(struct pg_pool *pool, uint64_t took_ns)
+{
+    struct rp_work *w = &pool->work;
+    uint64_t threshold_ns = pool->info.pool_slow_statement_ns;
+    if (took_ns < w->shortest_ns) w->shortest_ns = took_ns;
+    else w->shortest_ns += (took_ns - w->shortest_ns) / SHORTEST_SHARE;
+    if (threshold_ns) w->late_ns = threshold_ns + w->shortest_ns;
+}
+
+/* Members of a batch end together and share a time that is none of theirs. */
+static bool alone(struct pg_query *q) { return rp_query(q)->head == q && !q->next; }
+
+void rp_work_end(struct rp_slot *slot, struct pg_query *q)
+{
+    uint64_t now = rp_now(slot->pool->reactor), took_ns = now - slot->head_since_ns;
+    slot->head_since_ns = now;
+    slot->late = false;
+    if (!q) return;
+    slot->work_ns -= rp_query(q)->work_ns;
+    if (!alone(q)) return;
+    if (slot->from_idle) measure_round_trip(slot->pool, took_ns);
+    slot->from_idle = false;
+    measure(slot, q, took_ns, q->status == PG_OK);
+}
+
+void rp_work_given_up(struct rp_slot *slot, struct pg_query *q)
+{
+    const struct rp_session *s = &slot->conn.session;
+    if (slot->lease || !alone(q) || rp_query(q)->sequence != s->due || !rp_session_written(s, s->due)) return;
+    measure(slot, q, rp_now(slot->pool->reactor) - slot->head_since_ns, false);
+}
+
+void rp_work_recount(struct rp_slot *slot)
+{
+    struct rp_session *s = &slot->conn.session;
+    slot->work_ns = 0;
+    for (uint32_t sequence = s->head; sequence != s->tail; sequence++) {
+        struct pg_query *q = rp_session_entry(s, sequence)->query;
+        if (q) slot->work_ns += rp_query(q)->work_ns;
+    }
+}
+
+/* ---- the choice ---- */
+
+static uint32_t load_of(struct rp_slot *slot)
+{
+    if (!rp_slot_room(slot, 1)) return FULL;
+    if (slot->late) return LATE;
+    uint64_t units = slot->work_ns >> UNIT_BITS;
+    if (units < STEPS) return (uint32_t)units;
+    uint32_t power = 60 - (uint32_t)__builtin_clzll(units); /* 1 from 16 units on, 2 from 32 on */
+    uint64_t load = power * (STEPS / 2) + (units >> power);
+    return load < LATE ? (uint32_t)load : LATE - 1;
+}
+
+/* It stays until its work is another one by an eighth; behind the others until whatever happens next. */
+void rp_work_list(struct rp_slot *slot)
+{
+    struct pg_pool *pool = slot->pool;
+    uint64_t margin_ns = slot->work_ns / SHARE;
+    slot->load = load_of(slot);
+    slot->load_from_ns = slot->load < LATE ? slot->work_ns - margin_ns : PG_NEVER;
+    slot->load_span_ns = slot->load < LATE ? 2 * margin_ns : 0;
+    pool->load_bits[slot->load / 64] |= 1ull << slot->load % 64;
+    TAILQ_INSERT_TAIL(&pool->loaded[slot->load], slot, link);
+}
+
+void rp_work_unlist(struct rp_slot *slot)
+{
+    struct pg_pool *pool = slot->pool;
+    TAILQ_REMOVE(&pool->loaded[slot->load], slot, link);
+    if (TAILQ_EMPTY(&pool->loaded[slot->load])) pool->load_bits[slot->load / 64] &= ~(1ull << slot->load % 64);
+}
+
+struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
+{
+    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
+        if (pool->load_bits[i]) return TAILQ_FIRST(&pool->loaded[i * 64 + (size_t)__builtin_ctzll(pool->load_bits[i])]);
+    return NULL;
+}
+
+/* For a batch there may be room on another one than the best. */
+static struct rp_slot *with_room(struct pg_pool *pool, uint32_t load, uint32_t n)
+{
+    struct rp_slot *slot;
+    for (; load < FULL; load++)
+        TAILQ_FOREACH(slot, &pool->loaded[load], link)
+            if (rp_slot_room(slot, n)) return slot;
+    return NULL;
+}
+
+struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now)
+{
+    struct rp_slot *slot;
+    while ((slot = rp_slot_least_loaded(pool)) && slot->load != FULL) {
+        slot->late |= now - slot->head_since_ns > pool->work.late_ns;
+        bool room = rp_slot_room(slot, 1);
+        if (room && slot->late == (slot->load == LATE)) return n == 1 ? slot : with_room(pool, slot->load, n);
+        rp_work_unlist(slot);
+        rp_work_list(slot);
+    }
+    return NULL;
+}
