@@ -128,7 +128,6 @@ static void on_patience(struct rp_timer *timer)
     if (!wanted && rp_share_withdraw(p->budget, p->share)) in_hand(pool);
     else if (!wanted) p->waiting = false;
     else if (!ask(pool) && first) rp_share_press(p->budget, p->share);
-    p->more_wanted = pool->more_wanted;
     pool->more_wanted = false; /* the next statement that has to queue says so again */
     rp_pool_kick(pool);
 }
@@ -196,10 +195,7 @@ static void on_look(struct pg_task *task)
     struct pg_pool *pool = share->pool;
     rp_share_looked(share);
     if (pool->purse.left) return;
-    if (collect(pool)) {
-        pool->more_wanted |= pool->purse.more_wanted;
-        rp_pool_kick(pool);
-    }
+    if (collect(pool)) rp_pool_kick(pool);
     ask_for_sure(pool);
     give_way(pool);
 }
