@@ -35,7 +35,8 @@ void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed && r->pool) check_counts(r);
+        if (!r->closed) check_counts(r);
+    shares_check(w);
 }
 
 /* ---- one slot ---- */
@@ -255,11 +256,16 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     struct run *r = w->run;
     while (r->reactor != reactor) r++;
     check_work(r);
+    shares_turn(w);
     if (r->closed) return;
     check_served(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
-    if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
+    if (r->turns % OFTEN) {
+        if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN) return;
+        if (r->pool->seeing.published.sequence.sequence == r->audited) return; /* nothing has happened */
+    }
+    r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
     hosts_check_turn(r);
     check_queue(r);
