@@ -115,6 +115,7 @@ static void grant(struct rp_slot *slot, struct rp_waiter *w)
 {
     struct pg_lease *lease = rp_lease_of(w);
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(slot->pool, w);
     rp_grant(slot, lease);
     struct rp_waker *waker = rp_lease(lease)->waker;
@@ -144,6 +145,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
     if (!slot) return false;
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);
     return true;
@@ -153,6 +155,7 @@ static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
+    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
 }
@@ -171,6 +174,7 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    rp_shed_watch(pool);
     begin_checks(pool);
     grow(pool);
     balance_draining(pool);

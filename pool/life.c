@@ -204,6 +204,7 @@ void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing &&
 
 void pg_pool_resume(struct pg_pool *pool)
 {
+    if (pool->suspended) rp_shed_resumed(pool);
     pool->suspended = false;
     rp_pool_kick(pool);
 }

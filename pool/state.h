@@ -29,6 +29,7 @@
 #include "conn/query.h"
 #include "pool/budget.h"
 #include "pool/hosts.h"
+#include "pool/overload.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
@@ -134,7 +135,6 @@ struct rp_purse {
     uint32_t need;                       /* of the ticket                                       */
     bool waiting;                        /* there is a ticket                                   */
     bool pressing;                       /* the wait is long enough for others to be told       */
-    bool more_wanted;                    /* as the pool's, at the last look at the ticket       */
     bool pressed;                        /* the next one that comes to rest is to go            */
     bool left;
     struct rp_timer patience, watch;
@@ -203,6 +203,9 @@ struct pg_pool {
     uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
     uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
+    struct rp_overload overload;         /* two rules about the queue, applied by shed.c        */
+    struct rp_admission admission;
+    struct rp_timer doomed;              /* when the first of the queue has waited in vain      */
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
     struct rp_timer retry;               /* armed while no host may be tried: then one may      */
@@ -347,6 +350,7 @@ static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_unpark(struct rp_waiter *w);
+uint64_t rp_wait_until(const struct rp_waiter *w);               /* its own deadline, or pool_acquire_timeout */
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
 struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
 bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
@@ -360,11 +364,24 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent,
 void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status);
 void rp_end_waiter(struct rp_waiter *w,
                    int status); /* whichever it is, unparked; with the connect error where that is why */
+void rp_end_refused(struct rp_waiter *w, const struct pg_error *why); /* parked, and turned away */
 void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */
 void rp_tell_query(struct pg_query *q);                          /* at once; results are set */
 void rp_pool_tell(struct rp_node *node);                         /* pool->tell */
 void rp_fire_query(struct rp_timer *timer);
 void rp_fire_lease(struct rp_timer *timer);
+
+/* shed.c */
+void rp_shed_open(struct pg_pool *pool);
+/* Whether it must not be parked: PG_E_REFUSED for the reason in `why`. */
+bool rp_shed_at_the_door(struct pg_pool *pool, const struct rp_waiter *w, struct pg_error *why);
+void rp_shed_parked(struct rp_waiter *w);          /* it is */
+void rp_shed_left(struct pg_pool *pool);           /* somebody is no longer parked, whyever */
+void rp_shed_served(const struct rp_waiter *w);    /* no longer parked, and this is why */
+void rp_shed_resumed(struct pg_pool *pool);
+bool rp_shed_first(struct pg_pool *pool);          /* refuses the first of the queue, if it has waited in vain */
+void rp_shed_watch(struct pg_pool *pool);          /* so that this is not forgotten while nobody can be served */
+void rp_shed_look(struct rp_timer *timer);         /* pool->doomed */
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
