@@ -137,7 +137,8 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
     struct rp_slot *slot = rp_idle_slot(pool, w->flags & RP_LEASE_HIGH);
     if (w->lane == RP_LANE_LEASE) {
-        if (!slot || pool->hook[RP_HOOK_PREPARE_CONN]) return false; /* it is checked first */
+        bool checked = !pool->hook[RP_HOOK_PREPARE_CONN] || RP_PLANT(granted_unchecked);
+        if (!slot || !checked) return false;
         grant(slot, w);
         return true;
     }
