@@ -25,14 +25,19 @@ static bool wants_more(const struct pg_pool *pool)
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
-bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+bool rp_pool_can_grow(struct pg_pool *pool)
+{
+    bool any;
+    return wants_more(pool) && rp_hosts_next(pool, &any);
+}
 
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
+    bool any;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool))
-        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host);
+    while (wants_more(pool) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
+        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
     if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
@@ -109,6 +114,7 @@ static void grant(struct rp_slot *slot, struct rp_waiter *w)
 {
     struct pg_lease *lease = rp_lease_of(w);
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(slot->pool, w);
     rp_grant(slot, lease);
     struct rp_waker *waker = rp_lease(lease)->waker;
@@ -138,6 +144,7 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
     if (!slot) return false;
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(pool, w);
     rp_slot_start(slot, q);
     return true;
@@ -147,6 +154,7 @@ static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
+    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
 }
@@ -165,6 +173,7 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    rp_shed_watch(pool);
     begin_checks(pool);
     grow(pool);
     balance_draining(pool);

@@ -23,8 +23,8 @@ static void check_counts(struct run *r)
     if (r->bound < r->max_conns) r->bound = r->max_conns;
     REQUIRE(total <= r->bound, "%u connections open, connecting or closing, %u at the most", total, r->bound);
     r->bound = total > r->max_conns ? total : r->max_conns;
-    REQUIRE(p->count[RP_SLOT_CONNECTING] <= r->set.connecting_limit, "%u connects at a time, %u at the most",
-            p->count[RP_SLOT_CONNECTING], r->set.connecting_limit);
+    REQUIRE(rp_pool_connecting(p) <= r->set.connecting_limit, "%u connects at a time, %u at the most",
+            rp_pool_connecting(p), r->set.connecting_limit);
     REQUIRE((p->nwaiting == 0) == TAILQ_EMPTY(&p->waiting), "%u wait, and the queue is %s", p->nwaiting,
             TAILQ_EMPTY(&p->waiting) ? "empty" : "not empty");
     REQUIRE(p->count[RP_SLOT_IDLE] ? !TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]) : TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]),
@@ -35,7 +35,8 @@ void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed && r->pool) check_counts(r);
+        if (!r->closed) check_counts(r);
+    shares_check(w);
 }
 
 /* ---- one slot ---- */
@@ -90,7 +91,8 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
 {
     const struct rp_session *s = &slot->conn.session;
     REQUIRE(slot->pool == r->pool, "a slot is another pool's");
-    REQUIRE((slot->state == RP_SLOT_LEASED) == (slot->lease != NULL), "slot state %d %s a lease", slot->state,
+    bool hooks = slot->hook_phase == RP_HOOK_CALLED && slot->hook_kind != RP_HOOK_BEFORE_CONNECT;
+    REQUIRE((slot->state == RP_SLOT_LEASED || hooks) == (slot->lease != NULL), "slot state %d %s a lease", slot->state,
             slot->lease ? "with" : "without");
     switch (slot->state) {
     case RP_SLOT_FREE:
@@ -165,6 +167,7 @@ static void check_served(const struct run *r)
     REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE),
             "a connection is drained for a lease, and none is the next");
     if (!w || p->suspended) return;
+    if (w->lane == RP_LANE_LEASE && p->count[RP_SLOT_CHECKING]) return;
     REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
     for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
         REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
@@ -229,11 +232,11 @@ static void check_published(const struct run *r)
     const struct pg_pool_stats *s = &p->seeing.published.at;
     if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
-                s->constructing_conns == p->count[RP_SLOT_CONNECTING] && s->pending == p->nwaiting &&
+                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
             "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
-            p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], p->count[RP_SLOT_CONNECTING], p->nwaiting,
+            p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], rp_pool_connecting(p), p->nwaiting,
             p->nslots - p->count[RP_SLOT_FREE], r->max_conns);
     REQUIRE(s->query_count == r->told && s->query.count == r->told, "%llu outcomes were told, and %llu are published",
             (unsigned long long)r->told, (unsigned long long)s->query_count);
@@ -253,11 +256,16 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     struct run *r = w->run;
     while (r->reactor != reactor) r++;
     check_work(r);
+    shares_turn(w);
     if (r->closed) return;
     check_served(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
-    if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
+    if (r->turns % OFTEN) {
+        if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN) return;
+        if (r->pool->seeing.published.sequence.sequence == r->audited) return; /* nothing has happened */
+    }
+    r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
     check_queue(r);
     check_deadlines(r);
@@ -290,7 +298,7 @@ struct audit_before audit_before(const struct run *r)
     const struct pg_pool *p = r->pool;
     return (struct audit_before){
         .waiting = p->nwaiting,
-        .full = p->nwaiting >= r->set.waiters + (r->suspended ? 0 : p->count[RP_SLOT_IDLE]),
+        .full = p->nwaiting >= r->set.waiters + (r->suspended ? 0 : rp_pool_idle(p)),
     };
 }
 

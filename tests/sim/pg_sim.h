@@ -5,7 +5,9 @@
  *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
  *      ask.c        one query or batch              holder.c   one lease with its script
+ *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
+ *      shares.c     a budget over the pools
  *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
@@ -39,6 +41,9 @@ struct settings {
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, crowds, outages;
+    uint32_t hooks, hook_errors, hook_late, hook_never; /* bits of those that there are; per mille */
+    uint32_t reset_sql, nwarm;
+    bool connect_sql;
     const char *password;
     char options[600];
 };
@@ -46,7 +51,7 @@ struct settings {
 /* ---- memory ---- */
 struct block;
 struct heap {
-    size_t blocks, bytes;
+    size_t blocks, bytes, kept_bytes;
     uint64_t calls, fail_at; /* the fail_at-th allocation gives NULL; 0: none */
     struct sim *sim;         /* draws which others fail, ...                  */
     uint32_t fail;           /* ... so many per mille                         */
@@ -127,6 +132,11 @@ struct holder {
     uint32_t npending;
 };
 
+/* What the hooks know of a slot's backend. */
+enum { BOOK_NEW, BOOK_READY, BOOK_CHECKED, BOOK_HELD, BOOK_CONDEMNED };
+struct chore_book { const struct rp_slot *slot; uint32_t pid, state; };
+
+enum { SIZE_MOST = 8 };
 enum { STATUSES = 17 }; /* 0: PG_OK; 1 to 15: the library's own; 16: the system's */
 /* One reactor, its pool, and the handlers of it. */
 struct run {
@@ -138,12 +148,14 @@ struct run {
     struct heap heap;
     struct pg_reactor *reactor;
     struct pg_pool *pool;        /* NULL once it is closed                             */
-    struct table asks, holders;
+    struct table asks, holders, chores;
+    struct chore_book books[SIZE_MOST + 1]; /* the last one: nobody's                    */
     uint32_t min_conns, max_conns; /* as they were set last                            */
     uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
+    unsigned audited;            /* what was published when the books were looked at  */
     uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
     uint64_t turn_events;        /* of the world, at that end                          */
     uint64_t turn_ns;            /* when that was                                      */
@@ -165,6 +177,11 @@ struct scene {
     struct ledger ledger;
     char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
+    struct pg_budget *budget;    /* of all pools; NULL: none                           */
+    uint32_t connections, bound; /* of it: now; how many there may be                  */
+    bool shrunk;
+    uint32_t most_connections, lacking_turns;
+    uint64_t lacking_since_ns;
     unsigned runs;
     struct run run[RUNS];
 };
@@ -201,6 +218,7 @@ void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
 void ask_abandon(struct ask *a);
 void ask_cancel(struct ask *a);
+struct pg_statement *ask_statement(enum ask_kind kind);
 void ask_forget(struct ask *a);     /* its lease was abandoned */
 /* holder.c */
 void holder_acquire(struct run *r);
@@ -210,11 +228,21 @@ void holder_release(struct holder *h);
 void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
+/* chores.c */
+void chores_draw(struct run *r);
+void chores_config(struct run *r, struct pg_pool_config *config);
+void chores_granted(struct holder *h);
+void chores_end(struct run *r);
 /* tune.c */
-enum { SIZE_MOST = 8 };
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
+/* shares.c: a budget over the pools */
+void shares_open(struct scene *w);
+void shares_resize(struct run *r);
+void shares_check(struct scene *w);
+void shares_turn(struct scene *w);
+void shares_close(struct scene *w);
 /* audit.c */
 struct audit_before { uint32_t waiting; bool full; };
 void audit_event(void *scene);

@@ -64,8 +64,9 @@ static void draw_sizes(struct run *r)
     if (pick(r, 10) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 200) : (uint32_t)between(r, 200, 500);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 320) : (uint32_t)between(r, 300, 1000);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
+    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 12000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
     s->span_ns = between(r, 1, 2000) * MS;
     s->heal_ns = 2 * SECOND + pick(r, 3000) * MS;
@@ -154,7 +155,7 @@ static bool is_strict(const struct run *r)
     if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
-           !s->deadlines && !s->hangs;
+           !s->deadlines && !s->hangs && !s->hook_never && !(s->hook_late && !s->calm);
 }
 
 static void write_options(struct run *r)
@@ -184,6 +185,7 @@ static void draw_run(struct run *r)
     draw_sizes(r);
     draw_life(r);
     draw_habits(r);
+    chores_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
 }
