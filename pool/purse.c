@@ -37,6 +37,7 @@ static void settle(struct rp_purse *p, uint32_t kept)
     if (!surplus && !kept) return;
     p->slots -= surplus;
     tell_spare(p);
+    if (RP_PLANT(budget_slot_leaked) && surplus && kept) surplus--;
     rp_share_put(p->budget, p->share, surplus, kept);
 }
 
@@ -111,7 +112,7 @@ bool rp_purse_take(struct pg_pool *pool)
         if (p->waiting) return false;
         if (ask(pool)) p->pressing = false;
     }
-    if (p->used == p->slots) return false;
+    if (p->used == p->slots && !RP_PLANT(budget_exceeded)) return false;
     p->used++;
     rp_share_used(p->budget, 1);
     return true;

@@ -35,7 +35,8 @@ void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed && r->pool) check_counts(r);
+        if (!r->closed) check_counts(r);
+    shares_check(w);
 }
 
 /* ---- one slot ---- */
@@ -255,6 +256,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     struct run *r = w->run;
     while (r->reactor != reactor) r++;
     check_work(r);
+    shares_turn(w);
     if (r->closed) return;
     check_served(r);
     r->turns++;

@@ -7,6 +7,7 @@
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
+ *      shares.c     a budget over the pools
  *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
@@ -176,6 +177,11 @@ struct scene {
     struct ledger ledger;
     char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
+    struct pg_budget *budget;    /* of all pools; NULL: none                           */
+    uint32_t connections, bound; /* of it: now; how many there may be                  */
+    bool shrunk;
+    uint32_t most_connections, lacking_turns;
+    uint64_t lacking_since_ns;
     unsigned runs;
     struct run run[RUNS];
 };
@@ -231,6 +237,12 @@ void chores_end(struct run *r);
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
+/* shares.c: a budget over the pools */
+void shares_open(struct scene *w);
+void shares_resize(struct run *r);
+void shares_check(struct scene *w);
+void shares_turn(struct scene *w);
+void shares_close(struct scene *w);
 /* audit.c */
 struct audit_before { uint32_t waiting; bool full; };
 void audit_event(void *scene);

@@ -11,6 +11,8 @@
     P(again_taken_for_sent, "a full submission queue (-EAGAIN) counts as a submit")                                    \
     P(barging, "a statement joins a shared connection although others wait")                                           \
     P(buffer_freed_on_cancel, "large buffers are given back when the cancel is submitted, not at the completion")      \
+    P(budget_exceeded, "a connection is begun without one of the budget in hand")                                      \
+    P(budget_slot_leaked, "of what a pool gives back for another one's sake a connection is lost to the budget")       \
     P(callback_after_abandon, "an outcome that was decided is told although its caller has abandoned it")              \
     P(cancel_eof_unawaited, "the connection is used again before the end of the cancel request's socket was seen")     \
     P(cancel_hits_others, "a cancel request is sent while others have statements on the connection")                   \
