@@ -267,6 +267,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     }
     r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
+    hosts_check_turn(r);
     check_queue(r);
     check_deadlines(r);
     check_published(r);

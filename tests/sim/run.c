@@ -137,6 +137,7 @@ static void open_world(struct scene *w)
         r->server = w->server;
     }
     settings_draw(w);
+    hosts_open(w);
     shares_open(w);
     for (unsigned i = 0; i < w->runs; i++) open_run(w, &w->run[i]);
     sim_watch(w->sim, audit_event, audit_turn, w);
@@ -237,7 +238,7 @@ static void check_rest(struct run *r)
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);
     uint64_t retired = s.max_lifetime_destroy_count + s.max_idle_destroy_count;
-    bool others = r->set.tunes || r->set.hook_errors || r->scene->budget; /* are retired for other reasons */
+    bool others = r->set.tunes || r->set.hook_errors || r->scene->budget || r->set.hosts > 1; /* have reasons, too */
     REQUIRE(others ? r->retired >= retired : r->retired == retired, "%llu were retired, and %llu counted",
             (unsigned long long)r->retired, (unsigned long long)retired);
     if (r->set.lifetime_ns < 60 * SECOND) return; /* there may be none that lives long enough to be seen */
@@ -258,6 +259,7 @@ static void rest(struct scene *w)
         lasting = lasting && w->run[i].set.lifetime_ns >= 60 * SECOND;
         check_rest(&w->run[i]);
     }
+    hosts_check_rest(w);
     REQUIRE(!lasting || at_rest(w), "at rest, and the pools count other connections than the server, which has %u",
             model_stats(w->server)->connections_now);
 }
@@ -321,7 +323,7 @@ static void check_end(struct scene *w)
 
 static void free_world(struct scene *w)
 {
-    model_server_close(w->server);
+    hosts_close(w);
     sim_close(w->sim);
     ledger_free(&w->ledger);
     for (unsigned i = 0; i < w->runs; i++) {
