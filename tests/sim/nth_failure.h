@@ -48,7 +48,7 @@ struct world {
     struct one query[QUERIES];
     struct held held[LEASES];
     unsigned queries, leases;
-    unsigned warm_begun, warm_told, opened, closed, fibers_begun, fibers_ended;
+    unsigned warm_begun, warm_told, opened, closed, fibers_begun, fibers_ended, hooks_begun, hooks_done;
 };
 
 struct scenario {
@@ -57,8 +57,9 @@ struct scenario {
     const char *options;                    /* of the pool, beside pool_max_conns=3 */
     const char *clean;                      /* its outcomes where nothing fails: queries | leases, a letter each */
     enum model_auth auth;
-    bool two_servers, budget;
+    unsigned with;
 };
+enum { WITH_BESIDE = 1, WITH_BUDGET = 2, WITH_HOOKS = 4 };
 extern const struct scenario nth_query[], nth_lease[], nth_pool[]; /* each ends with a NULL name */
 
 /* nth_world.c */
