@@ -4,7 +4,8 @@
  *      nth_failure.c   every scenario for every n; what must hold afterwards
  *      nth_world.c     the world, its server's answers, the recorders
  *      nth_query.c     scenarios of the shared lane            nth_lease.c   of leases and fibers
- *      nth_pool.c      of the pool's life and of several pools */
+ *      nth_pool.c      of the pool's life and of several pools
+ *      nth_hooks.c     hooks for the scenarios that have them */
 #ifndef SIM_NTH_FAILURE_H
 #define SIM_NTH_FAILURE_H
 #include <stdarg.h>
@@ -48,18 +49,18 @@ struct world {
     struct one query[QUERIES];
     struct held held[LEASES];
     unsigned queries, leases;
-    unsigned warm_begun, warm_told, opened, closed, fibers_begun, fibers_ended, hooks_begun, hooks_done;
+    unsigned warm_begun, warm_told, opened, closed, fibers_begun, fibers_ended;
 };
 
 struct scenario {
     const char *name;
     bool (*step)(struct world *, int step); /* called again, after 5 s, as long as it says true */
-    const char *options;                    /* of the pool, beside pool_max_conns=3 */
+    const char *options;                    /* of the pool, beside pool_max_conns=3; "hooked": it has all hooks */
     const char *clean;                      /* its outcomes where nothing fails: queries | leases, a letter each */
     enum model_auth auth;
     unsigned with;
 };
-enum { WITH_BESIDE = 1, WITH_BUDGET = 2, WITH_HOOKS = 4 };
+enum { WITH_BESIDE = 1, WITH_BUDGET = 2 };
 extern const struct scenario nth_query[], nth_lease[], nth_pool[]; /* each ends with a NULL name */
 
 /* nth_world.c */
@@ -83,4 +84,6 @@ struct one *ask_held(struct held *h, struct pg_statement *statement, const char 
                      void (*done)(struct pg_query *)); /* NULL: on_done */
 void on_done(struct pg_query *q);
 void release_when_done(struct pg_query *q);
+/* nth_hooks.c */
+void set_hooks(struct pg_pool_config *config);
 #endif

@@ -191,13 +191,16 @@ static bool shares_a_budget(struct world *w, int step)
     return step < 1;
 }
 
+static void asks(struct held *h)
+{
+    ask_held(h, &nth_echo, NULL, release_when_done);
+}
 static bool has_hooks(struct world *w, int step)
 {
     ask(w, &nth_echo, step);
     acquire(w, let_go, 3 * SECOND);
-    struct held *h = acquire(w, NULL, 3 * SECOND);
-    pass(w, 100 * MS);
-    if (is_held(h)) ask_held(h, &nth_echo, NULL, release_when_done);
+    acquire(w, asks, 3 * SECOND);
+    pass(w, 20 * MS);
     if (step) pg_pool_reset(w->pool);
     return step < 1;
 }
@@ -212,6 +215,7 @@ static bool stands_in_its_queue(struct world *w, int step)
 }
 
 #define OWN "pool_connect_sql='SET a TO 1; SET b TO 2' pool_reset_sql='DISCARD ALL'"
+#define HOOKED "application_name=hooked pool_reset_sql='RESET ALL'"
 #define TWO "host=127.0.0.1,127.0.0.1 port=5432,5433"
 const struct scenario nth_pool[] = {
     { "resize, reset and warm", sizes, NULL, "...|", MODEL_TRUST, 0 },
@@ -222,6 +226,7 @@ const struct scenario nth_pool[] = {
       "pool_max_conn_lifetime=6s pool_max_conn_idle_time=2s pool_health_check_period=1s pool_min_idle_conns=1",
       "........|", MODEL_TRUST, 0 },
     { "the pool's own statements", own_statements, OWN, ".....|.....", MODEL_TRUST, 0 },
+    { "hooks", resets, HOOKED, "...|...", MODEL_SCRAM, 0 },
     { "close with waiters", closes_with_waiters, "pool_max_conns=2 pool_max_pipeline=1", "XXX|..X", MODEL_TRUST, 0 },
     { "close with a lease", closes_with_a_lease, NULL, "|.", MODEL_TRUST, 0 },
     { "drain", drains, NULL, ".|.", MODEL_TRUST, 0 },
@@ -233,7 +238,7 @@ const struct scenario nth_pool[] = {
     { "two hosts", several_hosts, TWO, ".L.|...", MODEL_TRUST, WITH_BESIDE },
     { "a host of the right kind", several_hosts, TWO " target_session_attrs=read-write", ".L.|...", MODEL_TRUST,
       WITH_BESIDE },
-    { "hooks", has_hooks, NULL, "....|....", MODEL_TRUST, WITH_HOOKS },
+    { "hooks at work", has_hooks, HOOKED, "....|....", MODEL_TRUST, 0 },
     { "overload", stands_in_its_queue,
       "pool_max_conns=1 pool_max_pipeline=1 pool_codel_target=5ms pool_codel_interval=20ms pool_admission=on",
       "..FF.F.F.F.F..FF.F.F.F.F|", MODEL_TRUST, 0 },

@@ -33,38 +33,6 @@ static void answer(void *arg, struct model_query *q)
     }
 }
 
-/* ---- hooks: each asks the server something before it is done ---- */
-
-struct hooked { struct pg_query query; struct pg_hook *hook; struct world *world; };
-
-static void before_connect(void *arg, struct pg_hook *hook)
-{
-    struct world *w = arg;
-    w->hooks_begun++;
-    assert_int_equal(pg_hook_set(hook, "application_name", "nth"), 0);
-    w->hooks_done++;
-    pg_hook_done(hook, 0);
-}
-static void hook_done(struct pg_query *q)
-{
-    struct hooked *h = q->data;
-    struct pg_hook *hook = h->hook;
-    int status = q->status;
-    h->world->hooks_done++;
-    free(h);
-    pg_hook_done(hook, status);
-}
-static void with_a_lease(void *arg, struct pg_hook *hook, struct pg_lease *lease)
-{
-    struct hooked *h = calloc(1, sizeof *h);
-    assert_non_null(h);
-    h->hook = hook;
-    h->world = arg;
-    h->world->hooks_begun++;
-    h->query = (struct pg_query){ .sql = "ECHO a hook", .on_done = hook_done, .data = h };
-    pg_lease_query(lease, &h->query);
-}
-
 /* ---- open and close ---- */
 
 static void on_closed(void *arg)
@@ -82,12 +50,8 @@ int open_pool(struct world *w, struct pg_pool **pool, const char *options)
              strstr(options, "host=") ? "" : "host=127.0.0.1", options);
     struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
     if (strstr(options, "connect_sql")) pc.warm = warm, pc.nwarm = 2;
+    if (strstr(options, "hooked")) set_hooks(&pc);
     pc.budget = w->budget;
-    pc.arg = w;
-    if (w->scenario->with & WITH_HOOKS) {
-        pc.before_connect = before_connect;
-        pc.after_connect = pc.prepare_conn = pc.after_release = pc.before_close = with_a_lease;
-    }
     int status = pg_pool_open(pool, w->reactor, &pc, &error);
     if (status) {
         assert_int_equal(status, -ENOMEM);
@@ -137,7 +101,6 @@ void end_world(struct world *w)
         pg_reactor_close(w->reactor, 0);
         assert_int_equal(sim_run(w->sim, w->reactor, 10 * SECOND), SIM_CLOSED);
         assert_int_equal(w->closed, w->opened);
-        assert_int_equal(w->hooks_done, w->hooks_begun);
         pg_reactor_free(w->reactor);
     }
     if (w->budget) {
