@@ -6,7 +6,8 @@
  * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
  * idle connection; if there is none and none can be added, the shared connection with the least work takes no more
  * statements (DRAINING) until it is idle. The head is a statement: it joins the connection with the least work (work.c)
- * that has room. Whoever comes while others wait stands behind them. */
+ * that has room. Whoever comes while others wait stands behind them. Slow statements, each of which wants a connection
+ * for itself, stand in a queue beside it (slow.c): an idle connection goes to the older of the two heads. */
 #include "pool/state.h"
 
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
@@ -19,7 +20,7 @@ static bool wants_more(const struct pg_pool *pool)
     uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
-    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted + rp_slow_due(pool));
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
@@ -75,13 +76,13 @@ static void begin_checks(struct pg_pool *pool)
         rp_slot_check(slot);
 }
 
-/* As many shared connections are drained as leases stand at the heads of the queues, less those that idle and coming
- * ones will serve. */
+/* As many shared connections are drained as leases and slow statements stand at the heads of the queues, less those
+ * that idle and coming ones will serve. */
 static void balance_draining(struct pg_pool *pool)
 {
     uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
     uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
-    uint32_t wanted = pool->nurgent + normal_leases_first(pool, coming + most);
+    uint32_t wanted = pool->nurgent + normal_leases_first(pool, coming + most) + rp_slow_due(pool);
     wanted = wanted > coming ? wanted - coming : 0;
     if (wanted > most) wanted = most;
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
@@ -125,6 +126,14 @@ bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot)
     return true;
 }
 
+static bool start(struct rp_slot *slot, struct rp_waiter *w)
+{
+    rp_unpark(w);
+    count_wait(slot->pool, w);
+    rp_slot_start(slot, rp_query_of(w));
+    return true;
+}
+
 /* The head of a queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
@@ -134,13 +143,21 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
         grant(slot, w);
         return true;
     }
-    struct pg_query *q = rp_query_of(w);
-    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
-    if (!slot) return false;
-    rp_unpark(w);
-    count_wait(pool, w);
-    rp_slot_start(slot, q);
-    return true;
+    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(rp_query_of(w)), rp_now(pool->reactor));
+    return slot && start(slot, w);
+}
+
+/* It takes an idle connection from nobody who has waited for longer. */
+static bool serve_slow(struct pg_pool *pool, struct rp_waiter *w)
+{
+    const struct rp_waiter *other = TAILQ_FIRST(&pool->waiting);
+    if (other && other->since_ns < w->since_ns) return false;
+    if (!rp_slow_most(pool)) {
+        rp_park_as_fast(w);
+        return serve(pool, w);
+    }
+    struct rp_slot *slot = rp_slow_slot(pool);
+    return slot && start(slot, w);
 }
 
 static bool serve_one(struct pg_pool *pool)
@@ -148,6 +165,7 @@ static bool serve_one(struct pg_pool *pool)
     struct rp_waiter *w;
     if (pool->suspended) return false;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
+    if ((w = TAILQ_FIRST(&pool->slow)) && serve_slow(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
 }
 
