@@ -60,11 +60,13 @@ static bool before_close(struct rp_slot *slot) { return rp_hook_begin(slot, RP_H
 /* Another chore is one more line. */
 static const struct rp_chore asking[] = { { "before_connect", before_connect }, { NULL, NULL } };
 static const struct rp_chore preparing[] = {
+    { "target_session_attrs", rp_role_ask }, { "target_session_attrs", rp_role_judge },
     { "connect_sql", connect_sql }, { "warm", warm }, { "after_connect", after_connect }, { NULL, NULL },
 };
 static const struct rp_chore checking[] = { { "prepare_conn", prepare_conn }, { NULL, NULL } };
 static const struct rp_chore resetting[] = {
     { "ROLLBACK", roll_back },   { "after_release", after_release }, { "ROLLBACK", roll_back },
+    { "target_session_attrs", rp_role_ask_again }, { "target_session_attrs", rp_role_judge_again },
     { "reset_sql", reset_sql },  { NULL, NULL },
 };
 static const struct rp_chore parting[] = {

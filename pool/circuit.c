@@ -7,11 +7,14 @@ static const uint64_t BACKOFF_FIRST_NS = 100ull * 1000000, BACKOFF_MOST_NS = 300
 
 static const uint8_t next[RP_CIRCUIT_STATES][RP_TRY_EVENTS] = {
     [RP_CIRCUIT_CLOSED] = { [RP_TRY_BEGUN] = RP_CIRCUIT_CLOSED, [RP_TRY_SUCCEEDED] = RP_CIRCUIT_CLOSED,
-                            [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_CLOSED },
+                            [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_CLOSED,
+                            [RP_LOOK_ANEW] = RP_CIRCUIT_CLOSED },
     [RP_CIRCUIT_OPEN] = { [RP_TRY_BEGUN] = RP_CIRCUIT_HALF_OPEN, [RP_TRY_SUCCEEDED] = RP_CIRCUIT_CLOSED,
-                          [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_OPEN },
+                          [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_OPEN,
+                          [RP_LOOK_ANEW] = RP_CIRCUIT_CLOSED },
     [RP_CIRCUIT_HALF_OPEN] = { [RP_TRY_BEGUN] = RP_CIRCUIT_STATES, [RP_TRY_SUCCEEDED] = RP_CIRCUIT_CLOSED,
-                               [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_OPEN },
+                               [RP_TRY_FAILED] = RP_CIRCUIT_OPEN, [RP_TRY_GIVEN_UP] = RP_CIRCUIT_OPEN,
+                               [RP_LOOK_ANEW] = RP_CIRCUIT_HALF_OPEN },
 };
 
 uint64_t rp_backoff(uint64_t *backoff_ns, uint32_t random)

@@ -6,6 +6,7 @@
  *     succeeded             begun|    | failed: the delay doubles
  *         \------ HALF_OPEN <----/    |    ended without a word: the time has come already
  *                     \---------------/
+ *      OPEN -- look anew --> CLOSED
  *
  * The owner counts the tries under way: of a circuit that is not CLOSED there is one at the most. */
 #ifndef RP_POOL_CIRCUIT_H
@@ -18,6 +19,7 @@ enum rp_circuit_event {
     RP_TRY_BEGUN,     /* permitted by rp_circuit_permits              */
     RP_TRY_SUCCEEDED, RP_TRY_FAILED,
     RP_TRY_GIVEN_UP,  /* ended by its owner: nothing was learned      */
+    RP_LOOK_ANEW,     /* what was known is of the past                */
     RP_TRY_EVENTS
 };
 

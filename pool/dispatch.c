@@ -26,14 +26,19 @@ static bool wants_more(const struct pg_pool *pool)
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
-bool rp_pool_can_grow(struct pg_pool *pool) { return wants_more(pool) && rp_hosts_next(pool); }
+bool rp_pool_can_grow(struct pg_pool *pool)
+{
+    bool any;
+    return wants_more(pool) && rp_hosts_next(pool, &any);
+}
 
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
+    bool any;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool)) && rp_purse_take(pool))
-        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host);
+    while (wants_more(pool) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
+        rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
     if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
@@ -43,6 +48,7 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
+    rp_pool_kick(pool);
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
         rp_host_full(slot, why);
@@ -76,16 +82,25 @@ static void begin_checks(struct pg_pool *pool)
         rp_slot_check(slot);
 }
 
-/* As many shared connections are drained as leases and slow statements stand at the heads of the queues, less those
- * that idle and coming ones will serve. */
+static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
+
+/* As many shared connections are drained as leases and slow statements are next, less those that idle and coming ones
+ * will serve; for slow ones not the last, which the fast ones share. */
+static uint32_t wanted_drained(const struct pg_pool *pool, uint32_t most)
+{
+    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
+    uint32_t leases = pool->nurgent + normal_leases_first(pool, coming + most);
+    uint32_t slow = rp_slow_most(pool) ? rp_slow_due(pool) : 0;
+    uint32_t for_leases = less(leases, coming), for_all = less(leases + slow, coming);
+    if (for_leases >= most) return most;
+    return for_all < most ? for_all : most - 1;
+}
+
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
-    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
-    uint32_t wanted = pool->nurgent + normal_leases_first(pool, coming + most) + rp_slow_due(pool);
-    wanted = wanted > coming ? wanted - coming : 0;
-    if (wanted > most) wanted = most;
+    uint32_t wanted = wanted_drained(pool, pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING]);
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
+    if (pool->count[RP_SLOT_DRAINING] > wanted && !TAILQ_EMPTY(&pool->waiting)) rp_pool_kick(pool);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
@@ -110,6 +125,7 @@ static void grant(struct rp_slot *slot, struct rp_waiter *w)
 {
     struct pg_lease *lease = rp_lease_of(w);
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(slot->pool, w);
     rp_grant(slot, lease);
     struct rp_waker *waker = rp_lease(lease)->waker;
@@ -129,6 +145,7 @@ bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot)
 static bool start(struct rp_slot *slot, struct rp_waiter *w)
 {
     rp_unpark(w);
+    rp_shed_served(w);
     count_wait(slot->pool, w);
     rp_slot_start(slot, rp_query_of(w));
     return true;
@@ -147,23 +164,29 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
     return slot && start(slot, w);
 }
 
-/* It takes an idle connection from nobody who has waited for longer. */
-static bool serve_slow(struct pg_pool *pool, struct rp_waiter *w)
+/* For the first of the slow ones; NULL: it has to go on waiting. From nobody who has waited for longer. */
+static struct rp_slot *slot_for_slow(struct pg_pool *pool, struct rp_waiter *w)
 {
     const struct rp_waiter *other = TAILQ_FIRST(&pool->waiting);
-    if (other && other->since_ns < w->since_ns) return false;
-    if (!rp_slow_most(pool)) {
-        rp_park_as_fast(w);
-        return serve(pool, w);
-    }
-    struct rp_slot *slot = rp_slow_slot(pool);
-    return slot && start(slot, w);
+    if (other && other->since_ns < w->since_ns) return NULL;
+    if (rp_slow_most(pool)) return rp_slow_slot(pool);
+    struct rp_slot *slot = rp_idle_slot(pool, false);
+    return slot ? slot : rp_slot_to_share(pool, rp_batch_size(rp_query_of(w)), rp_now(pool->reactor));
+}
+
+static bool serve_slow(struct pg_pool *pool, struct rp_waiter *w)
+{
+    struct rp_slot *slot = slot_for_slow(pool, w);
+    if (!slot) return false;
+    if (!rp_slow_most(pool)) rp_park_as_fast(w);
+    return start(slot, w);
 }
 
 static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
+    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     if ((w = TAILQ_FIRST(&pool->slow)) && serve_slow(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
@@ -183,9 +206,12 @@ void rp_pool_dispatch(struct rp_node *node)
         rp_pool_kick(pool);
         return;
     }
+    rp_shed_watch(pool);
     begin_checks(pool);
     grow(pool);
     balance_draining(pool);
+    struct rp_waiter *slow = TAILQ_FIRST(&pool->slow);
+    if (slow && !pool->suspended && slot_for_slow(pool, slow)) rp_pool_kick(pool); /* it may share, by now */
     rp_life_tell(pool);
     rp_pool_close_if_done(pool);
 }

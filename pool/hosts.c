@@ -4,8 +4,10 @@
  * A connect goes to one host, over its addresses in their order. Which host: the first in the string's order (or at
  * random: load_balance_hosts) of the best of these kinds,
  *
- *      1. its circuit is closed, or was opened so long ago that it is worth a look while there is room for others, too
- *      2. its circuit is open and the time has come: the one trial
+ *      1. its circuit is closed, or was opened so long ago that it is worth a look while there is room for others, too;
+ *         and it is what target_session_attrs asks for, as far as is known
+ *      2. its circuit is open, or it was not what is asked for, and the time has come: the one trial
+ *      3. of prefer-standby: whatever it is, if it can be reached
  *
  * and else none; then the pool waits for the earliest time. So a host that is down costs the others nothing, and one
  * that comes back is found within its backoff when it is needed, and within RETURN_NS when it is not. */
@@ -107,8 +109,19 @@ static bool worth_a_look(const struct pg_pool *pool, const struct rp_host *host,
 
 static bool is_of_kind(const struct pg_pool *pool, const struct rp_host *host, int kind, uint64_t now)
 {
-    if (kind == 1) return host->circuit.state == RP_CIRCUIT_CLOSED || worth_a_look(pool, host, now);
-    return rp_circuit_permits(&host->circuit, host->connecting, now);
+    bool reachable = rp_circuit_permits(&host->circuit, host->connecting, now);
+    switch (kind) {
+    case 1:
+        return host->role.state == RP_CIRCUIT_CLOSED &&
+               (host->circuit.state == RP_CIRCUIT_CLOSED || worth_a_look(pool, host, now));
+    case 2: return reachable && rp_circuit_permits(&host->role, host->connecting, now);
+    default: return reachable && pool->info.target == RP_TARGET_PREFER_STANDBY;
+    }
+}
+
+static bool serves(const struct rp_host *host)
+{
+    return host->circuit.state == RP_CIRCUIT_CLOSED && host->role.state == RP_CIRCUIT_CLOSED;
 }
 
 /* The order of this once: the string's, or a shuffled one. */
@@ -124,14 +137,16 @@ static void put_in_order(struct pg_pool *pool, uint8_t order[RP_HOSTS_MAX])
     }
 }
 
-struct rp_host *rp_hosts_next(struct pg_pool *pool)
+struct rp_host *rp_hosts_next(struct pg_pool *pool, bool *any)
 {
     uint8_t order[RP_HOSTS_MAX];
     uint64_t now = rp_now(pool->reactor);
     put_in_order(pool, order);
-    for (int kind = 1; kind <= 2; kind++)
+    for (int kind = 1; kind <= 3; kind++) {
+        *any = kind == 3;
         for (uint32_t i = 0; i < pool->hosts.count; i++)
             if (is_of_kind(pool, &pool->hosts.at[order[i]], kind, now)) return &pool->hosts.at[order[i]];
+    }
     return NULL;
 }
 
@@ -140,8 +155,9 @@ uint64_t rp_hosts_time(const struct pg_pool *pool)
     uint64_t earliest = PG_NEVER;
     for (uint32_t i = 0; i < pool->hosts.count; i++) {
         const struct rp_host *host = &pool->hosts.at[i];
-        if (host->circuit.state == RP_CIRCUIT_OPEN && !host->connecting && host->circuit.until_ns < earliest)
-            earliest = host->circuit.until_ns;
+        uint64_t at_ns = host->circuit.state == RP_CIRCUIT_OPEN ? host->circuit.until_ns : 0;
+        if (host->role.state == RP_CIRCUIT_OPEN && host->role.until_ns > at_ns) at_ns = host->role.until_ns;
+        if (!serves(host) && !host->connecting && at_ns < earliest) earliest = at_ns;
     }
     return earliest;
 }
@@ -150,7 +166,16 @@ bool rp_hosts_elsewhere(const struct rp_slot *slot)
 {
     const struct rp_hosts *hosts = &slot->pool->hosts;
     for (uint32_t i = 0; i < hosts->count; i++)
-        if (&hosts->at[i] != slot->host && hosts->at[i].circuit.state == RP_CIRCUIT_CLOSED) return true;
+        if (&hosts->at[i] != slot->host && serves(&hosts->at[i])) return true;
+    return false;
+}
+
+bool rp_hosts_other(const struct rp_slot *slot)
+{
+    const struct rp_hosts *hosts = &slot->pool->hosts;
+    uint64_t now = rp_now(slot->pool->reactor);
+    for (uint32_t i = 0; i < hosts->count; i++)
+        if (&hosts->at[i] != slot->host && is_of_kind(slot->pool, &hosts->at[i], 2, now)) return true;
     return false;
 }
 
@@ -165,17 +190,20 @@ uint32_t rp_hosts_coming(const struct pg_pool *pool)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < pool->hosts.count; i++)
-        if (pool->hosts.at[i].circuit.state == RP_CIRCUIT_CLOSED) n += pool->hosts.at[i].connecting;
+        if (serves(&pool->hosts.at[i])) n += pool->hosts.at[i].connecting;
     return n;
 }
 
 /* ---- a try, from its beginning to its end ---- */
 
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host)
+void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 {
+    uint64_t now = rp_now(slot->pool->reactor);
     slot->host = host;
     slot->trying = true;
-    rp_circuit_move(&host->circuit, RP_TRY_BEGUN, rp_now(slot->pool->reactor), 0);
+    slot->any = any;
+    rp_circuit_move(&host->circuit, RP_TRY_BEGUN, now, 0);
+    if (!any) rp_circuit_move(&host->role, RP_TRY_BEGUN, now, 0);
     host->connecting++;
 }
 
@@ -185,6 +213,7 @@ static void end_try(struct rp_slot *slot, enum rp_circuit_event how)
     slot->trying = false;
     slot->host->connecting--;
     rp_circuit_move(&slot->host->circuit, how, rp_now(slot->pool->reactor), rp_random(slot->pool->reactor));
+    rp_circuit_move(&slot->host->role, RP_TRY_GIVEN_UP, 0, 0); /* if it was judged, that stands */
 }
 
 void rp_host_up(struct rp_slot *slot)
@@ -226,6 +255,14 @@ static void explain(struct pg_pool *pool, const struct rp_host *last)
     }
     rp_error_set(error, last->error.code, "%s", text);
     memcpy(error->sqlstate, last->error.sqlstate, sizeof error->sqlstate);
+}
+
+void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why)
+{
+    end_try(slot, RP_TRY_SUCCEEDED);
+    slot->host->error = *why;
+    slot->host->refuses = false;
+    explain(slot->pool, slot->host);
 }
 
 void rp_host_full(struct rp_slot *slot, const struct pg_error *why)

@@ -17,6 +17,8 @@ struct rp_host {
     uint32_t naddresses;         /* 0: its name could not be resolved yet                   */
     uint32_t connecting;         /* connects to it that are under way                       */
     struct rp_circuit circuit;   /* can it be reached?                                      */
+    struct rp_circuit role;      /* is it what target_session_attrs asks for? CLOSED: yes, or not known */
+    uint64_t generation;         /* how often it ceased to be that: connections of a former one are retired */
     struct pg_error error;       /* its last word since a connection of the pool stood last; code 0: none */
     bool refuses;                /* which it will say again, however often it is asked      */
 };
@@ -26,18 +28,22 @@ struct rp_hosts { struct rp_host *at; uint32_t count; };
 int rp_hosts_open(struct pg_pool *pool, struct pg_error *error);
 void rp_hosts_free(struct pg_pool *pool);
 
-/* The host of the next connect; NULL: none may be tried before rp_hosts_time (PG_NEVER: before a try has ended). */
-struct rp_host *rp_hosts_next(struct pg_pool *pool);
+/* The host of the next connect; NULL: none may be tried before rp_hosts_time (PG_NEVER: before a try has ended).
+ * `*any`: what it is does not matter, since no other could be had. */
+struct rp_host *rp_hosts_next(struct pg_pool *pool, bool *any);
 uint64_t rp_hosts_time(const struct pg_pool *pool);
 bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another host that serves, as far as is known? */
+bool rp_hosts_other(const struct rp_slot *slot);     /* is there another one that may be tried now? */
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool); /* for messages: one that is being connected to */
 uint32_t rp_hosts_coming(const struct pg_pool *pool); /* connects under way that will probably succeed */
 
 /* A slot's connect: it begins, and ends exactly once in one of the others. */
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host);
+void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any);
 void rp_host_up(struct rp_slot *slot);
 /* Writes pool->connect_error. True: the last word of every host is one that it will say again. */
 bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
+/* It is up, and not what target_session_attrs asks for. Writes pool->connect_error. */
+void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
 void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
 void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */

@@ -29,12 +29,13 @@ void rp_grant(struct rp_slot *slot, struct pg_lease *lease)
 
 void pg_pool_acquire(struct pg_pool *pool, struct pg_lease *lease)
 {
+    struct pg_error why;
     begin(pool, lease);
     if (pool->closing) {
         rp_end_lease(lease, PG_E_CLOSED);
-    } else if (rp_queue_full(pool, lease->priority == PG_PRIORITY_HIGH)) {
-        pool->stats.refused_count++;
-        rp_end_lease(lease, PG_E_REFUSED);
+    } else if (rp_shed_at_the_door(pool, &rp_lease(lease)->waiter, &why)) {
+        rp_end_lease(lease, why.code);
+        if (lease->error) *lease->error = why;
     } else {
         rp_park(pool, &rp_lease(lease)->waiter);
     }

@@ -41,6 +41,7 @@ static const char *const reasons[RP_REASONS] = {
     [RP_REASON_IDLE] = "since it was idle for long (pool_max_conn_idle_time)",
     [RP_REASON_RESET] = "since the pool was reset",
     [RP_REASON_RESIZE] = "since the pool was made smaller",
+    [RP_REASON_ROLE] = "since its server is no longer what is asked for (target_session_attrs)",
     [RP_REASON_PREPARE_CONN] = "since prepare_conn refused it",
     [RP_REASON_AFTER_RELEASE] = "since after_release refused it",
     [RP_REASON_BUDGET] = "for another pool of its budget",
@@ -95,6 +96,7 @@ enum rp_reason rp_life_over(struct rp_slot *slot)
     struct pg_pool *pool = slot->pool;
     if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
+    if (slot->role.misfit || slot->role.generation != slot->host->generation) return RP_REASON_ROLE;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;
@@ -203,6 +205,7 @@ void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing &&
 
 void pg_pool_resume(struct pg_pool *pool)
 {
+    if (pool->suspended) rp_shed_resumed(pool);
     pool->suspended = false;
     rp_pool_kick(pool);
 }

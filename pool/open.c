@@ -175,8 +175,6 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
-    if (pool->info.target != RP_TARGET_ANY)
-        return rp_error_set(error, PG_E_CONFIG, "target_session_attrs: not there yet");
     pool->on_event = c.on_event;
     pool->arg = c.arg;
     *budget = c.budget;
@@ -262,6 +260,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->member.close = member_close;
     pool->member.abort = member_abort;
     rp_capacity_open(pool);
+    rp_shed_open(pool);
     rp_stats_open(pool);
     rp_join(reactor, &pool->member);
     rp_pool_kick(pool);
@@ -300,7 +299,7 @@ void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_clos
         }
     }
     pool->closing = true;
-    pool->suspended = false; /* what is queued is to be served before the deadline */
+    pg_pool_resume(pool); /* what is queued is to be served before the deadline */
     rp_life_warm_end(pool, PG_E_CLOSED);
     if (on_closed && !pool->on_closed) {
         pool->on_closed = on_closed;
@@ -343,6 +342,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     rp_timer_stop(pool->reactor, &pool->capacity.later);
     rp_timer_stop(pool->reactor, &pool->drain);
     rp_timer_stop(pool->reactor, &pool->sweep);
+    rp_timer_stop(pool->reactor, &pool->doomed);
     rp_unqueue(pool->reactor, &pool->dispatch);
     rp_unqueue(pool->reactor, &pool->tell);
     rp_leave(pool->reactor, &pool->member);

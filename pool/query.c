@@ -78,6 +78,7 @@ static struct rp_slot *at_once(struct pg_pool *pool, struct pg_query *q)
 
 void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
+    struct pg_error why;
     if (pool->closing) {
         begin(pool, q, NULL);
         rp_end_batch(q, PG_E_CLOSED, PG_SENT_NO, NULL);
@@ -93,9 +94,8 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
             pool->more_wanted = true;
             rp_pool_kick(pool);
         }
-    } else if (rp_queue_full(pool, false)) {
-        pool->stats.refused_count++;
-        rp_end_batch(q, PG_E_REFUSED, PG_SENT_NO, NULL);
+    } else if (rp_shed_at_the_door(pool, &rp_query(q)->waiter, &why)) {
+        rp_end_batch(q, why.code, PG_SENT_NO, &why);
     } else {
         for (struct pg_query *member = q; member; member = member->next)
             rp_query(member)->waiter.place = RP_PLACE_PARKED;

@@ -48,7 +48,7 @@ static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 }
 
 /* When its waiting ends at the latest; the same for a second wait, after its connection was lost. */
-static uint64_t wait_until(const struct rp_waiter *w)
+uint64_t rp_wait_until(const struct rp_waiter *w)
 {
     struct rp_waiter *own = (struct rp_waiter *)(uintptr_t)w;
     uint64_t at_ns = w->lane == RP_LANE_LEASE ? rp_lease_of(own)->deadline_ns : rp_query_of(own)->deadline_ns;
@@ -57,12 +57,12 @@ static uint64_t wait_until(const struct rp_waiter *w)
     return timeout_ns ? w->since_ns + timeout_ns : PG_NEVER;
 }
 
-bool rp_waited_enough(const struct rp_waiter *w) { return wait_until(w) <= rp_now(w->pool->reactor); }
+bool rp_waited_enough(const struct rp_waiter *w) { return rp_wait_until(w) <= rp_now(w->pool->reactor); }
 
 static void arm_deadline(struct rp_waiter *w)
 {
     w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
-    uint64_t until_ns = wait_until(w);
+    uint64_t until_ns = rp_wait_until(w);
     if (RP_PLANT(deadline_late) && until_ns != PG_NEVER) until_ns += 5 * MS;
     rp_timer_start(w->pool->reactor, &w->timer, until_ns);
 }
@@ -73,6 +73,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
     if (RP_PLANT(lifo)) TAILQ_INSERT_HEAD(queue_of(w), w, link);
     else TAILQ_INSERT_TAIL(queue_of(w), w, link);
     count_parked(pool, w);
+    rp_shed_parked(w);
     arm_deadline(w);
     RP_PROBE2(park, pool, w);
     rp_pool_kick(pool);
@@ -94,13 +95,14 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
     while ((w = TAILQ_FIRST(again))) {
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
-        w->flags |= RP_QUERY_WAITED;
+        w->flags |= RP_QUERY_WAITED | RP_QUERY_AGAIN;
         if (w->since_ns < last_ns) behind = TAILQ_FIRST(queue_of(w)); /* what was healed stood behind younger ones */
         last_ns = w->since_ns;
         while (behind && behind->since_ns < w->since_ns) behind = TAILQ_NEXT(behind, link);
         if (behind) TAILQ_INSERT_BEFORE(behind, w, link);
         else TAILQ_INSERT_TAIL(queue_of(w), w, link);
         count_parked(pool, w);
+        rp_shed_parked(w);
         arm_deadline(w);
     }
 }
@@ -112,6 +114,7 @@ void rp_park_as_fast(struct rp_waiter *w)
     w->flags &= (uint8_t)~RP_QUERY_SLOW;
     TAILQ_INSERT_HEAD(queue_of(w), w, link);
     ++*count_of(w);
+    rp_shed_parked(w);
 }
 
 void rp_unpark(struct rp_waiter *w)
@@ -119,6 +122,7 @@ void rp_unpark(struct rp_waiter *w)
     RP_ASSERT(w->place == RP_PLACE_PARKED);
     TAILQ_REMOVE(queue_of(w), w, link);
     --*count_of(w);
+    rp_shed_left(w->pool);
     w->place = RP_PLACE_NONE;
     bool whole = w->lane == RP_LANE_SHARED && rp_query_of(w)->deadline_ns; /* its deadline covers the answer too */
     if (!whole && !RP_PLANT(deadline_kept)) rp_timer_stop(w->pool->reactor, &w->timer);
@@ -191,6 +195,25 @@ static int late(struct pg_pool *pool, struct pg_error *error)
     return PG_E_UNAVAILABLE;
 }
 
+/* No longer parked, and this is why. */
+static void end_parked(struct rp_waiter *w, struct pg_query *culprit, const struct pg_error *why)
+{
+    rp_unpark(w);
+    rp_pool_kick(w->pool); /* those behind it may be served now */
+    if (w->lane == RP_LANE_LEASE) {
+        struct pg_lease *lease = rp_lease_of(w);
+        rp_end_lease(lease, why->code);
+        if (lease->error) *lease->error = *why;
+    } else {
+        rp_end_batch(culprit, why->code, PG_SENT_NO, why);
+    }
+}
+
+void rp_end_refused(struct rp_waiter *w, const struct pg_error *why)
+{
+    end_parked(w, w->lane == RP_LANE_LEASE ? NULL : rp_query_of(w), why);
+}
+
 void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
 {
     struct pg_error why;
@@ -201,15 +224,7 @@ void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status)
         why.code = status;
     }
     if (status == PG_E_TIMEOUT && (culprit ? culprit->error : rp_lease_of(w)->error)) rp_name_holders(w->pool, &why);
-    rp_unpark(w);
-    rp_pool_kick(w->pool); /* those behind it may be served now */
-    if (w->lane == RP_LANE_LEASE) {
-        struct pg_lease *lease = rp_lease_of(w);
-        rp_end_lease(lease, status);
-        if (lease->error) *lease->error = why;
-    } else {
-        rp_end_batch(culprit, status, PG_SENT_NO, &why);
-    }
+    end_parked(w, culprit, &why);
 }
 
 void rp_end_waiter(struct rp_waiter *w, int status)

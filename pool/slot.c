@@ -191,7 +191,8 @@ void rp_slot_settle(struct rp_slot *slot)
         else start_stall(slot);
         break;
     case RP_SLOT_RESETTING:
-        if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans) rp_slot_rest(slot);
+        if (quiet && slot->conn.session.transaction == 'I' && !slot->pool->cleans && !slot->role.doubted)
+            rp_slot_rest(slot);
         else rp_chore_run(slot);
         break;
     case RP_SLOT_ASKING:
@@ -272,13 +273,13 @@ static void stalled(struct rp_timer *timer)
 
 /* ---- the stages of its life that are more than a move ---- */
 
-void rp_slot_begin(struct rp_slot *slot, struct rp_host *host)
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 {
     struct pg_pool *pool = slot->pool;
     slot->generation = pool->generation;
     slot->stall.fire = stalled;
     slot->conn.login = NULL;
-    rp_host_begin(slot, host);
+    rp_host_begin(slot, host, any);
     if (!pool->before_connect) {
         rp_slot_connect(slot);
         return;
@@ -330,6 +331,7 @@ static void on_up(struct rp_conn *conn)
     struct rp_slot *slot = slot_of(conn);
     if (slot->hook) rp_login_wipe(&slot->hook->login);
     rp_life_begin(slot);
+    rp_role_up(slot);
     rp_slot_move(slot, RP_SLOT_PREPARING);
     rp_chore_run(slot);
 }
@@ -409,6 +411,8 @@ void rp_slot_free(struct rp_slot *slot)
     rp_pool_kick(slot->pool);
 }
 
+static void on_parameter(struct rp_conn *conn) { rp_role_parameter(slot_of(conn)); }
+
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
     rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
@@ -434,12 +438,14 @@ static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
 static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 {
     struct rp_slot *slot = slot_of(conn);
-    if (q && own(q)) {
-        rp_chore_outcome(slot, q);
-        return;
-    }
     bool shared = SHARING & 1u << slot->state;
     if (shared) rp_work_end(slot, q);
+    if (q && own(q)) {
+        if (shared) rp_role_answered(slot, q);
+        else rp_chore_outcome(slot, q);
+        return;
+    }
+    if (q) rp_role_saw(slot, q);
     if (q) rp_query(q)->slot = NULL;
     if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
@@ -462,5 +468,6 @@ static void on_heal(struct rp_conn *conn, struct pg_query *q)
 }
 
 const struct rp_conn_ops rp_slot_ops = {
-    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice, .closed = on_closed,
+    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice,
+    .parameter = on_parameter, .closed = on_closed,
 };

@@ -6,8 +6,9 @@
  * idle connection and nobody behind it (SOLO); a batch is slow when one of its members is.
  *
  *      How many       one less than there are connections for statements: those that idle, are shared, solo, being made
- *                     or could be made, but not those that are leased or reserved. So the fast ones always keep one.
- *                     Where that makes none (a pool of one, all others leased) slow ones share like everybody
+ *                     or could be made (the server is there, the budget has some), but not those that are leased or
+ *                     reserved. So the fast ones always keep one. Where that makes none (a pool of one, all others
+ *                     leased) slow ones share like everybody
  *      Who waits      where all solo places are taken, or no connection is idle, in a queue of their own, first in,
  *                     first out. In the common one a slow statement would stand at the head and hold up the fast ones
  *                     for which there is room: those overtake it, but only to join others on a shared connection
@@ -26,15 +27,18 @@ uint32_t rp_slow_most(const struct pg_pool *pool)
 {
     const uint32_t *n = pool->count;
     uint32_t busy = n[RP_SLOT_SHARED] + n[RP_SLOT_DRAINING] + n[RP_SLOT_STALLED] + n[RP_SLOT_SOLO];
-    uint32_t all = busy + rp_left_to_normal(pool);
+    uint32_t left = rp_left_to_normal(pool), there = rp_pool_idle(pool) + rp_pool_connecting(pool);
+    bool no_more = rp_timer_armed(&pool->retry) || pool->purse.waiting;
+    uint32_t all = busy + (no_more && there < left ? there : left);
     return all > 1 ? all - 1 : 0;
 }
 
+/* Where they share, each may. */
 uint32_t rp_slow_due(const struct pg_pool *pool)
 {
     if (!pool->nslow) return 0;
     uint32_t most = rp_slow_most(pool), solo = pool->count[RP_SLOT_SOLO], places = most > solo ? most - solo : 0;
-    return pool->nslow < places ? pool->nslow : places;
+    return pool->nslow < places || !most ? pool->nslow : places;
 }
 
 struct rp_slot *rp_slow_slot(const struct pg_pool *pool)

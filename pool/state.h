@@ -29,6 +29,7 @@
 #include "conn/query.h"
 #include "pool/budget.h"
 #include "pool/hosts.h"
+#include "pool/overload.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
 
@@ -40,9 +41,21 @@ enum rp_slot_state {
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
 enum rp_reason {
-    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_BUDGET,
-    RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
+    RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_ROLE,
+    RP_REASON_BUDGET, RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
     RP_REASONS
+};
+
+/* role.c: what one connection knows of its server. */
+enum rp_fact { RP_FACT_UNKNOWN, RP_FACT_NO, RP_FACT_YES };
+struct rp_role {
+    uint64_t generation;   /* of the host when the connection came up        */
+    enum rp_fact standby;  /* as it was then, by in_hot_standby              */
+    enum rp_fact told;     /* the answer to what was asked last              */
+    bool writable;         /* it was known to be when it came up             */
+    bool doubted;          /* 25006 was seen: it is asked before anybody else gets the connection */
+    bool asking;           /* in the midst of others' statements             */
+    bool misfit;           /* by its session's own state: retired            */
 };
 
 /* login.c: who the connection is to be, by before_connect. */
@@ -75,6 +88,8 @@ struct rp_slot {
     struct pg_pool *pool;
     struct rp_host *host;      /* whose connection it is, or was last                            */
     bool trying;               /* the connect counts in host->connecting                         */
+    bool any;                  /* whatever the host is: there was no other                       */
+    struct rp_role role;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: of which list of pool->loaded                          */
@@ -193,6 +208,9 @@ struct pg_pool {
     uint32_t nwaiting, nurgent, nslow, nhigh;   /* nhigh: connections in the hands of such leases      */
     uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
+    struct rp_overload overload;         /* two rules about the queue, applied by shed.c        */
+    struct rp_admission admission;
+    struct rp_timer doomed;              /* when the first of the queue has waited in vain      */
     bool more_wanted;                    /* a statement had to queue behind others on a connection */
 
     struct rp_timer retry;               /* armed while no host may be tried: then one may      */
@@ -220,7 +238,7 @@ struct pg_pool {
 extern const struct rp_conn_ops rp_slot_ops;
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state);
 void rp_slot_settle(struct rp_slot *slot);   /* after something on it ended: the state that follows */
-void rp_slot_begin(struct rp_slot *slot, struct rp_host *host); /* FREE: a connection is made */
+void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any); /* FREE: a connection is made */
 void rp_slot_connect(struct rp_slot *slot);  /* ASKING: nothing speaks against it */
 void rp_slot_made(struct rp_slot *slot);     /* PREPARING: it is ready to serve */
 void rp_slot_check(struct rp_slot *slot);    /* IDLE: a lease is to have it, if prepare_conn agrees */
@@ -345,6 +363,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; 
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
 void rp_park_as_fast(struct rp_waiter *w); /* the oldest of all, and slow: first in pool->waiting */
 void rp_unpark(struct rp_waiter *w);
+uint64_t rp_wait_until(const struct rp_waiter *w);               /* its own deadline, or pool_acquire_timeout */
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
 struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
 bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
@@ -358,11 +377,24 @@ void rp_end_batch(struct pg_query *culprit, int status, enum pg_sent sent,
 void rp_end_parked(struct rp_waiter *w, struct pg_query *culprit, int status);
 void rp_end_waiter(struct rp_waiter *w,
                    int status); /* whichever it is, unparked; with the connect error where that is why */
+void rp_end_refused(struct rp_waiter *w, const struct pg_error *why); /* parked, and turned away */
 void rp_forget_query(struct pg_query *q);                        /* no callback any more; the memory is the caller's */
 void rp_tell_query(struct pg_query *q);                          /* at once; results are set */
 void rp_pool_tell(struct rp_node *node);                         /* pool->tell */
 void rp_fire_query(struct rp_timer *timer);
 void rp_fire_lease(struct rp_timer *timer);
+
+/* shed.c */
+void rp_shed_open(struct pg_pool *pool);
+/* Whether it must not be parked: PG_E_REFUSED for the reason in `why`. */
+bool rp_shed_at_the_door(struct pg_pool *pool, const struct rp_waiter *w, struct pg_error *why);
+void rp_shed_parked(struct rp_waiter *w);          /* it is */
+void rp_shed_left(struct pg_pool *pool);           /* somebody is no longer parked, whyever */
+void rp_shed_served(const struct rp_waiter *w);    /* no longer parked, and this is why */
+void rp_shed_resumed(struct pg_pool *pool);
+bool rp_shed_first(struct pg_pool *pool);          /* refuses the first of the queue, if it has waited in vain */
+void rp_shed_watch(struct pg_pool *pool);          /* so that this is not forgotten while nobody can be served */
+void rp_shed_look(struct rp_timer *timer);         /* pool->doomed */
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */
@@ -376,6 +408,16 @@ void rp_capacity_open(struct pg_pool *pool);
 bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
 void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
 void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
+
+/* role.c */
+void rp_role_up(struct rp_slot *slot);        /* the session stands */
+bool rp_role_ask(struct rp_slot *slot);       /* chores of a new connection */
+bool rp_role_judge(struct rp_slot *slot);
+bool rp_role_ask_again(struct rp_slot *slot); /* chores between two leases */
+bool rp_role_judge_again(struct rp_slot *slot);
+void rp_role_saw(struct rp_slot *slot, const struct pg_query *q);      /* an outcome, not told yet */
+void rp_role_answered(struct rp_slot *slot, const struct pg_query *q); /* of what was asked in the midst of others */
+void rp_role_parameter(struct rp_slot *slot);                          /* the server said one anew */
 
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */

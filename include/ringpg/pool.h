@@ -30,7 +30,8 @@ struct pg_event {
     enum pg_event_kind kind;
     const struct pg_error *error;                    /* a view, NULL for CONNECTED: dies when on_event returns.
                                                       * RETIRED: PG_E_CLOSED, and the text says for which reason */
-    const char *host;                                /* the same; "host:port" or the socket's path             */
+    const char *host;                                /* the same; "host:port" or the socket's path; of LEAK ""
+                                                      * if the lease has lost its connection */
     const char *tag;                                 /* LEAK: the lease's, which may be NULL                   */
     uint64_t held_ns;                                /* LEAK: for how long so far                              */
 };
@@ -75,12 +76,13 @@ struct pg_pool_config {
  * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
  * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
  * -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for
- * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Options beside libpq's
- * (README, "The connection string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
+ * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Of several hosts, and of what
+ * target_session_attrs asks of them: README. Options beside libpq's (README, "The connection string"):
+ * pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
  * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
  * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_reserved_conns 0, pool_slow_statement 20ms, pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql
- * as connect_sql and reset_sql above. */
+ * pool_reserved_conns 0, pool_codel_target 0, pool_codel_interval 100ms, pool_admission off, pool_slow_statement 20ms,
+ * pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -174,7 +176,8 @@ enum { PG_PRIORITY_NORMAL = 0, PG_PRIORITY_HIGH = 1 };
 struct pg_lease {
     void (*on_grant)(struct pg_lease *, int status); /* exactly once, never inside the acquire; 0: it is held.
                                                       * PG_E_TIMEOUT, PG_E_UNAVAILABLE (error->text names the last
-                                                      * cause), PG_E_REFUSED, PG_E_CLOSED */
+                                                      * cause), PG_E_REFUSED (the queue is full, standing, or too
+                                                      * slow for the deadline: the text says which), PG_E_CLOSED */
     uint64_t deadline_ns;                            /* for the acquire; 0: pool_acquire_timeout; PG_NEVER     */
     const char *tag;                                 /* PG_HERE; for reports; not copied                       */
     struct pg_error *error;                          /* may be NULL                                            */
@@ -217,7 +220,9 @@ struct pg_pool_stats {
     uint64_t acquire_count, acquire_duration_ns;     /* leases granted, and the sum of their waits          */
     uint64_t empty_acquire_count,
         empty_acquire_wait_ns; /* of both lanes: those that had to park and were served, sum of waits */
-    uint64_t canceled_acquire_count, timeout_count, refused_count; /* of both lanes                         */
+    uint64_t canceled_acquire_count, timeout_count, refused_count; /* of both lanes; refused: the queue was full */
+    uint64_t overload_count;      /* refused in the queue, since it was standing (pool_codel_target)        */
+    uint64_t not_admitted_count;  /* refused at the door, since they would have waited in vain (pool_admission) */
     uint64_t query_count;                            /* outcomes given, of both lanes                       */
     uint64_t new_conns_count, lost_conns_count, connect_failed_count; /* connections made, lost, not made   */
     uint64_t abandoned_count; /* connections closed though the server had not let go of them within

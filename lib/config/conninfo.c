@@ -23,6 +23,7 @@ static const struct rp_conninfo defaults = {
     .pool_max_conn_idle_time_ns = 1800 * S,
     .pool_health_check_period_ns = 60 * S,
     .pool_acquire_timeout_ns = 10 * S,
+    .pool_codel_interval_ns = S / 10,
     .pool_close_linger_ns = 5 * S,
     .pool_slow_statement_ns = S / 50,
     .pool_max_row_bytes = 16 << 20,

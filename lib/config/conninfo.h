@@ -46,6 +46,8 @@ struct rp_conninfo {
     uint64_t pool_max_conn_lifetime_ns, pool_max_conn_lifetime_jitter_ns, pool_max_conn_idle_time_ns; /* 0: no limit */
     uint64_t pool_health_check_period_ns;
     uint64_t pool_acquire_timeout_ns; /* Go's durations, as pgxpool: "10s" "500ms" "1m30s"; a bare number: seconds */
+    uint64_t pool_codel_target_ns, pool_codel_interval_ns; /* target 0: off */
+    uint32_t pool_admission;          /* 1: on */
     uint64_t pool_leak_detection_threshold_ns; /* 0: no report */
     uint64_t pool_slow_statement_ns;           /* 20ms; 0: no statement is taken for slow by itself */
     uint64_t pool_close_linger_ns;    /* how long a teardown waits for the server's EOF; 5s */

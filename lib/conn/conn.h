@@ -39,6 +39,8 @@ struct rp_conn_ops {
     void (*outcome)(struct rp_conn *, struct pg_query *);     /* results are set; NULL: of nobody                   */
     void (*heal)(struct rp_conn *, struct pg_query *);        /* to be enqueued once more                           */
     void (*notice)(struct rp_conn *, const struct pg_error *);
+    void (*parameter)(struct rp_conn *);                      /* since `up` one that is kept was said anew; the event that
+                                                               * came with it is still to be told                   */
     void (*closed)(struct rp_conn *);                         /* may be opened again                                */
 };
 
@@ -89,6 +91,7 @@ struct rp_conn {
                                             * who it is; NULL: none. The owner's, until it is up or closed          */
     size_t address;         /* which one is in use                                */
     struct rp_address peer; /* it itself: the list may be another one by now      */
+    uint32_t parameter_changes; /* of the session's, those that the owner knows   */
     bool held;              /* by the owner: no further request is written        */
     struct rp_node ready;   /* what is left to feed, to derive or to finish       */
     struct rp_node flush;

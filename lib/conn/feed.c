@@ -304,15 +304,26 @@ void rp_conn_derive(struct rp_conn *c)
     rp_conn_feed(c);
 }
 
+/* False: the owner ended the connection for it. */
+static bool tell_parameter(struct rp_conn *c)
+{
+    if (c->state != RP_CONN_OPEN || c->parameter_changes == c->session.parameter_changes) return true;
+    c->parameter_changes = c->session.parameter_changes;
+    c->config->ops->parameter(c);
+    return c->state == RP_CONN_OPEN;
+}
+
 /* One event. True: there may be more. */
 static bool deliver(struct rp_conn *c, const struct rp_event *ev)
 {
     const struct rp_conn_ops *ops = c->config->ops;
+    if (!tell_parameter(c)) return false;
     switch (ev->kind) {
     case RP_EVENT_MORE: c->in_need = ev->need; return false;
     case RP_EVENT_KEY: need_key(c); return !c->session.wait_key;
     case RP_EVENT_READY:
         rp_conn_move(c, RP_CONN_OPEN);
+        c->parameter_changes = c->session.parameter_changes;
         c->session.config = &c->config->session;
         c->login = NULL;
         ops->up(c);

@@ -42,8 +42,9 @@ enum {
     RP_QUERY_REPEATED = 2, /* REPEATABLE: its one repetition was used up      */
     RP_LEASE_HIGH = 4,     /* PG_PRIORITY_HIGH: parked in pool->urgent        */
     RP_QUERY_ROWS = 8,     /* at least one row was delivered                  */
+    RP_QUERY_AGAIN = 32,   /* parked for the second time: its connection was lost */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
-    RP_QUERY_SLOW = 32,    /* the first of a batch: parked in pool->slow, or runs alone */
+    RP_QUERY_SLOW = 64,    /* the first of a batch: parked in pool->slow, or runs alone */
 };
 
 struct rp_query {

@@ -147,6 +147,7 @@ struct rp_session {
     struct pg_error error;              /* the group's, or why it is broken  */
     struct pg_error notice;
     char parameter[RP_PARAMETERS][RP_PARAMETER_SIZE];
+    uint32_t parameter_changes;         /* so far, the first values included */
 };
 
 /* `entries` and `prepared` are zeroed memory of the sizes in config; `entropy` is fresh for each connection. */

@@ -25,6 +25,7 @@ void rp_session_keep_parameter(struct rp_session *s, const char *name, const cha
     for (size_t i = 0; i < RP_PARAMETERS; i++) {
         if (strcmp(kept[i], name) != 0) continue;
         size_t n = strnlen(value, RP_PARAMETER_SIZE - 1);
+        s->parameter_changes++;
         memcpy(s->parameter[i], value, n);
         s->parameter[i][n] = 0;
     }

@@ -12,6 +12,8 @@ static struct pg_statement echo_text = PG_STATEMENT("ECHO $1", PG_TYPE_TEXT);
 static struct pg_statement insert = PG_STATEMENT("INSERT $1", PG_TYPE_INT8);
 static struct pg_statement insert_again = { "INSERT $1", { PG_TYPE_INT8, 0 }, NULL, PG_STATEMENT_REPEATABLE, 0 };
 static struct pg_statement deferred = PG_STATEMENT("DEFERRED $1", PG_TYPE_INT8);
+static struct pg_statement slow = { "SLEEP 12", { 0 }, NULL, PG_STATEMENT_SLOW, 0 };
+static struct pg_statement tardy = PG_STATEMENT("SLEEP 30"); /* slow, as is to be found out */
 static struct pg_statement syntax = PG_STATEMENT("SYNTAX");
 static struct pg_statement stray = PG_STATEMENT("STRAY");
 
@@ -30,6 +32,8 @@ static const struct {
     [ASK_INSERT_REPEATABLE] = { "insert repeatable", &insert_again, NULL, INSERTS | PLAIN },
     [ASK_INSERT_SQL] = { "insert sql", NULL, "INSERT %lld", INSERTS | PLAIN },
     [ASK_SLEEP] = { "sleep", NULL, "SLEEP %lld", PLAIN },
+    [ASK_SLOW] = { "slow", &slow, NULL, PLAIN },
+    [ASK_TARDY] = { "tardy", &tardy, NULL, PLAIN },
     [ASK_DEFERRED] = { "deferred", &deferred, NULL, INSERTS },
     [ASK_FAIL] = { "fail", NULL, "FAIL 22012 --%lld", FAILS },
     [ASK_SYNTAX] = { "syntax", &syntax, NULL, FAILS },
@@ -53,20 +57,32 @@ void ask_ids(void)
         if (kinds[i].statement) (void)rp_statement_id(kinds[i].statement);
 }
 
+struct pg_statement *ask_statement(enum ask_kind kind) { return kinds[kind].statement; }
+
 /* ---- rows ---- */
+
+/* A text that is its token's alone, over and over again. */
+enum { LETTERS = 26 };
 
 static char letter(const struct ask *a, size_t i)
 {
-    return (char)('a' + ((uint64_t)a->token + i * 7) % 26);
+    return (char)('a' + ((uint64_t)a->token + i * 7) % LETTERS);
+}
+
+static void write_text(struct ask *a)
+{
+    for (size_t i = 0; i < a->payload; i++) a->text[i] = i < LETTERS ? letter(a, i) : a->text[i - LETTERS];
 }
 
 static void check_text(const struct ask *a, struct pg_text text)
 {
     REQUIRE(text.size == a->payload, "%s %lld: %zu bytes came back of %zu", kinds[a->kind].name, (long long)a->token,
             text.size, a->payload);
-    for (size_t i = 0; i < text.size; i++)
+    for (size_t i = 0; i < text.size && i < LETTERS; i++)
         REQUIRE(text.data[i] == letter(a, i), "%s %lld: byte %zu is another's", kinds[a->kind].name,
                 (long long)a->token, i);
+    REQUIRE(text.size <= LETTERS || !memcmp(text.data, text.data + LETTERS, text.size - LETTERS),
+            "%s %lld: a later byte is another's", kinds[a->kind].name, (long long)a->token);
 }
 
 static void check_row(const struct ask *a, struct pg_row *row)
@@ -316,7 +332,7 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     a->token = (int64_t)(id * RUNS + r->index) * 1000;
     a->payload = payload;
     a->due_rows = habits & ROWS ? pick(r, pick(r, 8) ? 10 : 500) : 1;
-    for (size_t i = 0; i < payload; i++) a->text[i] = letter(a, i);
+    write_text(a);
     if (habits & INSERTS) a->key[0] = ledger_key(&r->scene->ledger, kind == ASK_INSERT_REPEATABLE && !h);
     if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->scene->ledger, false);
     a->query = (struct pg_query){
@@ -371,6 +387,7 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
     if (chance(r, r->set.garbage)) return ASK_COPY;
     if (shared && chance(r, r->set.strays)) return ASK_STRAY;
     if (chance(r, r->set.errors)) return wrong[pick(r, sizeof wrong / sizeof *wrong)];
+    if (chance(r, r->set.slow)) return pick(r, 2) ? ASK_SLOW : ASK_TARDY;
     enum ask_kind kind = plain[pick(r, sizeof plain / sizeof *plain)];
     return kind == ASK_SLEEP && !r->set.delay ? ASK_ECHO : kind;
 }

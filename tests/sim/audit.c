@@ -23,8 +23,11 @@ static void check_counts(struct run *r)
     if (r->bound < r->max_conns) r->bound = r->max_conns;
     REQUIRE(total <= r->bound, "%u connections open, connecting or closing, %u at the most", total, r->bound);
     r->bound = total > r->max_conns ? total : r->max_conns;
-    REQUIRE(p->count[RP_SLOT_CONNECTING] <= r->set.connecting_limit, "%u connects at a time, %u at the most",
-            p->count[RP_SLOT_CONNECTING], r->set.connecting_limit);
+    REQUIRE(rp_pool_connecting(p) <= r->set.connecting_limit, "%u connects at a time, %u at the most",
+            rp_pool_connecting(p), r->set.connecting_limit);
+    REQUIRE(p->count[RP_SLOT_SOLO] <= r->solo || p->count[RP_SLOT_SOLO] < r->bound,
+            "%u connections run slow statements, and all but one of %u may", p->count[RP_SLOT_SOLO], r->bound);
+    r->solo = p->count[RP_SLOT_SOLO];
     REQUIRE((p->nwaiting == 0) == TAILQ_EMPTY(&p->waiting), "%u wait, and the queue is %s", p->nwaiting,
             TAILQ_EMPTY(&p->waiting) ? "empty" : "not empty");
     REQUIRE(p->count[RP_SLOT_IDLE] ? !TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]) : TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]),
@@ -90,7 +93,8 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
 {
     const struct rp_session *s = &slot->conn.session;
     REQUIRE(slot->pool == r->pool, "a slot is another pool's");
-    REQUIRE((slot->state == RP_SLOT_LEASED) == (slot->lease != NULL), "slot state %d %s a lease", slot->state,
+    bool hooks = slot->hook_phase == RP_HOOK_CALLED && slot->hook_kind != RP_HOOK_BEFORE_CONNECT;
+    REQUIRE((slot->state == RP_SLOT_LEASED || hooks) == (slot->lease != NULL), "slot state %d %s a lease", slot->state,
             slot->lease ? "with" : "without");
     switch (slot->state) {
     case RP_SLOT_FREE:
@@ -140,20 +144,27 @@ static void check_slots(const struct run *r)
 
 /* ---- the queue ---- */
 
-static void check_queue(const struct run *r)
+static void check_queue(const struct run *r, const struct rp_waiters *queue, uint32_t counted)
 {
     struct pg_pool *p = r->pool;
     struct rp_waiter *w;
     uint64_t before = 0;
     uint32_t n = 0;
-    TAILQ_FOREACH(w, &p->waiting, link) {
-        REQUIRE(++n <= p->nwaiting && w->place == RP_PLACE_PARKED && w->pool == p, "one in the queue does not wait");
-        REQUIRE(w->since_ns >= before, "who came later stands before who came earlier, at place %u of %u", n,
-                p->nwaiting);
+    TAILQ_FOREACH(w, queue, link) {
+        REQUIRE(++n <= counted && w->place == RP_PLACE_PARKED && w->pool == p, "one in the queue does not wait");
+        REQUIRE(w->since_ns >= before, "who came later stands before who came earlier, at place %u of %u", n, counted);
+        REQUIRE(!(w->flags & RP_QUERY_SLOW) == (queue != &p->slow), "one stands in the queue of the others");
         before = w->since_ns;
     }
-    REQUIRE(n == p->nwaiting, "%u stand in the queue, %u are counted", n, p->nwaiting);
-    TAILQ_FOREACH(w, &p->ended, link) REQUIRE(w->place == RP_PLACE_ENDED, "one that is to be told has not ended");
+    REQUIRE(n == counted, "%u stand in the queue, %u are counted", n, counted);
+}
+
+static void check_queues(const struct run *r)
+{
+    struct rp_waiter *w;
+    check_queue(r, &r->pool->waiting, r->pool->nwaiting);
+    check_queue(r, &r->pool->slow, r->pool->nslow);
+    TAILQ_FOREACH(w, &r->pool->ended, link) REQUIRE(w->place == RP_PLACE_ENDED, "one to be told of has not ended");
 }
 
 /* Who could be served is served before the turn ends, if its budget lasts. */
@@ -162,9 +173,14 @@ static void check_served(const struct run *r)
     struct pg_pool *p = r->pool;
     struct rp_waiter *w = TAILQ_FIRST(&p->waiting);
     if (p->dispatch.queued) return;
-    REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE),
-            "a connection is drained for a lease, and none is the next");
-    if (!w || p->suspended) return;
+    uint32_t slow = rp_slow_due(p), idle = p->count[RP_SLOT_IDLE];
+    REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE) || slow,
+            "a connection is drained, and neither a lease nor somebody slow is the next");
+    if (p->suspended) return;
+    REQUIRE(!slow || !idle || w, "%u slow ones might have one of %u idle connections", slow, idle);
+    if (!w && !rp_slow_most(p)) w = TAILQ_FIRST(&p->slow); /* it shares like others */
+    if (!w) return;
+    if (w->lane == RP_LANE_LEASE && p->count[RP_SLOT_CHECKING]) return;
     REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
     for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
         REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
@@ -229,11 +245,11 @@ static void check_published(const struct run *r)
     const struct pg_pool_stats *s = &p->seeing.published.at;
     if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
-                s->constructing_conns == p->count[RP_SLOT_CONNECTING] && s->pending == p->nwaiting &&
+                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting + p->nslow &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
             "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
-            p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], p->count[RP_SLOT_CONNECTING], p->nwaiting,
+            p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], rp_pool_connecting(p), p->nwaiting,
             p->nslots - p->count[RP_SLOT_FREE], r->max_conns);
     REQUIRE(s->query_count == r->told && s->query.count == r->told, "%llu outcomes were told, and %llu are published",
             (unsigned long long)r->told, (unsigned long long)s->query_count);
@@ -257,9 +273,13 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     check_served(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
-    if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN && r->turns % OFTEN) return;
+    if (r->turns % OFTEN) {
+        if (r->pool->nwaiting + r->asks.count + r->holders.count > OFTEN) return;
+        if (r->pool->seeing.published.sequence.sequence == r->audited) return; /* nothing has happened */
+    }
+    r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
-    check_queue(r);
+    check_queues(r);
     check_deadlines(r);
     check_published(r);
 }
@@ -290,7 +310,8 @@ struct audit_before audit_before(const struct run *r)
     const struct pg_pool *p = r->pool;
     return (struct audit_before){
         .waiting = p->nwaiting,
-        .full = p->nwaiting >= r->set.waiters + (r->suspended ? 0 : p->count[RP_SLOT_IDLE]),
+        .slow = p->nslow,
+        .full = p->nwaiting + p->nslow >= r->set.waiters + (r->suspended ? 0 : rp_pool_idle(p)),
     };
 }
 
@@ -308,7 +329,10 @@ void audit_acquired(struct holder *h, struct audit_before before)
 
 void audit_asked(struct ask *a, struct audit_before before)
 {
-    check_entry(a->run, rp_query(&a->query)->waiter.place, before);
+    const struct rp_waiter *w = &rp_query(&a->query)->waiter;
+    check_entry(a->run, w->place, before);
+    REQUIRE(w->place != RP_PLACE_ACTIVE || !(w->flags & RP_QUERY_SLOW) || !before.slow,
+            "a slow one that came later is served while %u wait", before.slow);
 }
 
 /* The reactor is closed, and every lease returned. */

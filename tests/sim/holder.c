@@ -119,6 +119,7 @@ static void begin_script(struct run *r, struct holder *h)
 {
     h->held = true;
     holder_check(h);
+    chores_granted(h);
     h->steps = (uint32_t)pick(r, 6);
     h->pipelined = pick(r, 3) == 0;
     uint32_t id = h->live.id;
@@ -214,6 +215,7 @@ void holder_try(struct run *r)
     audit_grant(h);
     h->held = true;
     holder_check(h);
+    chores_granted(h);
     h->resting = true;
     h->steps = (uint32_t)pick(r, 3);
     sim_after(r->sim, pick(r, 10) * MS, rested, actor_ref(r, h->live.id));

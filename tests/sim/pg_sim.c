@@ -8,10 +8,12 @@
  * Exit status 1 after a violation, which names its seed. */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -102,6 +104,16 @@ static void print_outcomes(const uint64_t outcomes[STATUSES])
     putchar('\n');
 }
 
+/* Of all workers. */
+static double cpu_seconds(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_CHILDREN, &used);
+    double seconds = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                     (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    return seconds > 0 ? seconds : 1e-6;
+}
+
 static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
 {
     struct timespec begin, end;
@@ -124,6 +136,8 @@ static int run_many(uint64_t from, uint64_t seeds, unsigned jobs)
     print_outcomes(sum.outcomes);
     printf("%llu seeds, %llu events, %u violations, %.1f s\n", (unsigned long long)sum.done,
            (unsigned long long)sum.events, violations, seconds);
+    double spent = cpu_seconds(), done = sum.done ? (double)sum.done : 1;
+    printf("%.0f events per seed, %.0f seeds per second and core\n", (double)sum.events / done, done / spent);
     return violations || sum.done != seeds;
 }
 
@@ -188,6 +202,8 @@ int main(int argc, char **argv)
     }
     if (plant) plants_hand_over(argv);
     if (plant) too_many = 1;
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* a world's memory is the next one's: the kernel need not be asked */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     ask_ids();
     if (seeds) return run_many(from, seeds, jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : (unsigned)jobs);
     struct run_result result = run_seed(seed, verbose);

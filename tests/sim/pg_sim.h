@@ -5,6 +5,7 @@
  *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
  *      ask.c        one query or batch              holder.c   one lease with its script
+ *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
  *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
@@ -33,12 +34,15 @@ struct settings {
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
-    uint32_t hangs, large, tunes, alloc_failures;                                          /* per mille */
+    uint32_t hangs, large, tunes, slow, alloc_failures;                                          /* per mille */
     uint64_t tune_every_ns;
-    uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
+    uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns, slow_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, crowds, outages;
+    uint32_t hooks, hook_errors, hook_late, hook_never; /* bits of those that there are; per mille */
+    uint32_t reset_sql, nwarm;
+    bool connect_sql;
     const char *password;
     char options[600];
 };
@@ -46,7 +50,7 @@ struct settings {
 /* ---- memory ---- */
 struct block;
 struct heap {
-    size_t blocks, bytes;
+    size_t blocks, bytes, kept_bytes;
     uint64_t calls, fail_at; /* the fail_at-th allocation gives NULL; 0: none */
     struct sim *sim;         /* draws which others fail, ...                  */
     uint32_t fail;           /* ... so many per mille                         */
@@ -77,8 +81,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY,
-    ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET,
+    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -127,6 +131,11 @@ struct holder {
     uint32_t npending;
 };
 
+/* What the hooks know of a slot's backend. */
+enum { BOOK_NEW, BOOK_READY, BOOK_CHECKED, BOOK_HELD, BOOK_CONDEMNED };
+struct chore_book { const struct rp_slot *slot; uint32_t pid, state; };
+
+enum { SIZE_MOST = 8 };
 enum { STATUSES = 17 }; /* 0: PG_OK; 1 to 15: the library's own; 16: the system's */
 /* One reactor, its pool, and the handlers of it. */
 struct run {
@@ -138,12 +147,14 @@ struct run {
     struct heap heap;
     struct pg_reactor *reactor;
     struct pg_pool *pool;        /* NULL once it is closed                             */
-    struct table asks, holders;
+    struct table asks, holders, chores;
+    struct chore_book books[SIZE_MOST + 1]; /* the last one: nobody's                    */
     uint32_t min_conns, max_conns; /* as they were set last                            */
-    uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
+    uint32_t peak_conns, bound, solo;  /* the most that they were; how many there may be     */
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
+    unsigned audited;            /* what was published when the books were looked at  */
     uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
     uint64_t turn_events;        /* of the world, at that end                          */
     uint64_t turn_ns;            /* when that was                                      */
@@ -201,6 +212,7 @@ void ask_leased(struct holder *h);
 void ask_step(struct holder *h, enum ask_kind kind);
 void ask_abandon(struct ask *a);
 void ask_cancel(struct ask *a);
+struct pg_statement *ask_statement(enum ask_kind kind);
 void ask_forget(struct ask *a);     /* its lease was abandoned */
 /* holder.c */
 void holder_acquire(struct run *r);
@@ -210,13 +222,17 @@ void holder_release(struct holder *h);
 void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
+/* chores.c */
+void chores_draw(struct run *r);
+void chores_config(struct run *r, struct pg_pool_config *config);
+void chores_granted(struct holder *h);
+void chores_end(struct run *r);
 /* tune.c */
-enum { SIZE_MOST = 8 };
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
 /* audit.c */
-struct audit_before { uint32_t waiting; bool full; };
+struct audit_before { uint32_t waiting, slow; bool full; };
 void audit_event(void *scene);
 void audit_turn(void *scene, struct pg_reactor *reactor);
 void audit_callback(struct run *r);

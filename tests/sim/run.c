@@ -115,6 +115,7 @@ static void open_run(struct scene *w, struct run *r)
     struct pg_pool_config pc = PG_POOL_CONFIG(r->set.options);
     pc.on_event = on_event;
     pc.arg = r;
+    chores_config(r, &pc);
     status = pg_pool_open(&r->pool, r->reactor, &pc, &error);
     REQUIRE(status == 0, "pg_pool_open: %s", pg_error_field(&error, 'M'));
     r->heap.sim = w->sim;
@@ -234,7 +235,7 @@ static void check_rest(struct run *r)
     REQUIRE(s.query_count == r->told, "%llu outcomes were told and %llu counted", (unsigned long long)r->told,
             (unsigned long long)s.query_count);
     uint64_t retired = s.max_lifetime_destroy_count + s.max_idle_destroy_count;
-    REQUIRE(r->set.tunes ? r->retired >= retired : r->retired == retired, "%llu were retired, and %llu counted",
+    REQUIRE(r->set.tunes || r->set.hook_errors ? r->retired >= retired : r->retired == retired, "%llu were retired, and %llu counted",
             (unsigned long long)r->retired, (unsigned long long)retired);
     if (r->set.lifetime_ns < 60 * SECOND) return; /* there may be none that lives long enough to be seen */
     REQUIRE(s.total_conns == s.idle_conns, "at rest, and %u of %u connections are idle", s.idle_conns, s.total_conns);
@@ -285,6 +286,7 @@ static void close_world(struct scene *w)
     enum sim_end end = go(w, NULL, bound_ns + 2 * SECOND);
     if (end != SIM_CLOSED) still_waiting(w, end == SIM_IDLE ? "the close hangs" : "the close takes too long");
     for (unsigned i = 0; i < w->runs; i++) end_leases(&w->run[i]);
+    for (unsigned i = 0; i < w->runs; i++) chores_end(&w->run[i]);
     w->over = true;
     sim_watch(w->sim, NULL, NULL, NULL);
     for (unsigned i = 0; i < w->runs; i++) audit_end(&w->run[i]);
@@ -320,6 +322,7 @@ static void free_world(struct scene *w)
     for (unsigned i = 0; i < w->runs; i++) {
         table_free(&w->run[i].asks);
         table_free(&w->run[i].holders);
+        table_free(&w->run[i].chores);
     }
 }
 

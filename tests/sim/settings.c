@@ -64,8 +64,9 @@ static void draw_sizes(struct run *r)
     if (pick(r, 10) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 200) : (uint32_t)between(r, 200, 500);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 380) : (uint32_t)between(r, 300, 1400);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
+    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 12000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
     s->span_ns = between(r, 1, 2000) * MS;
     s->heal_ns = 2 * SECOND + pick(r, 3000) * MS;
@@ -100,6 +101,8 @@ static void draw_habits(struct run *r)
     s->pauses = seldom(r, 300);
     s->delay = seldom(r, 200);
     s->delay_ns = between(r, 1, 60) * MS;
+    s->slow = seldom(r, 100);
+    s->slow_ns = pick(r, 3) ? between(r, 1, 40) * MS : 0;
     s->notice = seldom(r, 200);
     if (s->calm) return;
     s->abandons = seldom(r, 300);
@@ -154,7 +157,7 @@ static bool is_strict(const struct run *r)
     if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
-           !s->deadlines && !s->hangs;
+           !s->deadlines && !s->hangs && !s->hook_never && !(s->hook_late && !s->calm);
 }
 
 static void write_options(struct run *r)
@@ -166,13 +169,13 @@ static void write_options(struct run *r)
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
         "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
         "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
-        "pool_health_check_period=%llums",
+        "pool_health_check_period=%llums pool_slow_statement=%llums",
         pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
         s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
         s->connecting_limit, s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
-        (unsigned long long)(s->period_ns / MS));
+        (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
 }
 
@@ -184,6 +187,7 @@ static void draw_run(struct run *r)
     draw_sizes(r);
     draw_life(r);
     draw_habits(r);
+    chores_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
 }

@@ -88,7 +88,7 @@ const char *live_env(const char *name)
     return value;
 }
 
-struct pg_pool *live_pool(struct live *l, const char *url, const char *options)
+struct pg_pool *live_pool_with(struct live *l, struct pg_pool_config *config, const char *url, const char *options)
 {
     char text[1024];
     struct pg_error error = { 0 };
@@ -101,9 +101,16 @@ struct pg_pool *live_pool(struct live *l, const char *url, const char *options)
     } else {
         snprintf(text, sizeof text, "%s %s", url, options);
     }
-    struct pg_pool_config config = PG_POOL_CONFIG(text);
-    if (pg_pool_open(&pool, l->reactor, &config, &error)) fail_msg("pg_pool_open: %s", pg_error_field(&error, 'M'));
+    config->conninfo = text;
+    if (pg_pool_open(&pool, l->reactor, config, &error)) fail_msg("pg_pool_open: %s", pg_error_field(&error, 'M'));
+    config->conninfo = NULL;
     return pool;
+}
+
+struct pg_pool *live_pool(struct live *l, const char *url, const char *options)
+{
+    struct pg_pool_config config = PG_POOL_CONFIG(NULL);
+    return live_pool_with(l, &config, url, options);
 }
 
 struct outcome { bool there; int status; };

@@ -28,6 +28,8 @@ void live_close(struct live *l);
 /* Opens a pool on DATABASE_URL, or on `url` with `options` behind it (keyword/value, translated where `url` is a URI).
  */
 struct pg_pool *live_pool(struct live *l, const char *url, const char *options);
+/* The same with a configuration of its own, whose conninfo is filled in. */
+struct pg_pool *live_pool_with(struct live *l, struct pg_pool_config *config, const char *url, const char *options);
 /* Starts a query on pool or lease (one of them NULL) and runs until its outcome; the status. */
 int live_query(struct live *l, struct pg_pool *pool, struct pg_lease *lease, struct pg_query *q);
 int live_acquire(struct live *l, struct pg_pool *pool, struct pg_lease *lease);

@@ -198,8 +198,37 @@ static void echo(struct model_query *q)
     model_complete(q, "SELECT 1");
 }
 
+static bool read_only(const struct model_query *q)
+{
+    return q->conn->server->config.role != MODEL_PRIMARY || q->conn->tx_read_only ||
+           q->conn->session_read_only;
+}
+
+static void say(struct model_query *q, const char *name, bool yes, const char *word)
+{
+    model_columns(q, 1, &(struct model_column){ name, TYPE_TEXT });
+    model_row_text(q, yes ? word : strcmp(word, "on") ? "f" : "off");
+}
+
+static void show(struct model_query *q)
+{
+    if (strcmp(q->sql, "SHOW transaction_read_only") == 0) say(q, "transaction_read_only", read_only(q), "on");
+    model_complete(q, "SHOW");
+}
+
+static void ask(struct model_query *q)
+{
+    if (strcmp(q->sql, "SELECT pg_catalog.pg_is_in_recovery()") != 0) {
+        model_complete(q, "SELECT 0");
+        return;
+    }
+    say(q, "pg_is_in_recovery", q->conn->server->config.role == MODEL_STANDBY, "t");
+    model_complete(q, "SELECT 1");
+}
+
 static void begin(struct model_query *q)
 {
+    if (!q->describing && strcasestr(q->sql, "READ ONLY")) q->conn->tx_read_only = true;
     model_opens_block(q);
     model_complete(q, model_keyword(q->sql, "BEGIN") ? "BEGIN" : "START TRANSACTION");
 }
@@ -218,6 +247,10 @@ static void rollback(struct model_query *q)
 
 static void insert(struct model_query *q)
 {
+    if (!q->describing && read_only(q)) {
+        model_error(q, "25006", "cannot execute INSERT in a read-only transaction");
+        return;
+    }
     bool integer = q->count && q->params[0].type == TYPE_INT8;
     model_insert(q, integer ? model_param_int8(q, 0) : 0);
     model_complete(q, "INSERT 0 1");
@@ -252,6 +285,10 @@ static void forget(struct model_query *q)
 
 static void set(struct model_query *q)
 {
+    if (!q->describing && strstr(q->sql, "default_transaction_read_only")) {
+        q->conn->session_read_only = strstr(q->sql, " on") != NULL;
+        model_parameter_status(q, "default_transaction_read_only", q->conn->session_read_only ? "on" : "off");
+    }
     model_complete(q, "SET");
 }
 
@@ -261,6 +298,7 @@ void model_default_answer(struct model_query *q)
         { "ECHO", echo }, { "INSERT", insert }, { "BEGIN", begin }, { "START", begin }, { "COMMIT", commit },
         { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "DEFERRED", deferred }, { "SLEEP", nap },
         { "FAIL", fail }, { "COPYIN", model_copy_in }, { "DISCARD", forget }, { "DEALLOCATE", forget }, { "SET", set },
+        { "SHOW", show }, { "SELECT", ask },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!model_keyword(q->sql, table[i].word)) continue;

@@ -96,6 +96,7 @@ void model_ready(struct model_conn *conn)
 {
     static const char letters[] = { [TX_NONE] = 'I', [TX_IMPLICIT] = 'I', [TX_BLOCK] = 'T', [TX_FAILED] = 'E' };
     if (conn->tx == TX_NONE) model_portals_free(conn);
+    if (conn->tx == TX_NONE) conn->tx_read_only = false;
     size_t begun = model_put_begin(&conn->output, 'Z');
     sim_bytes_put(&conn->output, &letters[conn->tx], 1);
     model_put_end(&conn->output, begun);

@@ -88,6 +88,7 @@ struct model_conn {
     uint8_t md5_salt[4];
     struct model_scram *scram;
     enum model_transaction tx;
+    bool tx_read_only, session_read_only;
     char deferred_sqlstate[6], deferred_text[256];
     struct sim_bytes pending; /* int64 keys */
     struct model_statement *statements;

@@ -280,6 +280,20 @@ void model_server_refuse(struct model_server *server, const char *sqlstate)
     snprintf(server->refuse, sizeof server->refuse, "%s", sqlstate ? sqlstate : "");
 }
 
+void model_server_become(struct model_server *server, enum model_role role)
+{
+    bool standby = server->config.role == MODEL_STANDBY, read_only = server->config.role == MODEL_READ_ONLY;
+    server->config.role = role;
+    for (size_t i = 0; i < server->conn_count && !server->config.version_13; i++) {
+        struct model_conn *conn = server->conns[i];
+        if (conn->phase != PHASE_READY) continue;
+        if (standby != (role == MODEL_STANDBY))
+            model_conn_parameter_status(conn, "in_hot_standby", standby ? "off" : "on");
+        if (read_only != (role == MODEL_READ_ONLY))
+            model_conn_parameter_status(conn, "default_transaction_read_only", read_only ? "off" : "on");
+    }
+}
+
 static void recovered(void *arg)
 {
     model_server_refuse(arg, NULL);

@@ -7,11 +7,13 @@
  *
  * The default answer, also used where the callback did nothing (keywords in any case):
  *   ECHO ...          one row: the first parameter's bytes; int8 if it is, else text; without one the SQL's rest
- *   BEGIN, COMMIT, END, ROLLBACK, ABORT, START TRANSACTION
- *   INSERT ...        INSERT 0 1, and is accounted when its transaction ends;   DEFERRED ...: fails at commit (23503)
+ *   BEGIN [READ ONLY], COMMIT, END, ROLLBACK, ABORT, START TRANSACTION
+ *   INSERT ...        INSERT 0 1 (25006 where nothing may be written), and is accounted when its transaction ends;   DEFERRED ...: fails at commit (23503)
  *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
  *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
- *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET
+ *   SHOW transaction_read_only; SELECT pg_catalog.pg_is_in_recovery()
+ *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET;
+ *   SET default_transaction_read_only ...: of this session, and reported
  *   anything else     SELECT 0 without columns */
 #ifndef SUPPORT_MODEL_SERVER_H
 #define SUPPORT_MODEL_SERVER_H
@@ -32,6 +34,12 @@ enum model_fault { /* of authentication: what a hostile server may try */
     MODEL_NO_AUTH_ANSWER,      /* silence after the startup message        */
 };
 
+enum model_role { /* what it reports of itself, and whether INSERT is refused (25006) */
+    MODEL_PRIMARY,
+    MODEL_STANDBY,   /* in_hot_standby                */
+    MODEL_READ_ONLY, /* default_transaction_read_only */
+};
+
 struct model_config {
     struct sim *sim;
     uint16_t port;               /* listens there alone; other ports go to the server that was opened before; 0: on all */
@@ -46,6 +54,8 @@ struct model_config {
     uint64_t cancel_delay_ns;    /* from a cancel request to its effect and its FIN                      */
     uint32_t cancel_lost;        /* per mille: of those without an effect                                */
     uint32_t cancel_mute;        /* per mille: of those that are never closed from here                  */
+    enum model_role role;        /* changed here it is not told to those who are connected */
+    bool version_13;             /* reports neither of a role's parameters                 */
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
     model_answer_fn *answer;     /* NULL: the default answer               */
     void *arg;
@@ -77,6 +87,8 @@ void model_server_connects(struct model_server *server, enum sim_connect outcome
 /* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they
  * are served. */
 void model_server_refuse(struct model_server *server, const char *sqlstate);
+/* Another role from now on, which every session is told of at once by ParameterStatus. */
+void model_server_become(struct model_server *server, enum model_role role);
 /* HALF: it sends no more, and reads on */
 enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF, MODEL_END_HALF, MODEL_ENDS };
 /* All backends end, with 57P01 and FIN, with RST or with FIN alone; connects are refused for the time given, and for as

@@ -37,19 +37,23 @@ static void welcome(struct model_conn *conn)
 {
     const char *name = model_conn_parameter(conn, "application_name");
     const char *user = model_conn_parameter(conn, "user");
+    const struct model_config *config = &conn->server->config;
     const struct { const char *name, *value; } set[] = {
         { "application_name", name ? name : "" }, { "client_encoding", "UTF8" }, { "DateStyle", "ISO, MDY" },
-        { "default_transaction_read_only", "off" }, { "in_hot_standby", "off" }, { "integer_datetimes", "on" },
+        { "integer_datetimes", "on" },
         { "IntervalStyle", "postgres" }, { "is_superuser", "off" }, { "server_encoding", "UTF8" },
-        { "server_version", "15.0" }, { "session_authorization", user ? user : "" },
+        { "server_version", config->version_13 ? "13.0" : "15.0" }, { "session_authorization", user ? user : "" },
         { "standard_conforming_strings", "on" }, { "TimeZone", "UTC" },
+        { "in_hot_standby", config->role == MODEL_STANDBY ? "on" : "off" },
+        { "default_transaction_read_only", config->role == MODEL_READ_ONLY ? "on" : "off" },
     };
+    size_t n = sizeof set / sizeof *set - (config->version_13 ? 2 : 0);
     put_auth(conn, AUTH_OK, NULL, 0);
     if (conn->server->refuse[0]) {
         model_fatal(conn, conn->server->refuse, "refused by the model");
         return;
     }
-    for (size_t i = 0; i < sizeof set / sizeof *set; i++) model_put_status(&conn->output, set[i].name, set[i].value);
+    for (size_t i = 0; i < n; i++) model_put_status(&conn->output, set[i].name, set[i].value);
     size_t begun = model_put_begin(&conn->output, 'K');
     model_put_u32(&conn->output, conn->pid);
     model_put_u32(&conn->output, conn->key);

@@ -99,24 +99,27 @@ postgres_encode()
     echo "$out"
 }
 
-# Ends the cluster in folder $1 and removes it. Nothing to do is fine.
+# Ends the cluster in folder $1, a standby in it included, and removes it. Nothing to do is fine.
 postgres_end()
 {
-    local home=$1 pid='' wait
+    local home=$1 pid wait data
     case "$home" in
     "$postgres_records"/?* | /tmp/ringpg-?*) ;;
     *) return 0 ;;
     esac
-    [ ! -r "$home/data/postmaster.pid" ] || pid=$(head -n 1 "$home/data/postmaster.pid" 2>/dev/null || true)
-    # The number may have been given to somebody else since: only a process that runs in this data folder is ours.
-    if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$home/data" ]; then
-        kill -QUIT "$pid" 2>/dev/null || true
-        for ((wait = 0; wait < 100; wait++)); do
-            [ -d "/proc/$pid" ] || break
-            sleep 0.1
-        done
-        [ ! -d "/proc/$pid" ] || kill -KILL "$pid" 2>/dev/null || true
-    fi
+    for data in "$home/data" "$home/standby"; do
+        pid=
+        [ ! -r "$data/postmaster.pid" ] || pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null || true)
+        # The number may have been given to somebody else since: only a process that runs in this data folder is ours.
+        if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$data" ]; then
+            kill -QUIT "$pid" 2>/dev/null || true
+            for ((wait = 0; wait < 100; wait++)); do
+                [ -d "/proc/$pid" ] || break
+                sleep 0.1
+            done
+            [ ! -d "/proc/$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+        fi
+    done
     if [ -r "$home/socket" ]; then
         case "$(cat "$home/socket")" in
         /tmp/ringpg-?*) rm -rf -- "$(cat "$home/socket")" ;;

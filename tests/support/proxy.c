@@ -124,9 +124,11 @@ static void end_if_done(struct link *l)
 
 /* ---- bytes ---- */
 
+/* What is on its way is lost with it. */
 static void begin_hole(struct proxy *p, struct link *l)
 {
     l->hole = true;
+    l->flow[CLIENT].size = l->flow[SERVER].size = 0;
     l->hole_until_ns = p->now_ns + (500 + draw(p, p->now.hole_ms > 500 ? p->now.hole_ms - 500 : 1)) * MS;
     p->counted.holes++;
 }
@@ -292,14 +294,22 @@ static void count_now(struct proxy *p)
     }
 }
 
-static bool exchange(struct proxy *p)
+/* What was done is told before anything that follows from it can happen. */
+static void publish(struct proxy *p)
 {
     count_now(p);
+    pthread_mutex_lock(&p->lock);
+    p->counts = p->counted;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* And what is wanted is heard before the bytes that were said after it. */
+static bool take_orders(struct proxy *p)
+{
     pthread_mutex_lock(&p->lock);
     bool over = p->over, heal = p->heal;
     p->heal = false;
     p->now = p->rates;
-    p->counts = p->counted;
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; heal && i < LINKS; i++)
         if (p->link[i].used && p->link[i].hole) p->link[i].hole_until_ns = 0;
@@ -323,7 +333,10 @@ static void *run(void *arg)
 {
     struct proxy *p = arg;
     struct pollfd *poll_set = p->poll_set;
-    while (p->now_ns = clock_ns(), exchange(p)) { /* until proxy_close */
+    bool more;
+    do {
+        publish(p);
+        p->now_ns = clock_ns();
         poll_set[0] = (struct pollfd){ .fd = p->listener, .events = POLLIN };
         for (unsigned i = 0; i < LINKS; i++) {
             struct link *l = &p->link[i];
@@ -334,12 +347,13 @@ static void *run(void *arg)
         }
         if (poll(poll_set, 1 + 2 * LINKS, wait_ms(p)) < 0 && errno != EINTR) die("poll");
         p->now_ns = clock_ns();
+        more = take_orders(p);
         for (unsigned i = 0; i < LINKS; i++) {
             short seen[2] = { poll_set[1 + 2 * i].revents, poll_set[2 + 2 * i].revents };
             if (p->link[i].used) serve(p, &p->link[i], seen);
         }
         if (poll_set[0].revents) take_client(p);
-    }
+    } while (more); /* until proxy_close */
     return NULL;
 }
 

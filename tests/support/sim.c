@@ -90,6 +90,14 @@ static int interruption(struct sim *sim)
     return any[sim_random(sim, 3)];
 }
 
+static void reserve(struct sim_op *op, size_t n)
+{
+    if (n <= op->received_capacity) return;
+    op->received_capacity = n < 1024 ? 1024 : 2 * n;
+    op->received = realloc(op->received, op->received_capacity);
+    if (!op->received) sim_fail("out of memory");
+}
+
 /* True: decided. */
 static bool attempt_send(struct sim *sim, struct sim_conn *conn, struct sim_op *op, int32_t *result)
 {
@@ -121,7 +129,7 @@ static bool attempt_recv(struct sim *sim, struct sim_conn *conn, struct sim_op *
             sim->counters.short_recvs++;
             n = 1 + sim_random(sim, n - 1);
         }
-        if (!(op->received = malloc(n))) sim_fail("out of memory");
+        reserve(op, n);
         sim_bytes_take(&conn->unread, op->received, n);
         sim->counters.bytes_received += n;
         return *result = (int32_t)n, true;
@@ -136,7 +144,7 @@ static void check_buffers(const struct sim_op *op, int fd)
     const uint64_t *priv = op->completion->host_priv;
     if (priv[0] >> 1 != (uint64_t)fd || priv[1] != op->serial || priv[3] != PRIV_MARK)
         sim_fail("descriptor %d: host_priv was changed while the operation was in flight", fd);
-    if (op->way == SIM_SEND && sim_fnv(0, op->at, op->bytes) != op->hash)
+    if (op->way == SIM_SEND && sim_mix(0, op->at, op->bytes) != op->hash)
         sim_fail("descriptor %d: the send buffer was changed while the operation was in flight", fd);
 }
 
@@ -144,8 +152,9 @@ static void op_deliver(struct sim *sim, struct sim_conn *conn, struct sim_op *op
 {
     struct pg_completion *completion = op->completion;
     check_buffers(op, conn->fd);
-    uint64_t hash = sim_fnv((uint64_t)op->way, op->received, op->received ? (size_t)op->result : 0);
-    if (op->received) memcpy(op->at, op->received, (size_t)op->result);
+    size_t received = op->way == SIM_RECV && op->result > 0 ? (size_t)op->result : 0;
+    uint64_t hash = sim_mix((uint64_t)op->way, op->received, received);
+    if (received) memcpy(op->at, op->received, received);
     sim_trace(sim, TRACE_COMPLETE, conn->fd, (int64_t)(hash ^ (uint64_t)op->result));
     if (op->result == -ECANCELED) sim->counters.cancelled++;
     int32_t result = op->result;
@@ -187,8 +196,6 @@ void sim_op_drop(struct sim *sim, struct sim_op *op)
     if (op->state == SIM_NONE) return;
     sim_event_clear(sim, &op->event);
     sim_event_clear(sim, &op->cancel);
-    free(op->received);
-    op->received = NULL;
     op->completion = NULL;
     op->state = SIM_NONE;
     sim->counters.in_flight--;
@@ -225,7 +232,7 @@ static int submit(struct pg_host *host, struct pg_socket *s, void *at, size_t by
     c->host_priv[1] = op->serial;
     c->host_priv[2] = 0;
     c->host_priv[3] = PRIV_MARK;
-    if (way == SIM_SEND) op->hash = sim_fnv(0, at, bytes);
+    if (way == SIM_SEND) op->hash = sim_mix(0, at, bytes);
     else memset(at, 0xa5, bytes < SCRIBBLE ? bytes : SCRIBBLE); /* from here on it is the kernel's */
     sim_trace(sim, TRACE_SUBMIT, s->fd, (int64_t)(bytes << 1 | way));
     sim_event_set(sim, &op->event, soon(sim));

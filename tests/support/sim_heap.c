@@ -60,17 +60,33 @@ uint64_t sim_latency(struct sim *sim)
                                     ? sim_random(sim, c->latency_max_ns - c->latency_min_ns + 1) : 0);
 }
 
-uint64_t sim_fnv(uint64_t hash, const void *at, size_t n)
+static uint64_t mixed(uint64_t hash, const uint8_t *at)
 {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+/* Four words at a time, of which none waits for another. */
+uint64_t sim_mix(uint64_t hash, const void *at, size_t n)
+{
+    enum { WORD = sizeof(uint64_t), LANES = 4 };
     const uint8_t *byte = at;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ byte[i]) * 0x100000001b3u;
+    uint64_t lane[LANES] = { hash, ~hash, hash << 1, hash >> 1 };
+    bool long_one = n >= LANES * WORD;
+    for (; n >= LANES * WORD; byte += LANES * WORD, n -= LANES * WORD)
+        for (int i = 0; i < LANES; i++) lane[i] = mixed(lane[i], byte + i * WORD);
+    for (int i = 0; i < LANES && long_one; i++) hash = (hash ^ lane[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    for (; n >= WORD; byte += WORD, n -= WORD) hash = mixed(hash, byte);
+    for (; n; byte++, n--) hash = (hash ^ *byte) * UINT64_C(0x100000001b3);
     return hash;
 }
 
 void sim_trace(struct sim *sim, unsigned what, int64_t a, int64_t b)
 {
     uint64_t words[4] = { sim->now_ns, what, (uint64_t)a, (uint64_t)b };
-    sim->hash = sim_fnv(sim->hash, words, sizeof words);
+    sim->hash = sim_mix(sim->hash, words, sizeof words);
 }
 
 /* ---- the heap ---- */

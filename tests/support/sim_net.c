@@ -48,6 +48,7 @@ void sim_conn_end(struct sim_conn *conn)
     sim_event_clear(sim, &conn->hole_end);
     sim_op_drop(sim, &conn->op[SIM_SEND]);
     sim_op_drop(sim, &conn->op[SIM_RECV]);
+    free(conn->op[SIM_RECV].received);
     sim_pipe_free(sim, &conn->to_peer);
     sim_pipe_free(sim, &conn->to_host);
     sim_bytes_free(&conn->unread);
@@ -137,12 +138,10 @@ static void data_to_peer(struct sim_conn *conn, size_t n)
         sim_bytes_take(&conn->to_peer.bytes, NULL, n);
         if (conn->peer_closed && conn->fd >= 0) sim_pipe_put(sim, &conn->to_host, SIM_RST, NULL, 0);
     } else {
-        uint8_t *copy = malloc(n);
-        if (!copy) sim_fail("out of memory");
-        sim_bytes_take(&conn->to_peer.bytes, copy, n);
-        sim_trace(sim, TRACE_TO_PEER, conn->fd, (int64_t)sim_fnv(n, copy, n));
-        conn->peer.on_bytes(&conn->peer, copy, n);
-        free(copy);
+        const uint8_t *at = conn->to_peer.bytes.at + conn->to_peer.bytes.head;
+        sim_trace(sim, TRACE_TO_PEER, conn->fd, (int64_t)sim_mix(n, at, n));
+        conn->peer.on_bytes(&conn->peer, at, n); /* does not send in this direction */
+        sim_bytes_take(&conn->to_peer.bytes, NULL, n);
     }
     sim_op_poke(sim, &conn->op[SIM_SEND]);
 }
@@ -418,6 +417,7 @@ bool sim_host_woken(struct pg_host *host)
 {
     struct sim_host_record *record = (struct sim_host_record *)host;
     bool wanted = record->wanted;
+    if (!wanted && !atomic_load(&record->woken)) return false;
     record->wanted = false;
     return atomic_exchange(&record->woken, false) || wanted;
 }

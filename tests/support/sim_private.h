@@ -29,7 +29,8 @@ struct sim_bytes {
 void sim_bytes_put(struct sim_bytes *b, const void *at, size_t n);
 void sim_bytes_take(struct sim_bytes *b, void *to, size_t n); /* `to` NULL: dropped */
 void sim_bytes_free(struct sim_bytes *b);
-uint64_t sim_fnv(uint64_t hash, const void *at, size_t n);
+/* A hash of them, which goes on from `hash`. */
+uint64_t sim_mix(uint64_t hash, const void *at, size_t n);
 
 /* ---- one direction of a connection: segments in order, each with its time of arrival ---- */
 enum sim_segment_kind { SIM_DATA, SIM_FIN, SIM_RST };
@@ -63,7 +64,8 @@ struct sim_op {
     size_t bytes;
     uint64_t hash;           /* of a send buffer at submit */
     int32_t result;
-    uint8_t *received;       /* DECIDED: what the completion will write */
+    uint8_t *received;       /* DECIDED: what the completion will write; kept for the next one */
+    size_t received_capacity;
     uint64_t serial;
 };
 

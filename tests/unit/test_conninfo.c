@@ -259,6 +259,8 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_conns, 4);
     assert_int_equal(c.pool_min_conns, 0);
     assert_int_equal(c.pool_reserved_conns, 0);
+    assert_int_equal(c.pool_codel_target_ns + c.pool_admission, 0);
+    assert_int_equal(c.pool_codel_interval_ns, 100 * MS);
     assert_int_equal(c.pool_max_waiters, 10000);
     assert_int_equal(c.pool_connecting_limit, 4);
     assert_int_equal(c.pool_max_pipeline, 64);
@@ -425,6 +427,9 @@ static void bad_strings(void **state)
         { "pool_health_check_period=0", "pool_health_check_period: must be 1ms to 8760h" },
         { "pool_min_idle_conns=5", "pool_min_idle_conns: 5 is above pool_max_conns, 4" },
         { "pool_reserved_conns=4", "pool_reserved_conns: 4 is not below pool_max_conns, 4" },
+        { "pool_codel_target=2h", "pool_codel_target: must be 0 to 1h" },
+        { "pool_codel_interval=0", "pool_codel_interval: must be 1ms to 1h" },
+        { "pool_admission=maybe", "pool_admission: must be one of off, on" },
         { "pool_reserved_conns=-1", "pool_reserved_conns: must be 0 to 9999" },
         { "statement_cache_capacity=10", "statement_cache_capacity: not there yet" },
         { "postgresql://u:p%zz@h", "password: bad percent-encoding" },
@@ -509,6 +514,8 @@ static void asks_for_nothing(void **state)
         "port=x port=5",
         "pool_min_conns=4",
         "pool_reserved_conns=3",
+        "pool_codel_target=5ms pool_codel_interval=1s pool_admission=on",
+        "pool_admission=off",
         "pool_acquire_timeout=0",
         "pool_slow_statement=0",
         "pool_slow_statement=1h",

@@ -197,7 +197,8 @@ static void without_a_deadline_the_wait_is_bounded_once(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
-        if (stages[i].queued) queries(&stages[i], "pool_max_conns=1 pool_acquire_timeout=100ms connect_timeout=10", false);
+        if (stages[i].queued)
+            queries(&stages[i], "pool_max_conns=1 pool_acquire_timeout=100ms connect_timeout=10", false);
 }
 
 /* What ran for longer than anybody waits is not parked once more: it says what became of its connection. */
