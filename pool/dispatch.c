@@ -19,7 +19,8 @@ static bool wants_more(const struct pg_pool *pool)
 {
     uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
-    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
+    if (rp_pool_connecting(pool) >= limit) return false;
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted + rp_slow_due(pool));
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
@@ -156,7 +157,8 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
     struct rp_slot *slot = rp_idle_slot(pool, w->flags & RP_LEASE_HIGH);
     if (w->lane == RP_LANE_LEASE) {
-        if (!slot || pool->hook[RP_HOOK_PREPARE_CONN]) return false; /* it is checked first */
+        bool checked = !pool->hook[RP_HOOK_PREPARE_CONN] || RP_PLANT(granted_unchecked);
+        if (!slot || !checked) return false;
         grant(slot, w);
         return true;
     }

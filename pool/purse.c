@@ -37,6 +37,7 @@ static void settle(struct rp_purse *p, uint32_t kept)
     if (!surplus && !kept) return;
     p->slots -= surplus;
     tell_spare(p);
+    if (RP_PLANT(budget_slot_leaked) && surplus && kept) surplus--;
     rp_share_put(p->budget, p->share, surplus, kept);
 }
 
@@ -111,7 +112,7 @@ bool rp_purse_take(struct pg_pool *pool)
         if (p->waiting) return false;
         if (ask(pool)) p->pressing = false;
     }
-    if (p->used == p->slots) return false;
+    if (p->used == p->slots && !RP_PLANT(budget_exceeded)) return false;
     p->used++;
     rp_share_used(p->budget, 1);
     return true;
@@ -127,7 +128,6 @@ static void on_patience(struct rp_timer *timer)
     if (!wanted && rp_share_withdraw(p->budget, p->share)) in_hand(pool);
     else if (!wanted) p->waiting = false;
     else if (!ask(pool) && first) rp_share_press(p->budget, p->share);
-    p->more_wanted = pool->more_wanted;
     pool->more_wanted = false; /* the next statement that has to queue says so again */
     rp_pool_kick(pool);
 }
@@ -195,10 +195,7 @@ static void on_look(struct pg_task *task)
     struct pg_pool *pool = share->pool;
     rp_share_looked(share);
     if (pool->purse.left) return;
-    if (collect(pool)) {
-        pool->more_wanted |= pool->purse.more_wanted;
-        rp_pool_kick(pool);
-    }
+    if (collect(pool)) rp_pool_kick(pool);
     ask_for_sure(pool);
     give_way(pool);
 }

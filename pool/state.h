@@ -135,7 +135,6 @@ struct rp_purse {
     uint32_t need;                       /* of the ticket                                       */
     bool waiting;                        /* there is a ticket                                   */
     bool pressing;                       /* the wait is long enough for others to be told       */
-    bool more_wanted;                    /* as the pool's, at the last look at the ticket       */
     bool pressed;                        /* the next one that comes to rest is to go            */
     bool left;
     struct rp_timer patience, watch;

@@ -10,6 +10,7 @@ static const struct pool_section sections[] = {
     {"park", "Parking and resuming a waiter", 300, pool_park_run},
     {"acquire", "Acquire and release without contention", 120, pool_acquire_run},
     {"memory", "Memory", 120, pool_memory_run},
+    {"overload", "Twice as much work as can be done", 120, pool_overload_run},
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
 

@@ -11,7 +11,7 @@ endif()
 
 file(READ ${JSON_FILE} json)
 string(JSON rows LENGTH "${json}")
-set(expected park acquire memory)
+set(expected park acquire memory overload)
 math(EXPR last "${rows} - 1")
 foreach(row RANGE ${last})
   foreach(key section figure at unit)

@@ -1,5 +1,6 @@
 /* server/test_chaos.c - everything at once on a real PostgreSQL and a real ring, through byte proxies: two reactors,
- * each with a pool and 200 handlers, while connections are delayed, cut, silenced and reset on their way, backends are
+ * each with a pool and 200 handlers, one by trust and with the pool's defaults, the other by SCRAM and with what the
+ * pool can do to be clean and fair, while connections are delayed, cut, silenced and reset on their way, backends are
  * terminated, the server is restarted and has fewer connections to give than the pools want. Then all faults end.
  *
  * Judged: no outcome is lost, doubled or foreign (every request has a token; what became of every inserted key agrees
@@ -402,6 +403,8 @@ static const char *const cleanup[] = {
 
 static void open_all(void)
 {
+    static const char clean[] =
+        "pool_reset_sql='DISCARD ALL' pool_connect_sql='SET work_mem = 1024' pool_slow_statement=20ms";
     char path[256];
     uint64_t conns = setting("RINGPG_CHAOS_CONNS", 0);
     const char *options = getenv("RINGPG_CHAOS_OPTIONS");
@@ -417,9 +420,11 @@ static void open_all(void)
         snprintf(conninfos[i], sizeof conninfos[i],
                  "host=127.0.0.1 port=%u dbname=postgres application_name=chaos%u user=%s password=%s "
                  "connect_timeout=2 pool_close_linger=1s pool_acquire_timeout=2s pool_max_conn_lifetime=3s "
-                 "pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 pool_max_waiters=160 %s",
+                 "pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 pool_max_waiters=160 %s %s",
                  proxy_port(proxies[i]), i, i ? "scram_user" : "tcp_user", live_env("RINGPG_TEST_PASSWORD"),
+                 i ? clean : "",
                  options ? options : "");
+        r->cleans = i == 1;
         r->budget = budget;
         r->index = r->ledger.reactor = i;
         r->conns = conns ? (unsigned)conns : i ? 7 : 4;

@@ -38,7 +38,8 @@ void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed && r->pool) check_counts(r);
+        if (!r->closed) check_counts(r);
+    shares_check(w);
 }
 
 /* ---- one slot ---- */
@@ -269,6 +270,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     struct run *r = w->run;
     while (r->reactor != reactor) r++;
     check_work(r);
+    shares_turn(w);
     if (r->closed) return;
     check_served(r);
     r->turns++;
@@ -279,6 +281,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     }
     r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
+    hosts_check_turn(r);
     check_queues(r);
     check_deadlines(r);
     check_published(r);

@@ -4,9 +4,11 @@
  *
  *      settings.c   what the seed draws             heap.c     memory of library and handlers, counted and poisoned
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
+ *      hosts.c      several addresses of the same database: roles, failovers, hosts that are down
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
+ *      shares.c     a budget over the pools
  *      audit.c      what must hold in the books of the pools, after each event and turn
  *      act.c        what a handler does next, out of the blue or inside of any callback
  *      run.c        a seed from open to close, and what must hold then
@@ -40,11 +42,13 @@ struct settings {
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, crowds, outages;
+    uint32_t hosts, failovers, silent_failovers, host_outages; /* of more than one host */
+    const char *target;          /* target_session_attrs; each reactor's own            */
     uint32_t hooks, hook_errors, hook_late, hook_never; /* bits of those that there are; per mille */
     uint32_t reset_sql, nwarm;
     bool connect_sql;
     const char *password;
-    char options[600];
+    char options[800];
 };
 
 /* ---- memory ---- */
@@ -167,15 +171,22 @@ struct run {
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
 
-enum { RUNS = 4 };
+enum { RUNS = 4, HOSTS = 3 };
 struct scene {
     uint64_t seed;
     bool verbose;
     struct sim *sim;
     struct model_server *server;
+    struct model_server *host[HOSTS]; /* the first is that server; the others are more addresses of it */
+    unsigned primary;
     struct ledger ledger;
     char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
+    struct pg_budget *budget;    /* of all pools; NULL: none                           */
+    uint32_t connections, bound; /* of it: now; how many there may be                  */
+    bool shrunk;
+    uint32_t most_connections, lacking_turns;
+    uint64_t lacking_since_ns;
     unsigned runs;
     struct run run[RUNS];
 };
@@ -205,6 +216,16 @@ void settings_draw(struct scene *w);
 void server_answer(void *arg, struct model_query *q);
 void server_trouble(struct run *r); /* schedules all that will happen to it, as the first run has drawn it */
 void server_heal(struct scene *w);
+/* hosts.c */
+void hosts_draw(struct run *r);     /* what all reactors share */
+void hosts_draw_target(struct run *r);
+size_t hosts_option(const struct run *r, char *out, size_t capacity);
+void hosts_open(struct scene *w);
+void hosts_trouble(struct run *r);
+void hosts_heal(struct scene *w);
+void hosts_check_rest(const struct scene *w);
+void hosts_check_turn(const struct run *r);
+void hosts_close(struct scene *w);
 /* ask.c */
 void ask_ids(void);                 /* once per process: no seed shall depend on those before it */
 void ask_shared(struct run *r);
@@ -231,6 +252,12 @@ void chores_end(struct run *r);
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);
 void tune_check(struct run *r);
+/* shares.c: a budget over the pools */
+void shares_open(struct scene *w);
+void shares_resize(struct run *r);
+void shares_check(struct scene *w);
+void shares_turn(struct scene *w);
+void shares_close(struct scene *w);
 /* audit.c */
 struct audit_before { uint32_t waiting, slow; bool full; };
 void audit_event(void *scene);

@@ -11,6 +11,8 @@
     P(again_taken_for_sent, "a full submission queue (-EAGAIN) counts as a submit")                                    \
     P(barging, "a statement joins a shared connection although others wait")                                           \
     P(buffer_freed_on_cancel, "large buffers are given back when the cancel is submitted, not at the completion")      \
+    P(budget_exceeded, "a connection is begun without one of the budget in hand")                                      \
+    P(budget_slot_leaked, "of what a pool gives back for another one's sake a connection is lost to the budget")       \
     P(callback_after_abandon, "an outcome that was decided is told although its caller has abandoned it")              \
     P(cancel_eof_unawaited, "the connection is used again before the end of the cancel request's socket was seen")     \
     P(cancel_hits_others, "a cancel request is sent while others have statements on the connection")                   \
@@ -27,12 +29,15 @@
     P(foreign_connection, "a lease's query goes to a shared connection")                                               \
     P(freed_before_eof, "a slot is free before the server has let go of its connection")                               \
     P(generation_unchecked, "a connection of a former generation is used after a reset")                               \
+    P(granted_unchecked, "a lease has its connection before prepare_conn has agreed")                                  \
+    P(hook_unawaited, "the pool goes on with a connection before its hook has ended")                                  \
     P(idle_too_early, "a connection is idle before its ReadyForQuery")                                                 \
     P(kick_lost, "a connection that became idle wakes nobody")                                                         \
     P(lifo, "waiters are served last in, first out")                                                                   \
     P(memory_leaked, "the catalog is not freed with the pool")                                                         \
     P(miscounted, "the number of outcomes is too low")                                                                 \
     P(moved_under_pause, "the receive buffer is compacted under a row that is looked at")                              \
+    P(old_primary_kept, "a server says that it is a standby now, and keeps the connections that want the primary")     \
     P(open_block_shared, "a transaction left open on a shared connection is not noticed")                              \
     P(outcome_at_complete, "an outcome is decided at CommandComplete")                                                 \
     P(pipeline_exceeded, "one request more than pool_max_pipeline")                                                    \
@@ -40,14 +45,17 @@
     P(receive_armed_twice, "a second receive is armed while one is in flight")                                         \
     P(recursion, "a release grants to the next waiter inside of the call")                                             \
     P(repeated_though_sent, "a statement is sent again although the server may have executed it")                      \
+    P(reset_skipped, "reset_sql is left out")                                                                          \
     P(resize_ignored, "shrinking a pool closes no connection")                                                         \
     P(retry_forgotten, "after a failed connect none is tried when its time has come")                                  \
     P(rollback_skipped, "a connection is given back with its transaction open")                                        \
     P(send_buffer_reused, "the send buffer is changed while the kernel has it")                                        \
     P(short_send_dropped, "what a short send has left over is not sent")                                               \
+    P(stray_forgotten, "a hook that was given up keeps the handle that the next one gets")                             \
     P(suspension_ignored, "a suspended pool grants")                                                                   \
     P(timer_leaked, "the lifetime's deadline outlives its connection")                                                 \
     P(told_twice, "a query that timed out is told again when its answer comes")                                        \
+    P(trials_unlimited, "a host that has failed is tried by any number of connects at a time")                         \
     P(turn_unbounded, "a turn runs all callbacks that there are")                                                      \
     P(waiters_lost_on_failure, "a failed connect empties the queue and tells nobody")                                  \
     P(wrong_member_blamed, "in a batch the member behind the culprit gets its error")

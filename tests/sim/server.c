@@ -79,7 +79,7 @@ void server_answer(void *arg, struct model_query *q)
         big(q, sql + 4);
     else if (starts(sql, "STRAY"))
         model_opens_block(q);
-    else if (starts(sql, "INSERT ") && !model_param_count(q) && !model_describing(q)) {
+    else if (starts(sql, "INSERT ") && !model_param_count(q) && !model_describing(q) && !model_read_only(q)) {
         model_insert(q, strtoll(sql + 7, NULL, 10));
         model_complete(q, "INSERT 0 1");
     }
@@ -167,6 +167,7 @@ void server_trouble(struct run *r)
     for (uint32_t i = 0; i < s->crowds; i++) sim_after(r->sim, pick(r, span_ns), crowd, r);
     for (uint32_t i = 0; i < s->outages; i++) sim_after(r->sim, pick(r, span_ns), outage, r);
     if (s->kill || s->notice) sim_after(r->sim, 0, unasked, r);
+    hosts_trouble(r);
 }
 
 /* From now on nothing goes wrong any more; so everything that waits must be served. */
@@ -187,4 +188,5 @@ void server_heal(struct scene *w)
     if (r->set.wrong_password) m->password = r->set.password;
     model_server_connects(r->server, SIM_ACCEPT);
     model_server_refuse(r->server, NULL);
+    hosts_heal(w);
 }

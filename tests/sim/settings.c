@@ -64,7 +64,7 @@ static void draw_sizes(struct run *r)
     if (pick(r, 10) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 380) : (uint32_t)between(r, 300, 1400);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 320) : (uint32_t)between(r, 300, 1000);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
     if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 12000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
@@ -155,6 +155,7 @@ static bool is_strict(const struct run *r)
     const struct sim_config *c = sim_settings(r->sim);
     if (c->reset || c->fatal || c->hole || c->hang || c->jump || c->fail_call) return false;
     if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
+    if (s->host_outages) return false;
     if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
            !s->deadlines && !s->hangs && !s->hook_never && !(s->hook_late && !s->calm);
@@ -163,20 +164,21 @@ static bool is_strict(const struct run *r)
 static void write_options(struct run *r)
 {
     struct settings *s = &r->set;
+    size_t hosts = hosts_option(r, s->options, sizeof s->options);
     int n = snprintf(
-        s->options, sizeof s->options,
-        "host=%s port=5432 user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
+        s->options + hosts, sizeof s->options - hosts,
+        "user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
         "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
         "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
         "pool_health_check_period=%llums pool_slow_statement=%llums",
-        pick(r, 3) ? "127.0.0.1" : "/tmp", s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
+        s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
         s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
         s->connecting_limit, s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
         (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS));
-    if (n < 0 || (size_t)n >= sizeof s->options) sim_fail("the options do not fit");
+    if (n < 0 || (size_t)n >= sizeof s->options - hosts) sim_fail("the options do not fit");
 }
 
 /* What a reactor's pool and handlers have for themselves. */
@@ -202,6 +204,7 @@ void settings_draw(struct scene *w)
     draw_run(first);
     draw_server(first);
     draw_host(first);
+    hosts_draw(first);
     common->password = common->wrong_password ? "misremembered" : "confidential";
     bool strict = is_strict(first);
     for (unsigned i = 1; i < w->runs; i++) {
@@ -212,6 +215,7 @@ void settings_draw(struct scene *w)
     for (unsigned i = 0; i < w->runs; i++) {
         struct settings *s = &w->run[i].set;
         s->strict = strict;
+        hosts_draw_target(&w->run[i]);
         s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
                      !s->errors; /* a statement that is gone is healed at the end */
         write_options(&w->run[i]);

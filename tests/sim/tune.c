@@ -17,6 +17,7 @@ static void resize(struct run *r)
     }
     CALL(r, rc = pg_pool_resize(r->pool, min, max));
     trace("resize to %u..%u: %s", min, max, pg_error_name(rc));
+    if (rc == PG_E_CONFIG && r->scene->budget && !r->closing) return; /* it cannot be made sure of so many */
     REQUIRE(rc == (r->closing ? PG_E_CLOSED : 0) || (rc == -ENOMEM && r->heap.fail), "resize: %s", pg_error_name(rc));
     if (rc) return;
     r->min_conns = min;
@@ -61,7 +62,7 @@ static void warm(struct run *r)
 void tune(struct run *r)
 {
     if (r->closed || r->scene->over) return;
-    switch (pick(r, 6)) {
+    switch (pick(r, 7)) {
     case 0:
     case 1: resize(r); break;
     case 2:
@@ -75,6 +76,7 @@ void tune(struct run *r)
         sim_after(r->sim, pick(r, 200) * MS, resume, r);
         break;
     case 4: resume(r); break;
+    case 5: shares_resize(r); break;
     default: warm(r); break;
     }
     tune_check(r);

@@ -198,7 +198,7 @@ static void echo(struct model_query *q)
     model_complete(q, "SELECT 1");
 }
 
-static bool read_only(const struct model_query *q)
+bool model_read_only(const struct model_query *q)
 {
     return q->conn->server->config.role != MODEL_PRIMARY || q->conn->tx_read_only ||
            q->conn->session_read_only;
@@ -212,7 +212,7 @@ static void say(struct model_query *q, const char *name, bool yes, const char *w
 
 static void show(struct model_query *q)
 {
-    if (strcmp(q->sql, "SHOW transaction_read_only") == 0) say(q, "transaction_read_only", read_only(q), "on");
+    if (strcmp(q->sql, "SHOW transaction_read_only") == 0) say(q, "transaction_read_only", model_read_only(q), "on");
     model_complete(q, "SHOW");
 }
 
@@ -247,7 +247,7 @@ static void rollback(struct model_query *q)
 
 static void insert(struct model_query *q)
 {
-    if (!q->describing && read_only(q)) {
+    if (!q->describing && model_read_only(q)) {
         model_error(q, "25006", "cannot execute INSERT in a read-only transaction");
         return;
     }

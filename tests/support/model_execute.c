@@ -42,7 +42,7 @@ static const char *statement_end(const char *at)
 /* ---- transactions ---- */
 void model_rollback(struct model_conn *conn)
 {
-    conn->server->stats.inserts_rolled_back += conn->pending.size / sizeof(int64_t);
+    conn->server->whole->stats.inserts_rolled_back += conn->pending.size / sizeof(int64_t);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
     conn->deferred_sqlstate[0] = 0;
 }
@@ -56,15 +56,15 @@ static bool commit(struct model_conn *conn, char sqlstate[6], char text[256])
         model_rollback(conn);
         return false;
     }
-    conn->server->stats.inserts_committed += conn->pending.size / sizeof(int64_t);
-    sim_bytes_put(&conn->server->committed, conn->pending.at + conn->pending.head, conn->pending.size);
+    conn->server->whole->stats.inserts_committed += conn->pending.size / sizeof(int64_t);
+    sim_bytes_put(&conn->server->whole->committed, conn->pending.at + conn->pending.head, conn->pending.size);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
     return true;
 }
 
 static void put_failure(struct model_conn *conn, const char *sqlstate, const char *message)
 {
-    conn->server->stats.errors++;
+    conn->server->whole->stats.errors++;
     model_put_error(&conn->output, 'E', "ERROR", sqlstate, message);
 }
 
@@ -283,7 +283,7 @@ static void run(struct model_conn *conn, struct model_query *q, struct model_por
     }
     conn->log[conn->log_count] = strdup(q->sql);
     q->sql = conn->log[conn->log_count++];
-    conn->server->stats.statements++;
+    conn->server->whole->stats.statements++;
     if (conn->tx == TX_NONE) conn->tx = TX_IMPLICIT;
     conn->running = q;
     if (!q->answered) model_answer(q);
@@ -443,7 +443,7 @@ void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, s
         model_query_error(conn, "57014", text);
         break;
     case 'X':
-        conn->server->stats.terminates++;
+        conn->server->whole->stats.terminates++;
         model_exit(conn);
         break;
     default:

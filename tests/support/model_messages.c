@@ -104,7 +104,7 @@ static void on_parse(struct model_conn *conn, struct model_reader *r)
 {
     struct model_statement *s = statement_read(r);
     struct model_statement **old = statement_link(conn, s->name);
-    conn->server->stats.parses++;
+    conn->server->whole->stats.parses++;
     if (conn->phase == PHASE_GONE || model_in_failed_block(conn, s->sql)) {
         statement_remove(&s);
         return;
@@ -210,7 +210,7 @@ static void on_bind(struct model_conn *conn, struct model_reader *r)
     const char *name, *fault = NULL;
     struct model_portal *p = portal_read(r, &name);
     struct model_statement *s = *statement_link(conn, name);
-    conn->server->stats.binds++;
+    conn->server->whole->stats.binds++;
     bool refused = conn->phase == PHASE_GONE;
     if (!refused && !s) {
         char text[128];
@@ -255,7 +255,7 @@ static void on_describe(struct model_conn *conn, struct model_reader *r)
     const char *name = model_read_string(r);
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
-    conn->server->stats.describes++;
+    conn->server->whole->stats.describes++;
     struct model_statement *s = what == 'S' ? *statement_link(conn, name) : NULL;
     struct model_portal *p = what == 'P' ? *portal_link(conn, name) : NULL;
     if (p && conn->server->config.answers_once) {
@@ -279,7 +279,7 @@ static void on_execute(struct model_conn *conn, struct model_reader *r)
         model_malformed(conn, "Execute", "a row limit, which the model does not know");
         return;
     }
-    conn->server->stats.executes++;
+    conn->server->whole->stats.executes++;
     struct model_portal *p = *portal_link(conn, name);
     if (!p) model_query_error(conn, "34000", "portal does not exist");
     else if (p->done && !p->again) model_query_error(conn, "55000", "portal cannot be run");
@@ -293,7 +293,7 @@ static void on_close(struct model_conn *conn, struct model_reader *r)
     const char *name = model_read_string(r);
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
-    conn->server->stats.closes++;
+    conn->server->whole->stats.closes++;
     if (what == 'S') statement_remove(statement_link(conn, name));
     else portal_remove(portal_link(conn, name));
     put_empty(conn, '3');
@@ -305,7 +305,7 @@ static void on_query(struct model_conn *conn, struct model_reader *r)
     const char *sql = model_read_string(r);
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
-    conn->server->stats.simple_queries++;
+    conn->server->whole->stats.simple_queries++;
     statement_remove(statement_link(conn, ""));
     portal_remove(portal_link(conn, ""));
     conn->simple = strdup(sql);
@@ -317,7 +317,7 @@ static void on_sync(struct model_conn *conn, struct model_reader *r)
 {
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
-    conn->server->stats.syncs++;
+    conn->server->whole->stats.syncs++;
     conn->skipping = false;
     model_sync(conn);
 }
@@ -332,7 +332,7 @@ static void on_terminate(struct model_conn *conn, struct model_reader *r)
 {
     model_read_end(r);
     if (conn->phase == PHASE_GONE) return;
-    conn->server->stats.terminates++;
+    conn->server->whole->stats.terminates++;
     model_exit(conn);
 }
 

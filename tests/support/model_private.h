@@ -103,6 +103,7 @@ struct model_conn {
 };
 struct model_server {
     struct model_config config;
+    struct model_server *whole;   /* config.of, or itself: has stats, commits and pids */
     sim_accept_fn *next;          /* of the server that was opened before, for other ports */
     void *next_arg;
     struct model_stats stats;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include "support/model_private.h"
 
 enum { LONGEST_MESSAGE = 1 << 30, LONGEST_STARTUP = 10000, UNREAD_POLL_NS = 100 * 1000, OUTPUT_BYTES = 8192 };
@@ -23,8 +24,8 @@ void model_close(struct model_conn *conn, bool reset)
     conn->phase = PHASE_GONE;
     conn->busy = false; /* what was to come after a pause does not */
     model_rollback(conn);
-    if (conn->backend) conn->server->stats.connections_now--;
-    conn->server->stats.sockets_now--;
+    if (conn->backend) conn->server->whole->stats.connections_now--;
+    conn->server->whole->stats.sockets_now--;
     conn->backend = false;
     model_flush(conn);
     if (!conn->peer) return;
@@ -155,7 +156,7 @@ void model_pump(struct model_conn *conn)
     }
     if (conn->phase != PHASE_GONE) sim_peer_pause(conn->peer, conn->busy && conn->server->config.unread_limit);
     if (conn->eof && !conn->busy && conn->phase != PHASE_GONE) {
-        conn->server->stats.eofs++;
+        conn->server->whole->stats.eofs++;
         model_exit(conn);
     }
 }
@@ -187,6 +188,8 @@ static uint16_t port_of(const struct sockaddr *address)
 {
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
+    if (address->sa_family == AF_UNIX) /* "...s.PGSQL.5432" */
+        return (uint16_t)atoi(strrchr(((const struct sockaddr_un *)(const void *)address)->sun_path, '.') + 1);
     memcpy(&in, address, sizeof in);
     if (address->sa_family == AF_INET) return ntohs(in.sin_port);
     if (address->sa_family != AF_INET6) return 0;
@@ -209,10 +212,11 @@ static enum sim_connect on_accept(void *arg, struct sim_peer *peer, const struct
     server->conns[server->conn_count++] = conn;
     conn->server = server;
     conn->peer = peer;
-    conn->pid = server->next_pid++;
+    conn->pid = server->whole->next_pid++;
     conn->key = (uint32_t)sim_random(server->config.sim, UINT32_MAX);
     *peer = (struct sim_peer){ .user = conn, .on_bytes = on_bytes, .on_eof = on_eof, .on_gone = on_gone };
-    if (++server->stats.sockets_now > server->stats.sockets_max) server->stats.sockets_max = server->stats.sockets_now;
+    struct model_stats *stats = &server->whole->stats;
+    if (++stats->sockets_now > stats->sockets_max) stats->sockets_max = stats->sockets_now;
     return SIM_ACCEPT;
 }
 
@@ -222,6 +226,7 @@ struct model_server *model_server_open(const struct model_config *config)
     struct model_server *server = calloc(1, sizeof *server);
     if (!server) sim_fail("out of memory");
     server->config = *config;
+    server->whole = config->of ? config->of : server;
     server->next_pid = 1000;
     server->next = config->sim->accept;
     server->next_arg = config->sim->accept_arg;
@@ -267,7 +272,7 @@ struct model_config *model_settings(struct model_server *server)
 
 const struct model_stats *model_stats(const struct model_server *server)
 {
-    return &server->stats;
+    return &server->whole->stats;
 }
 
 void model_server_connects(struct model_server *server, enum sim_connect outcome)
@@ -282,15 +287,13 @@ void model_server_refuse(struct model_server *server, const char *sqlstate)
 
 void model_server_become(struct model_server *server, enum model_role role)
 {
-    bool standby = server->config.role == MODEL_STANDBY, read_only = server->config.role == MODEL_READ_ONLY;
     server->config.role = role;
     for (size_t i = 0; i < server->conn_count && !server->config.version_13; i++) {
         struct model_conn *conn = server->conns[i];
+        bool read_only = role == MODEL_READ_ONLY || conn->session_read_only;
         if (conn->phase != PHASE_READY) continue;
-        if (standby != (role == MODEL_STANDBY))
-            model_conn_parameter_status(conn, "in_hot_standby", standby ? "off" : "on");
-        if (read_only != (role == MODEL_READ_ONLY))
-            model_conn_parameter_status(conn, "default_transaction_read_only", read_only ? "off" : "on");
+        model_conn_parameter_status(conn, "in_hot_standby", role == MODEL_STANDBY ? "on" : "off");
+        model_conn_parameter_status(conn, "default_transaction_read_only", read_only ? "on" : "off");
     }
 }
 
@@ -321,7 +324,7 @@ void model_cancel(struct model_server *server, uint32_t pid, uint32_t key)
     for (size_t i = 0; i < server->conn_count; i++) {
         struct model_conn *conn = server->conns[i];
         if (conn->pid != pid || conn->key != key || conn->phase == PHASE_GONE || !conn->running) continue;
-        server->stats.cancels_that_hit++;
+        server->whole->stats.cancels_that_hit++;
         conn->running->end = RESULT_ERROR;
         sim_bytes_take(&conn->running->rows, NULL, conn->running->rows.size);
         snprintf(conn->running->sqlstate, sizeof conn->running->sqlstate, "57014");
@@ -425,6 +428,6 @@ void model_conn_parameter_status(struct model_conn *conn, const char *name, cons
 
 const int64_t *model_committed(const struct model_server *server, size_t *n)
 {
-    *n = server->committed.size / sizeof(int64_t);
-    return (const int64_t *)(const void *)(server->committed.at + server->committed.head);
+    *n = server->whole->committed.size / sizeof(int64_t);
+    return (const int64_t *)(const void *)(server->whole->committed.at + server->whole->committed.head);
 }

@@ -43,6 +43,7 @@ enum model_role { /* what it reports of itself, and whether INSERT is refused (2
 struct model_config {
     struct sim *sim;
     uint16_t port;               /* listens there alone; other ports go to the server that was opened before; 0: on all */
+    struct model_server *of;     /* another address of the same database: what is counted and committed is so there */
     enum model_auth auth;
     enum model_fault fault;
     const char *user, *password; /* NULL: any user; the password "" if NULL. Not copied */
@@ -87,7 +88,7 @@ void model_server_connects(struct model_server *server, enum sim_connect outcome
 /* New connections get a FATAL of this SQLSTATE (53xxx, 57xxx: before authentication, else behind it); NULL: they
  * are served. */
 void model_server_refuse(struct model_server *server, const char *sqlstate);
-/* Another role from now on, which every session is told of at once by ParameterStatus. */
+/* That role from now on, which every session is told of at once by ParameterStatus. */
 void model_server_become(struct model_server *server, enum model_role role);
 /* HALF: it sends no more, and reads on */
 enum model_end { MODEL_END_FATAL, MODEL_END_RESET, MODEL_END_EOF, MODEL_END_HALF, MODEL_ENDS };
@@ -122,6 +123,7 @@ struct model_param { const uint8_t *at; int32_t size; bool text; uint32_t type; 
 struct model_column { const char *name; uint32_t type; };
 struct model_cell { const void *at; int32_t size; };                                  /* size -1: NULL */
 
+bool model_read_only(const struct model_query *q); /* nothing may be written: by the role, the session, the transaction */
 struct model_conn *model_conn_of(const struct model_query *q);
 const char *model_sql(const struct model_query *q);
 unsigned model_param_count(const struct model_query *q);

@@ -65,7 +65,7 @@ static void welcome(struct model_conn *conn)
 static void wrong_password(struct model_conn *conn)
 {
     char text[160];
-    conn->server->stats.auth_failures++;
+    conn->server->whole->stats.auth_failures++;
     snprintf(text, sizeof text, "password authentication failed for user \"%.64s\"",
              model_conn_parameter(conn, "user"));
     model_fatal(conn, "28P01", text);
@@ -106,12 +106,12 @@ static bool refused_early(struct model_conn *conn)
     uint32_t limit = server->config.max_connections ? server->config.max_connections : 100;
     const char *refuse = server->refuse;
     if (refuse[0] && (!strncmp(refuse, "53", 2) || !strncmp(refuse, "57", 2))) {
-        server->stats.refused++;
+        server->whole->stats.refused++;
         model_fatal(conn, refuse, "the database system is starting up");
         return true;
     }
-    if (server->stats.connections_now >= limit) {
-        server->stats.refused++;
+    if (server->whole->stats.connections_now >= limit) {
+        server->whole->stats.refused++;
         model_fatal(conn, "53300", "sorry, too many clients already");
         return true;
     }
@@ -136,11 +136,11 @@ static void start(struct model_conn *conn)
 {
     struct model_server *server = conn->server;
     const char *user = model_conn_parameter(conn, "user");
-    server->stats.connections_total++;
+    server->whole->stats.connections_total++;
     if (refused_early(conn)) return;
     conn->backend = true;
-    if (++server->stats.connections_now > server->stats.connections_max)
-        server->stats.connections_max = server->stats.connections_now;
+    if (++server->whole->stats.connections_now > server->whole->stats.connections_max)
+        server->whole->stats.connections_max = server->whole->stats.connections_now;
     if (server->config.auth == MODEL_TRUST && server->config.user && strcmp(user, server->config.user)) {
         model_fatal(conn, "28000", "role does not exist");
         return;
@@ -192,7 +192,7 @@ void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n)
         conn->target_pid = model_read_u32(&r);
         conn->target_key = model_read_u32(&r);
         model_read_end(&r);
-        conn->server->stats.cancels++;
+        conn->server->whole->stats.cancels++;
         if (conn->server->config.cancel_delay_ns) model_pause_for(conn, conn->server->config.cancel_delay_ns, cancel);
         else cancel(conn);
     } else if (code >> 16 == 3) {

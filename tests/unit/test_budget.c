@@ -159,6 +159,11 @@ static void a_ticket_is_served_or_withdrawn(void **state)
     rp_share_put(b, x.share, 1, 0);
     assert_true(rp_share_collect(b, y.share));
     assert_false(rp_share_withdraw(b, x.share));
+    rp_share_ask(b, x.share, RP_NEED_FIRST);
+    rp_share_ask(b, y.share, RP_NEED_FIRST);
+    rp_share_put(b, x.share, 2, 0); /* for both */
+    assert_true(rp_share_collect(b, x.share));
+    assert_true(rp_share_collect(b, y.share));
     rp_share_put(b, x.share, 2, 0);
     member_close(&x, 1);
     member_close(&y, 1);

@@ -168,22 +168,49 @@ static void a_short_wait_disturbs_nobody(void **state)
 {
     (void)state;
     struct many m;
-    struct client a[7], b[2];
+    struct client a[7], b[3];
     many_open(&m, 2, 8, "pool_max_conns=8");
     clients_start(&m, a, 7, 0, HOLD, 0);
     many_run(&m, WORLD_SECOND);
     clients_stop(a, 7);
     many_run(&m, WORLD_SECOND);
-    for (unsigned i = 0; i < 50; i++) {
-        clients_start(&m, b, 2, 1, 3 * WORLD_MS, 0);
+    for (unsigned long_one = 0; long_one < 2; long_one++) {
+        for (unsigned i = 0; i < 50; i++) {
+            clients_start(&m, b, 2 + long_one, 1, 3 * WORLD_MS, 0);
+            clients_stop(b, 2 + long_one);
+            many_run(&m, SOON);
+            assert_int_equal(grants_of(b, 2 + long_one), 2 + long_one);
+        }
+        assert_int_equal(many_stats(&m, 0).total_conns, 7 - long_one);
+        assert_int_equal(budget_stats(&m).given_count, long_one);
+        clients_start(&m, b, 2, 1, 20 * WORLD_MS, 0); /* this one does, and the next short one does not again */
         clients_stop(b, 2);
-        many_run(&m, SOON);
-        assert_int_equal(grants_of(b, 2), 2);
+        many_run(&m, 2 * SOON);
     }
-    assert_int_equal(many_stats(&m, 0).total_conns, 7);
-    assert_int_equal(budget_stats(&m).given_count, 0);
     assert_int_equal(budget_stats(&m).waiting, 0);
     many_close(&m, 8);
+}
+
+/* Whoever gets one while others wait looks by itself whether it needs it for long. */
+static void what_is_not_needed_for_long_goes_on(void **state)
+{
+    (void)state;
+    struct many m;
+    struct client a[6], b[2];
+    many_open(&m, 2, 5, "pool_max_conns=6");
+    clients_start(&m, a, 6, 0, 100 * WORLD_SECOND, 0);
+    many_run(&m, SOON);
+    clients_start(&m, b, 2, 1, 50 * WORLD_MS, WORLD_SECOND);
+    many_run(&m, SOON);
+    assert_int_equal(grants_of(a, 6), 4);
+    assert_int_equal(grants_of(b, 2), 1);
+    clients_stop(b, 2);
+    assert_int_equal(pg_budget_resize(m.budget, 6), 0); /* it goes to the one that has less */
+    many_run(&m, SOON);
+    assert_int_equal(grants_of(b, 2), 2);
+    many_run(&m, WORLD_SECOND / 2);
+    assert_int_equal(grants_of(a, 6), 5);
+    many_close(&m, 6);
 }
 
 /* ---- what is sure ---- */
@@ -269,6 +296,7 @@ int main(void)
         cmocka_unit_test(shared_connections_give_way_too),
         cmocka_unit_test(short_bursts_move_nothing),
         cmocka_unit_test(a_short_wait_disturbs_nobody),
+        cmocka_unit_test(what_is_not_needed_for_long_goes_on),
         cmocka_unit_test(what_is_sure_is_there_at_once),
         cmocka_unit_test(a_late_pool_gets_what_is_sure_first),
         cmocka_unit_test(what_can_be_wrong_at_open),

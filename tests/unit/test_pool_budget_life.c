@@ -136,6 +136,10 @@ static void a_grant_that_nobody_wants_goes_on(void **state)
     assert_int_equal(many_stats(&m, 1).total_conns, 1);
     assert_int_equal(many_stats(&m, 2).total_conns, 2);
     assert_int_equal(budget_stats(&m).used, 3);
+    many_pool(&m, 0, "pool_max_conns=2"); /* for it, say */
+    clients_start(&m, a, 1, 0, HOLD, 0);
+    many_run(&m, 4 * WORLD_MS);
+    assert_int_equal(grants_of(a, 1), 1);
     many_close(&m, 4);
 }
 

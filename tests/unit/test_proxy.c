@@ -77,7 +77,10 @@ static ssize_t hear(int fd, void *at, size_t size)
     ssize_t n = recv(fd, at, size, 0);
     return n < 0 ? -errno : n;
 }
-static void say(int fd, const char *text) { assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text)); }
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
 static void expect(int fd, const char *text)
 {
     char heard[64];

@@ -1,10 +1,15 @@
 /* server/chaos/borrowers.c - handlers on the lease lane, by callbacks: acquire, a few statements in flight at once,
- * release; some hang up in the midst of it, some give the connection back inside a transaction. */
+ * release; some hang up in the midst of it, some give the connection back inside a transaction, and some leave a
+ * setting behind that the next one must not find. */
 #include "server/chaos/chaos.h"
 #include <stdlib.h>
 
-enum script { ECHOES, TRANSACTION, LEFT_OPEN, SCRIPTS };
+enum script { ECHOES, TRANSACTION, LEFT_OPEN, MARKED, SCRIPTS };
 enum { QUERIES = 3 };
+
+static struct pg_statement is_clean =
+    PG_STATEMENT("SELECT $1, coalesce(current_setting('chaos.mark', true), '') = ''", PG_TYPE_INT8);
+static struct pg_statement mark = PG_STATEMENT("SELECT $1, set_config('chaos.mark', 'x', false)", PG_TYPE_INT8);
 
 struct chaos_borrower {
     struct chaos_reactor *r;
@@ -33,6 +38,7 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
 {
     struct chaos_borrower *b = q->data;
     if (pg_row_int8(row, 0) != b->token[q - b->q]) chaos_complain("a foreign answer on a lease");
+    if (q->statement == &is_clean && !pg_row_bool(row, 1)) chaos_complain("a setting of another holder is there");
     return PG_CONTINUE;
 }
 
@@ -94,6 +100,11 @@ static void on_grant(struct pg_lease *lease, int status)
         b->q[0].next = &b->q[1];
         b->q[1].next = &b->q[2];
         break;
+    case MARKED:
+        b->q[0] = query(b, 0, &is_clean, 1);
+        b->q[1] = query(b, 1, &mark, 1);
+        b->q[2] = query(b, 2, &chaos_echo, 1);
+        break;
     default: /* and it is given back as it is */
         b->q[0] = query(b, 0, &pg_begin, 0);
         b->q[1] = query(b, 1, &chaos_echo, 1);
@@ -110,7 +121,7 @@ static void on_grant(struct pg_lease *lease, int status)
 static void begin(struct chaos_borrower *b, uint64_t now)
 {
     struct chaos_reactor *r = b->r;
-    b->script = (enum script)chaos_draw(r, SCRIPTS);
+    b->script = (enum script)chaos_draw(r, r->cleans ? SCRIPTS : MARKED);
     b->deadline_ns = chaos_deadline(r, now);
     b->wish = chaos_wish(r, now, b->deadline_ns);
     b->lease = (struct pg_lease){

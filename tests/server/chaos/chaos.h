@@ -48,6 +48,7 @@ struct chaos_reactor {
     unsigned index, conns;
     const char *conninfo;
     struct pg_budget *budget; /* NULL: none */
+    bool cleans;              /* its pool discards what a holder leaves */
     pthread_t thread;
     struct live live;
     struct pg_pool *pool;
