@@ -169,7 +169,13 @@ static void leases_and_slow_ones_by_age(void **state)
 
 /* ---- under load ---- */
 
-static struct { struct world w; struct seen s[16]; unsigned outcomes; uint64_t worst_ns, began_ns[16]; bool over; } busy;
+static struct {
+    struct world w;
+    struct seen s[16];
+    unsigned outcomes;
+    uint64_t worst_ns, began_ns[16];
+    bool over;
+} busy;
 static void once_more(struct pg_query *q)
 {
     struct seen *s = q->data;
