@@ -46,7 +46,7 @@ void rp_purse_settle(struct pg_pool *pool)
 {
     struct rp_purse *p = &pool->purse;
     if (!p->budget) return;
-    p->pressing &= p->waiting || rp_pool_can_grow(pool); /* else the next wait is a new one */
+    if (p->pressing && !p->waiting) p->pressing = rp_pool_can_grow(pool); /* else the next wait is a new one */
     settle(p, 0);
 }
 

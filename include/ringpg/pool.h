@@ -209,7 +209,8 @@ char pg_lease_transaction(const struct pg_lease *lease);
  * standard_conforming_strings integer_datetimes in_hot_standby default_transaction_read_only is_superuser). */
 const char *pg_lease_parameter(const struct pg_lease *lease, const char *name);
 
-/* Gauges, counters and histograms. Names as in pgxpool.Stat. */
+/* Gauges, counters and histograms. Names as in pgxpool.Stat. Connections that are being checked, reset or closed are in
+ * total_conns alone; those that are being made ready are constructing_conns. */
 struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
