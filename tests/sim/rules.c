@@ -47,7 +47,7 @@ void rules_event(struct run *r)
     const struct pg_pool *p = r->pool;
     uint32_t most = r->max_conns - 1, reserved = r->set.rules.reserved < most ? r->set.rules.reserved : most;
     uint32_t normal = p->count[RP_SLOT_SHARED] + p->count[RP_SLOT_DRAINING] + p->count[RP_SLOT_RETIRING] +
-                      p->count[RP_SLOT_STALLED] + p->count[RP_SLOT_LEASED];
+                      p->count[RP_SLOT_STALLED] + p->count[RP_SLOT_SOLO] + p->count[RP_SLOT_LEASED];
     struct rp_slot *slot;
     if (!r->set.rules.reserved) return;
     TAILQ_FOREACH(slot, &p->slots[RP_SLOT_LEASED], link) normal -= slot->lease->priority == PG_PRIORITY_HIGH;
@@ -94,7 +94,7 @@ void rules_turn(const struct run *r)
         struct rp_slot *slot = p->slot[i];
         bool leased = slot->state == RP_SLOT_LEASED, theirs = leased && slot->lease->priority == PG_PRIORITY_NORMAL;
         REQUIRE(!leased || slot->normal == theirs, "a slot does not know its lease's priority");
-        REQUIRE(slot->state != RP_SLOT_SHARED || slot->normal, "a shared connection is in nobody's hands");
+        REQUIRE((slot->state != RP_SLOT_SHARED && slot->state != RP_SLOT_SOLO) || slot->normal, "a shared connection is in nobody's hands");
         REQUIRE(slot->state != RP_SLOT_IDLE || !slot->normal, "an idle connection is in somebody's hands");
         normal += slot->normal;
     }
