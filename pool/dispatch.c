@@ -19,7 +19,9 @@ static bool wants_more(const struct pg_pool *pool)
     uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
-    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
+    bool more = pool->more_wanted && !pool->closing; /* what runs already needs no other one any more */
+    if (RP_PLANT(connects_for_nobody)) more = pool->more_wanted;
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + more);
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;

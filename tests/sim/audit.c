@@ -119,6 +119,19 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
     }
 }
 
+/* A pool that is closed and for which nobody waits any more makes no connections. */
+static void check_closing(struct run *r)
+{
+    struct pg_pool *p = r->pool;
+    if (!r->closing || rp_first_waiter(p)) {
+        r->done_ns = 0;
+        return;
+    }
+    if (!r->done_ns) r->done_ns = sim_now(r->sim);
+    for (uint32_t i = 0; i < p->nslots; i++)
+        REQUIRE(p->slot[i]->connecting_since_ns <= r->done_ns, "a closing pool for which nobody waits connects");
+}
+
 static void check_slots(const struct run *r)
 {
     struct pg_pool *p = r->pool;
@@ -259,6 +272,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     shares_turn(w);
     if (r->closed) return;
     check_served(r);
+    check_closing(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
     if (r->turns % OFTEN) {
