@@ -46,7 +46,7 @@ static bool roll_back(struct rp_slot *slot)
 static bool reset_sql(struct rp_slot *slot)
 {
     const char *sql = slot->pool->info.pool_reset_sql;
-    if (!sql || !slot->used) return false;
+    if (!sql || !slot->used || RP_PLANT(reset_skipped)) return false;
     rp_chore_query(slot, sql, NULL);
     return true;
 }
@@ -165,7 +165,7 @@ void rp_chore_run(struct rp_slot *slot)
 {
     enum rp_slot_state state = slot->state;
     const struct stage *stage = &stages[state];
-    while (rp_slot_quiet(slot) && slot->hook_phase == RP_HOOK_REST) {
+    while (rp_slot_quiet(slot) && (slot->hook_phase == RP_HOOK_REST || RP_PLANT(hook_unawaited))) {
         if (stage->serves && rp_life_over(slot) != RP_REASON_NONE) { /* it goes anyway */
             stage->over(slot);
             return;

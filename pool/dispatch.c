@@ -18,7 +18,8 @@ static bool wants_more(const struct pg_pool *pool)
 {
     uint32_t limit = pool->info.pool_connecting_limit;
     if (RP_PLANT(connecting_unlimited)) limit++;
-    if (pool->finished || pool->suspended || !rp_pool_has_place(pool) || rp_pool_connecting(pool) >= limit) return false;
+    if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
+    if (rp_pool_connecting(pool) >= limit) return false;
     bool more = pool->more_wanted && !pool->closing; /* what runs already needs no other one any more */
     if (RP_PLANT(connects_for_nobody)) more = pool->more_wanted;
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + more);
@@ -138,7 +139,8 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
     struct rp_slot *slot = rp_idle_slot(pool, w->flags & RP_LEASE_HIGH);
     if (w->lane == RP_LANE_LEASE) {
-        if (!slot || pool->hook[RP_HOOK_PREPARE_CONN]) return false; /* it is checked first */
+        bool checked = !pool->hook[RP_HOOK_PREPARE_CONN] || RP_PLANT(granted_unchecked);
+        if (!slot || !checked) return false;
         grant(slot, w);
         return true;
     }

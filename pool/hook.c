@@ -138,7 +138,7 @@ void rp_hook_drop(struct rp_slot *slot)
     struct pg_hook *hook = slot->hook;
     rp_unqueue(slot->pool->reactor, &slot->hooking);
     if (hook) rp_login_wipe(&hook->login);
-    if (slot->hook_phase == RP_HOOK_CALLED) {
+    if (slot->hook_phase == RP_HOOK_CALLED && !RP_PLANT(stray_forgotten)) {
         hook->slot = NULL;
         TAILQ_INSERT_TAIL(&hook->pool->strays, hook, link);
         slot->hook = NULL;

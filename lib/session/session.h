@@ -11,9 +11,10 @@
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *
  * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what
- * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided together, at the
- * group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A request whose
- * caller went away stays as an entry without a query until its answer has passed.
+ * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next
+ * one with SYNC; its outcomes are decided together, at the group's ReadyForQuery and never before. An ErrorResponse
+ * clears every step of its group but SYNC. A request whose caller went away stays as an entry without a query until its
+ * answer has passed.
  *
  * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
 #ifndef RP_SESSION_H

@@ -1,6 +1,6 @@
-/* server/test_hygiene.c - in which state a connection comes, on a real PostgreSQL and both hosts: what connect_sql, warm
- * statements and hooks have made of it, and that a reset leaves nothing of the lease before: settings, temporary tables,
- * advisory locks, listening, transactions. */
+/* server/test_hygiene.c - in which state a connection comes, on a real PostgreSQL and both hosts: what connect_sql,
+ * warm statements and hooks have made of it, and that a reset leaves nothing of the lease before: settings, temporary
+ * tables, advisory locks, listening, transactions. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -4,7 +4,8 @@
  *      nth_failure.c   every scenario for every n; what must hold afterwards
  *      nth_world.c     the world, its server's answers, the recorders
  *      nth_query.c     scenarios of the shared lane            nth_lease.c   of leases and fibers
- *      nth_pool.c      of the pool's life and of several pools */
+ *      nth_pool.c      of the pool's life and of several pools
+ *      nth_hooks.c     hooks for the scenarios that have them */
 #ifndef SIM_NTH_FAILURE_H
 #define SIM_NTH_FAILURE_H
 #include <stdarg.h>
@@ -54,7 +55,7 @@ struct world {
 struct scenario {
     const char *name;
     bool (*step)(struct world *, int step); /* called again, after 5 s, as long as it says true */
-    const char *options;                    /* of the pool, beside pool_max_conns=3 */
+    const char *options;                    /* of the pool, beside pool_max_conns=3; "hooked": it has all hooks */
     const char *clean;                      /* its outcomes where nothing fails: queries | leases, a letter each */
     enum model_auth auth;
     bool two_servers, budget;
@@ -82,4 +83,6 @@ struct one *ask_held(struct held *h, struct pg_statement *statement, const char 
                      void (*done)(struct pg_query *)); /* NULL: on_done */
 void on_done(struct pg_query *q);
 void release_when_done(struct pg_query *q);
+/* nth_hooks.c */
+void set_hooks(struct pg_pool_config *config);
 #endif

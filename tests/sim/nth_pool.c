@@ -192,6 +192,7 @@ static bool shares_a_budget(struct world *w, int step)
 }
 
 #define OWN "pool_connect_sql='SET a TO 1; SET b TO 2' pool_reset_sql='DISCARD ALL'"
+#define HOOKED "application_name=hooked pool_reset_sql='RESET ALL'"
 #define TWO "host=127.0.0.1,127.0.0.1 port=5432,5433"
 const struct scenario nth_pool[] = {
     { "resize, reset and warm", sizes, NULL, "...|", MODEL_TRUST, false, false },
@@ -202,6 +203,7 @@ const struct scenario nth_pool[] = {
       "pool_max_conn_lifetime=6s pool_max_conn_idle_time=2s pool_health_check_period=1s pool_min_idle_conns=1",
       "........|", MODEL_TRUST, false, false },
     { "the pool's own statements", own_statements, OWN, ".....|.....", MODEL_TRUST, false, false },
+    { "hooks", resets, HOOKED, "...|...", MODEL_SCRAM, false, false },
     { "close with waiters", closes_with_waiters, "pool_max_conns=2 pool_max_pipeline=1", "XXX|..X", MODEL_TRUST,
       false, false },
     { "close with a lease", closes_with_a_lease, NULL, "|.", MODEL_TRUST, false, false },

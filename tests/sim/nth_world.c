@@ -50,6 +50,7 @@ int open_pool(struct world *w, struct pg_pool **pool, const char *options)
              strstr(options, "host=") ? "" : "host=127.0.0.1", options);
     struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
     if (strstr(options, "connect_sql")) pc.warm = warm, pc.nwarm = 2;
+    if (strstr(options, "hooked")) set_hooks(&pc);
     pc.budget = w->budget;
     int status = pg_pool_open(pool, w->reactor, &pc, &error);
     if (status) {

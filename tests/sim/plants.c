@@ -30,6 +30,8 @@
     P(foreign_connection, "a lease's query goes to a shared connection")                                               \
     P(freed_before_eof, "a slot is free before the server has let go of its connection")                               \
     P(generation_unchecked, "a connection of a former generation is used after a reset")                               \
+    P(granted_unchecked, "a lease has its connection before prepare_conn has agreed")                                  \
+    P(hook_unawaited, "the pool goes on with a connection before its hook has ended")                                  \
     P(idle_too_early, "a connection is idle before its ReadyForQuery")                                                 \
     P(kick_lost, "a connection that became idle wakes nobody")                                                         \
     P(lifo, "waiters are served last in, first out")                                                                   \
@@ -43,11 +45,13 @@
     P(receive_armed_twice, "a second receive is armed while one is in flight")                                         \
     P(recursion, "a release grants to the next waiter inside of the call")                                             \
     P(repeated_though_sent, "a statement is sent again although the server may have executed it")                      \
+    P(reset_skipped, "reset_sql is left out")                                                                          \
     P(resize_ignored, "shrinking a pool closes no connection")                                                         \
     P(retry_forgotten, "after a failed connect none is tried when its time has come")                                  \
     P(rollback_skipped, "a connection is given back with its transaction open")                                        \
     P(send_buffer_reused, "the send buffer is changed while the kernel has it")                                        \
     P(short_send_dropped, "what a short send has left over is not sent")                                               \
+    P(stray_forgotten, "a hook that was given up keeps the handle that the next one gets")                             \
     P(suspension_ignored, "a suspended pool grants")                                                                   \
     P(timer_leaked, "the lifetime's deadline outlives its connection")                                                 \
     P(told_twice, "a query that timed out is told again when its answer comes")                                        \

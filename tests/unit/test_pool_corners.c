@@ -241,6 +241,90 @@ static void an_abandoned_statement_is_drained_within_a_bound(void **state)
     world_close(&w);
 }
 
+/* ---- decided, not told yet, and given up meanwhile (failures 33, 45): nothing comes any more ---- */
+
+struct giver_up {
+    struct pg_lease lease;
+    struct pg_query query;
+    struct held *lease_of;
+    struct seen *query_of;
+    unsigned told;
+};
+static void give_up(struct giver_up *g)
+{
+    g->told++;
+    if (g->query_of) pg_query_abandon(&g->query_of->query), memset(g->query_of, 0xaa, sizeof *g->query_of);
+    if (g->lease_of) pg_lease_abandon(&g->lease_of->lease), memset(g->lease_of, 0xaa, sizeof *g->lease_of);
+}
+static void refused_and_gives_up(struct pg_lease *lease, int status)
+{
+    assert_int_equal(status, PG_E_TIMEOUT);
+    give_up(lease->data);
+}
+static void lost_and_gives_up(struct pg_query *q)
+{
+    assert_int_equal(q->status, PG_E_LOST);
+    give_up(q->data);
+}
+
+/* Three deadlines pass in one turn; the first to be told gives up the others. */
+static void told_by_another_waiter(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held holder, waiter;
+    struct seen statement, after;
+    struct giver_up first = { .lease_of = &waiter, .query_of = &statement };
+    world_open(&w, "pool_max_conns=1");
+    held_init(&holder);
+    pg_pool_acquire(w.pool, &holder.lease);
+    world_run(&w, 10 * WORLD_MS);
+    uint64_t deadline_ns = pg_reactor_now(w.reactor) + 20 * WORLD_MS;
+    first.lease = (struct pg_lease){ .on_grant = refused_and_gives_up, .data = &first, .deadline_ns = deadline_ns };
+    held_init(&waiter);
+    waiter.lease.deadline_ns = deadline_ns;
+    seen_init(&statement, &world_echo, 1);
+    statement.query.deadline_ns = deadline_ns;
+    pg_pool_acquire(w.pool, &first.lease);
+    pg_pool_acquire(w.pool, &waiter.lease);
+    pg_pool_query(w.pool, &statement.query);
+    world_run(&w, 50 * WORLD_MS);
+    assert_int_equal(first.told, 1);
+    assert_int_equal(world_stats(&w).timeout_count, 3); /* all three were decided */
+    for (size_t i = 0; i < sizeof waiter; i++) assert_int_equal(((unsigned char *)&waiter)[i], 0xaa);
+    for (size_t i = 0; i < sizeof statement; i++) assert_int_equal(((unsigned char *)&statement)[i], 0xaa);
+    pg_lease_release(&holder.lease);
+    seen_init(&after, &world_echo, 6);
+    pg_pool_query(w.pool, &after.query);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(after.value, 6);
+    world_close(&w);
+}
+
+/* The connection of a lease is lost under two of its queries; the first to be told abandons the lease. */
+static void told_by_another_query_of_the_lease(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held holder;
+    struct seen second;
+    struct giver_up first = { .lease_of = &holder };
+    world_open(&w, "pool_max_conns=1");
+    held_init(&holder);
+    pg_pool_acquire(w.pool, &holder.lease);
+    world_run(&w, 10 * WORLD_MS);
+    first.query = (struct pg_query){ .sql = "SLEEP 1000", .on_done = lost_and_gives_up, .data = &first };
+    seen_sql(&second, "SLEEP 1000");
+    pg_lease_query(&holder.lease, &first.query);
+    pg_lease_query(&holder.lease, &second.query);
+    world_run(&w, 10 * WORLD_MS);
+    model_server_restart(w.server, MODEL_END_RESET, 0);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(first.told, 1);
+    assert_int_equal(second.done, 0);
+    world_close(&w);
+}
+
 /* ---- the end of the stream behind what was not read yet (failures 28) ---- */
 
 struct slow_reader { struct pg_query query; unsigned rows, done; int status; };
@@ -346,6 +430,8 @@ int main(void)
         cmocka_unit_test(the_last_lease_of_a_closed_pool),
         cmocka_unit_test(the_last_callback_may_use_the_pool),
         cmocka_unit_test(an_abandoned_statement_is_drained_within_a_bound),
+        cmocka_unit_test(told_by_another_waiter),
+        cmocka_unit_test(told_by_another_query_of_the_lease),
         cmocka_unit_test(a_paused_reader_gets_all_that_had_come),
         cmocka_unit_test(what_is_decided_does_not_time_out),
     };

@@ -179,6 +179,32 @@ static void nothing_set_is_the_connection_string(void **state)
     hooks_close(&h);
 }
 
+/* A key that was derived from the connection string's password is of no use for another one, though the salt is the
+ * same; and what was set is wiped when the connect fails, too. */
+static void a_password_of_its_own_has_a_key_of_its_own(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct model_config server = { .auth = MODEL_SCRAM, .user = "app", .password = "mine", .scram_iterations = 1 };
+    struct held lease;
+    h = (struct hooks){ 0 };
+    hooks_open(&h, 1 << RP_HOOK_BEFORE_CONNECT, &server, "pool_max_conns=1 password=mine");
+    use(&h);
+    h.set[0][0] = "password";
+    h.set[0][1] = "second";
+    pg_pool_reset(h.w.pool);
+    hooks_acquire(&h, &lease);
+    run(&h, 20);
+    assert_int_equal(lease.status, PG_E_UNAVAILABLE); /* the server knows the first one still */
+    assert_int_equal(model_stats(h.w.server)->auth_failures, 1);
+    const struct rp_login *login = &h.w.pool->slot[0]->hook->login;
+    for (size_t at = 0; at < sizeof login->value; at++) assert_int_equal(((const char *)login->value)[at], 0);
+    run(&h, 1000);
+    model_settings(h.w.server)->password = "second";
+    use(&h);
+    hooks_close(&h);
+}
+
 static unsigned refusals;
 static void set_what_is_refused(void *arg, struct pg_hook *hook)
 {
@@ -350,6 +376,103 @@ static void a_suspended_pool_checks_nothing(void **state)
     hooks_close(&h);
 }
 
+/* What prepare_conn did is undone, too, when nobody came to use it. */
+static void an_unused_check_is_reset(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct held lease;
+    h = (struct hooks){ .script = { [RP_HOOK_PREPARE_CONN] = HOOK_LATER }, .queries = true };
+    h.config.reset_sql = "SET reset = 1";
+    hooks_open(&h, 1 << RP_HOOK_PREPARE_CONN, NULL, "pool_max_conns=1 pool_min_conns=1");
+    run(&h, 20);
+    hooks_acquire(&h, &lease);
+    run(&h, 5);
+    pg_lease_abandon(&lease.lease);
+    run(&h, 50);
+    struct model_conn *conn = model_conn_at(h.w.server, 0);
+    assert_int_equal(model_conn_sql_count(conn), 2);
+    assert_string_equal(model_conn_sql(conn, 1), "SET reset = 1");
+    hooks_close(&h);
+}
+
+/* One that is checked for a lease of high priority, which then goes, is still kept from the others. */
+static void a_reserved_one_stays_reserved(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct held holder, high, normal;
+    h = (struct hooks){ 0 };
+    hooks_open(&h, 1 << RP_HOOK_PREPARE_CONN, NULL, "pool_max_conns=2 pool_min_conns=2 pool_reserved_conns=1");
+    run(&h, 20);
+    hooks_acquire(&h, &holder);
+    run(&h, 20);
+    assert_int_equal(holder.grants, 1);
+    h.once = 0;
+    h.script[RP_HOOK_PREPARE_CONN] = HOOK_LATER;
+    held_init(&high);
+    high.lease.priority = PG_PRIORITY_HIGH;
+    pg_pool_acquire(h.w.pool, &high.lease);
+    hooks_acquire(&h, &normal);
+    run(&h, 5);
+    assert_int_equal(h.calls[RP_HOOK_PREPARE_CONN], 2);
+    pg_lease_abandon(&high.lease);
+    run(&h, 100);
+    assert_int_equal(normal.grants, 0);
+    assert_int_equal(world_stats(&h.w).idle_conns, 1);
+    hooks_release(&h, &holder);
+    run(&h, 100);
+    assert_int_equal(normal.grants, 1);
+    hooks_release(&h, &normal);
+    hooks_close(&h);
+}
+
+/* Those whose connections are being checked do not count against pool_max_waiters. */
+static void the_checked_for_do_not_fill_the_queue(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct held lease[4];
+    h = (struct hooks){ .script = { [RP_HOOK_PREPARE_CONN] = HOOK_LATER } };
+    hooks_open(&h, 1 << RP_HOOK_PREPARE_CONN, NULL, "pool_max_conns=2 pool_min_conns=2 pool_max_waiters=1");
+    run(&h, 20);
+    hooks_acquire(&h, &lease[0]);
+    run(&h, 5);
+    assert_int_equal(world_stats(&h.w).idle_conns, 1);
+    for (int i = 1; i < 4; i++) hooks_acquire(&h, &lease[i]); /* the one that is idle, one that waits, one too many */
+    run(&h, 5);
+    assert_int_equal(lease[3].grants, 1);
+    assert_int_equal(lease[3].status, PG_E_REFUSED);
+    assert_int_equal(lease[2].grants == 1 && lease[2].status == PG_E_REFUSED, 0);
+    for (int i = 0; i < 3; i++) {
+        run(&h, 100);
+        assert_int_equal(lease[i].grants, 1);
+        assert_int_equal(lease[i].status, 0);
+        hooks_release(&h, &lease[i]);
+    }
+    hooks_close(&h);
+}
+
+/* Nobody waits any more, and the pool closes: the check's end is not waited for. */
+static void a_close_does_not_wait_for_a_check(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct held lease;
+    h = (struct hooks){ .script = { [RP_HOOK_PREPARE_CONN] = HOOK_NEVER } };
+    hooks_open(&h, HOOK_ALL, NULL, "pool_max_conns=1 pool_close_linger=30s");
+    hooks_acquire(&h, &lease);
+    run(&h, 50);
+    assert_int_equal(h.calls[RP_HOOK_PREPARE_CONN], 1);
+    pg_pool_close(h.w.pool, sim_now(h.w.sim) + 60 * WORLD_SECOND, hooks_on_closed, &h);
+    run(&h, 50);
+    assert_false(h.w.closed); /* one waits, and is to be served before the deadline */
+    pg_lease_abandon(&lease.lease);
+    run(&h, 50);
+    assert_true(h.w.closed);
+    hooks_close(&h);
+}
+
 /* ---- a late end, and misuse ---- */
 
 /* The hook was given up, its slot serves again and runs the same hook anew: the late end means the old one. */
@@ -450,12 +573,17 @@ int main(void)
         cmocka_unit_test(no_before_close_for_what_is_broken),
         cmocka_unit_test(before_connect_says_who),
         cmocka_unit_test(nothing_set_is_the_connection_string),
+        cmocka_unit_test(a_password_of_its_own_has_a_key_of_its_own),
         cmocka_unit_test(what_may_not_be_set),
         cmocka_unit_test(the_waiter_may_go_while_it_is_checked),
         cmocka_unit_test(a_refused_one_is_replaced_in_place),
         cmocka_unit_test(several_are_checked_at_once),
         cmocka_unit_test(try_acquire_cannot_wait_for_it),
         cmocka_unit_test(a_suspended_pool_checks_nothing),
+        cmocka_unit_test(an_unused_check_is_reset),
+        cmocka_unit_test(a_reserved_one_stays_reserved),
+        cmocka_unit_test(the_checked_for_do_not_fill_the_queue),
+        cmocka_unit_test(a_close_does_not_wait_for_a_check),
         cmocka_unit_test(a_late_end_does_nothing),
         cmocka_unit_test(misuse_asserts),
     };

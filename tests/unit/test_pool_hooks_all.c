@@ -1,7 +1,7 @@
 /* unit/test_pool_hooks_all.c - exhaustive: each hook, each way in which it may end (or not), with and without a query
- * on its lease, and each thing that may happen to the pool or to those who wait while it runs. One world each. Whatever
- * it is: every acquire ends once and by its deadline, the pool serves again, never has more connections than it may, and
- * closes with nothing left. */
+ * on its lease, and each thing that may happen to the pool or to those who wait while it runs. One world each.
+ * Whatever it is: every acquire ends once and by its deadline, the pool serves again, never has more connections than
+ * it may, and closes with nothing left. */
 #include "hooks.h"
 
 enum event {
