@@ -55,10 +55,12 @@
 static const uint64_t TAKEN = 1, OPEN = 2, POSTED = 4, VISITOR = 8; /* a door */
 static const uint64_t GRANTED = UINT64_MAX;                         /* a ticket */
 enum { NUMBER_BITS = 48 };
+static const uint32_t UNTOLD = UINT32_C(1) << 31;                   /* of a bound: the server has not said it yet */
 
 struct pg_budget {
     uint64_t bounds;         /* the bound, and in the upper half how many of it are sure */
     uint64_t number;         /* of the last ticket                                       */
+    uint32_t percent;        /* of what the server says; 0: it is not asked              */
     uint32_t places;         /* shares that were ever taken: those behind them are empty */
     uint32_t pools;
     int32_t stock __attribute__((aligned(RP_BUDGET_LINE)));
@@ -233,7 +235,7 @@ void rp_share_abandoned(struct pg_budget *b, uint32_t n) { ck_pr_add_64(&b->aban
 
 /* ---- the bound, and what is sure of it ---- */
 
-static uint32_t bound_of(uint64_t bounds) { return (uint32_t)bounds; }
+static uint32_t bound_of(uint64_t bounds) { return (uint32_t)bounds & ~UNTOLD; }
 static uint32_t sure_of(uint64_t bounds) { return (uint32_t)(bounds >> 32); }
 
 bool rp_share_reserve(struct pg_budget *b, uint32_t from, uint32_t to, uint32_t *sum, uint32_t *bound)
@@ -244,8 +246,10 @@ bool rp_share_reserve(struct pg_budget *b, uint32_t from, uint32_t to, uint32_t 
         sure = (uint64_t)sure_of(old) - from + to;
         *sum = sure < UINT32_MAX ? (uint32_t)sure : UINT32_MAX;
         *bound = bound_of(old);
+        if (old & UNTOLD && sure <= RP_BUDGET_MOST) *bound = *sum;
         if (to > from && sure > *bound) return false;
-    } while (!swap(&b->bounds, old, sure << 32 | *bound));
+    } while (!swap(&b->bounds, old, sure << 32 | (old & UNTOLD) | *bound));
+    if (*bound != bound_of(old)) add_stock(b, (int32_t)*bound - (int32_t)bound_of(old));
     return true;
 }
 
@@ -306,29 +310,54 @@ bool rp_share_close(struct pg_budget *b, struct rp_share *share, uint32_t sure, 
 
 int pg_budget_open(struct pg_budget **out, uint32_t connections)
 {
+    uint32_t percent = connections & PG_BUDGET_PERCENT(0) ? connections & ~PG_BUDGET_PERCENT(0) : 0;
     *out = NULL;
-    if (connections == 0 || connections > RP_BUDGET_MOST) return PG_E_CONFIG;
+    if (percent > 100 || connections == 0) return PG_E_CONFIG;
+    if (!percent && connections > RP_BUDGET_MOST) return PG_E_CONFIG;
     struct pg_budget *b = aligned_alloc(RP_BUDGET_LINE, sizeof *b); /* no reactor's: it outlives them */
     if (!b) return -ENOMEM;
     memset(b, 0, sizeof *b);
-    b->bounds = connections;
-    b->stock = (int32_t)connections;
+    b->percent = percent;
+    b->bounds = percent ? UNTOLD : connections;
+    b->stock = percent ? 0 : (int32_t)connections;
     *out = b;
     return 0;
 }
 
-int pg_budget_resize(struct pg_budget *b, uint32_t connections)
+/* What is `sure` stays so: less than that is not taken, or is as much as that. */
+static bool set_bound(struct pg_budget *b, uint32_t connections, bool at_least)
 {
     uint64_t old;
-    if (connections == 0 || connections > RP_BUDGET_MOST) return PG_E_CONFIG;
+    uint32_t bound;
     do {
         old = load(&b->bounds);
-        if (connections < sure_of(old)) return PG_E_CONFIG;
-    } while (!swap(&b->bounds, old, (uint64_t)sure_of(old) << 32 | connections));
-    add_stock(b, (int32_t)connections - (int32_t)bound_of(old));
+        bound = connections < sure_of(old) ? sure_of(old) : connections;
+        if (bound != connections && !at_least) return false;
+    } while (!swap(&b->bounds, old, (uint64_t)sure_of(old) << 32 | bound));
+    add_stock(b, (int32_t)bound - (int32_t)bound_of(old));
     serve(b, NULL);
     if (ck_pr_load_int(&b->stock) < 0) rp_share_press(b, NULL);
-    return 0;
+    return true;
+}
+
+bool rp_share_asks_server(const struct pg_budget *b) { return ck_pr_load_32(&b->percent) != 0; }
+
+void rp_share_told(struct pg_budget *b, uint32_t connections)
+{
+    uint64_t percent = ck_pr_load_32(&b->percent);
+    if (!percent) return; /* somebody has set the bound by now */
+    uint64_t bound = connections * percent / 100;
+    (void)!set_bound(b, bound < RP_BUDGET_MOST ? (uint32_t)bound : RP_BUDGET_MOST, true);
+}
+
+int pg_budget_resize(struct pg_budget *b, uint32_t connections)
+{
+    if (connections == 0 || connections > RP_BUDGET_MOST) return PG_E_CONFIG;
+    uint32_t percent = ck_pr_load_32(&b->percent);
+    ck_pr_store_32(&b->percent, 0); /* first: what the server says now comes too late */
+    if (set_bound(b, connections, false)) return 0;
+    ck_pr_store_32(&b->percent, percent);
+    return PG_E_CONFIG;
 }
 
 void pg_budget_close(struct pg_budget *b)

@@ -33,6 +33,7 @@ int rp_share_open(struct pg_budget *b, struct rp_share **out, uint32_t sure, str
  * reactor is about to be freed, its inbox will not be read, and those who are posting are waited for. */
 bool rp_share_close(struct pg_budget *b, struct rp_share *share, uint32_t sure, bool at_once);
 /* Another number of sure ones. False: the sum would exceed the bound, and nothing has changed. */
+/* ... or, of a bound that the server has not told yet: always true, the bound grows along. */
 bool rp_share_reserve(struct pg_budget *b, uint32_t from, uint32_t to, uint32_t *sum, uint32_t *bound);
 /* First thing in `look`: what comes from now on posts it again. */
 void rp_share_looked(struct rp_share *share);
@@ -55,6 +56,9 @@ struct rp_demand rp_share_demand(const struct pg_budget *b, const struct rp_shar
 bool rp_share_promise(struct pg_budget *b, const struct rp_share *share);
 /* Those who could give are told that somebody waits. */
 void rp_share_press(struct pg_budget *b, const struct rp_share *share);
+/* Is the bound a part of what the server has? And: it has so many. */
+bool rp_share_asks_server(const struct pg_budget *b);
+void rp_share_told(struct pg_budget *b, uint32_t connections);
 void rp_share_abandoned(struct pg_budget *b, uint32_t n);
 
 #endif

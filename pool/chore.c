@@ -61,6 +61,7 @@ static bool before_close(struct rp_slot *slot) { return rp_hook_begin(slot, RP_H
 static const struct rp_chore asking[] = { { "before_connect", before_connect }, { NULL, NULL } };
 static const struct rp_chore preparing[] = {
     { "target_session_attrs", rp_role_ask }, { "target_session_attrs", rp_role_judge },
+    { "budget", rp_purse_ask_server }, { "budget", rp_purse_server_told },
     { "connect_sql", connect_sql }, { "warm", warm }, { "after_connect", after_connect }, { NULL, NULL },
 };
 static const struct rp_chore checking[] = { { "prepare_conn", prepare_conn }, { NULL, NULL } };

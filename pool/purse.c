@@ -208,11 +208,50 @@ void rp_purse_put(struct rp_slot *slot)
     if (!p->budget) return;
     RP_ASSERT(p->used > 0 && p->used <= p->slots);
     slot->promised = false;
+    if (p->asking == slot) p->asking = NULL;
     p->promised -= kept;
     p->used--;
     rp_share_used(p->budget, -1);
     rp_share_abandoned(p->budget, slot->conn.abandoned);
     settle(p, kept);
+}
+
+/* ---- a bound that the server says ---- */
+
+static enum pg_flow on_told(struct pg_query *q, struct pg_row *row)
+{
+    ((struct rp_slot *)q->data)->pool->purse.told = pg_row_int4(row, 0);
+    return PG_CONTINUE;
+}
+
+/* One connection at a time asks, so that there is one answer. */
+bool rp_purse_ask_server(struct rp_slot *slot)
+{
+    struct rp_purse *p = &slot->pool->purse;
+    if (!p->budget || !rp_share_asks_server(p->budget) || rp_pool_usable(slot->pool) || p->asking) return false;
+    p->asking = slot;
+    p->told = 0;
+    rp_chore_query(slot,
+                   "SELECT current_setting('max_connections')::int4"
+                   " - current_setting('superuser_reserved_connections')::int4"
+                   " - coalesce(current_setting('reserved_connections', true)::int4, 0)",
+                   on_told);
+    return true;
+}
+
+bool rp_purse_server_told(struct rp_slot *slot)
+{
+    struct rp_purse *p = &slot->pool->purse;
+    struct pg_error why;
+    if (p->asking != slot) return false;
+    p->asking = NULL;
+    if (p->told > 0) {
+        rp_share_told(p->budget, (uint32_t)p->told);
+        return false;
+    }
+    rp_error_set(&why, PG_E_CONFIG, "the server did not say how many connections it has");
+    rp_chore_fail(slot, &why);
+    return true;
 }
 
 /* ---- from open to close ---- */

@@ -137,6 +137,8 @@ struct rp_purse {
     bool pressing;                       /* the wait is long enough for others to be told       */
     bool pressed;                        /* the next one that comes to rest is to go            */
     bool left;
+    struct rp_slot *asking;              /* its connection asks how many the server has         */
+    int32_t told;                        /* that many                                           */
     struct rp_timer patience, watch;
 };
 
@@ -431,6 +433,8 @@ bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun
 void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
 void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
 bool rp_purse_over(struct rp_slot *slot);      /* it has come to rest: does another pool need it? */
+bool rp_purse_ask_server(struct rp_slot *slot);  /* chores of a bound that the server says */
+bool rp_purse_server_told(struct rp_slot *slot);
 bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns); /* false: the budget has no room for more sure ones */
 bool rp_purse_leave(struct pg_pool *pool);     /* nothing is in use; false: again in the next turn */
 void rp_purse_abort(struct pg_pool *pool);

@@ -26,14 +26,20 @@ extern "C" {
 
 struct pg_budget;
 
-/* A budget of so many connections, 1 to 1,000,000. Any thread. PG_E_CONFIG: out of range; -ENOMEM. Up to 256 pools may
- * share it. */
+/* The bound as a part of what the server has for ordinary users, 1 to 100 percent of max_connections less
+ * superuser_reserved_connections and reserved_connections; rounded down. Every pool asks for it on a connection that it
+ * makes while it has no other, so that a restarted server is asked anew. Until the first answer the bound is what is
+ * sure, and it is never below that. A connect on which the server does not answer that has failed. */
+#define PG_BUDGET_PERCENT(percent) (UINT32_C(0x80000000) | (percent))
+
+/* A budget of so many connections, 1 to 1,000,000, or PG_BUDGET_PERCENT. Any thread. PG_E_CONFIG: out of range;
+ * -ENOMEM. Up to 256 pools may share it. */
 int pg_budget_open(struct pg_budget **out, uint32_t connections) PG_WARN_UNUSED;
 
-/* Another bound from now on. Any thread, any callback. More: pools that wait are served at once. Fewer: nothing is
- * granted before enough has been given back; every pool gives what it has beyond its sure connections, idle ones at
- * once and others as they come to rest, until the bound is kept. Returns 0; PG_E_CONFIG: out of range, or less than
- * what is sure for the pools that are open; then nothing has changed. */
+/* Another bound from now on, a number; the server is asked no more. Any thread, any callback. More: pools that wait are
+ * served at once. Fewer: nothing is granted before enough has been given back; every pool gives what it has beyond its
+ * sure connections, idle ones at once and others as they come to rest, until the bound is kept. Returns 0; PG_E_CONFIG:
+ * out of range, or less than what is sure for the pools that are open; then nothing has changed. */
 int pg_budget_resize(struct pg_budget *budget, uint32_t connections) PG_WARN_UNUSED;
 
 /* Any thread, after the last pool's on_closed or its reactor's pg_reactor_free; asserts that no pool uses it. NULL is

@@ -275,9 +275,40 @@ static void a_closed_pool_has_left_nothing(void **state)
     live_close(&live);
 }
 
+/* A part of what the server says that it has. */
+static enum pg_flow take_number(struct pg_query *q, struct pg_row *row)
+{
+    *(int64_t *)q->data = pg_row_int8(row, 0);
+    return PG_CONTINUE;
+}
+static void a_budget_is_a_part_of_what_the_server_has(void **state)
+{
+    (void)state;
+    int64_t has = 0;
+    struct pg_budget *budget;
+    struct pg_budget_stats stats = { .size = sizeof stats };
+    struct pg_query q = { .sql = "SELECT sum(setting::int8)::int8 FROM (SELECT setting FROM pg_settings WHERE name = "
+                                 "'max_connections' UNION ALL SELECT '-' || setting FROM pg_settings WHERE name IN "
+                                 "('superuser_reserved_connections', 'reserved_connections')) s",
+                          .on_row = take_number, .data = &has };
+    struct pg_pool_config config = PG_POOL_CONFIG(NULL);
+    if (!live_open(&live, LIVE_URING)) assert_true(live_open(&live, LIVE_EPOLL));
+    assert_int_equal(pg_budget_open(&budget, PG_BUDGET_PERCENT(50)), 0);
+    config.budget = budget;
+    struct pg_pool *half = live_pool_with(&live, &config, NULL, "pool_max_conns=2");
+    assert_int_equal(live_query(&live, half, NULL, &q), 0);
+    pg_budget_stats(budget, &stats);
+    assert_in_range(has, 10, 10000);
+    assert_int_equal(stats.connections, has / 2);
+    assert_int_equal(stats.used, 1);
+    live_close(&live);
+    pg_budget_close(budget);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_budget_is_a_part_of_what_the_server_has),
         cmocka_unit_test(connections_follow_resize),  cmocka_unit_test(reset_replaces_all),
         cmocka_unit_test(a_suspended_pool_is_silent), cmocka_unit_test(the_old_are_replaced),
         cmocka_unit_test(the_idle_are_closed),        cmocka_unit_test(a_closed_pool_has_left_nothing),

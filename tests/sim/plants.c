@@ -38,6 +38,7 @@
     P(memory_leaked, "the catalog is not freed with the pool")                                                         \
     P(miscounted, "the number of outcomes is too low")                                                                 \
     P(moved_under_pause, "the receive buffer is compacted under a row that is looked at")                              \
+    P(old_primary_kept, "a server says that it is a standby now, and keeps the connections that want the primary")     \
     P(open_block_shared, "a transaction left open on a shared connection is not noticed")                              \
     P(outcome_at_complete, "an outcome is decided at CommandComplete")                                                 \
     P(pipeline_exceeded, "one request more than pool_max_pipeline")                                                    \
@@ -55,6 +56,7 @@
     P(suspension_ignored, "a suspended pool grants")                                                                   \
     P(timer_leaked, "the lifetime's deadline outlives its connection")                                                 \
     P(told_twice, "a query that timed out is told again when its answer comes")                                        \
+    P(trials_unlimited, "a host that has failed is tried by any number of connects at a time")                         \
     P(turn_unbounded, "a turn runs all callbacks that there are")                                                      \
     P(waiters_lost_on_failure, "a failed connect empties the queue and tells nobody")                                  \
     P(wrong_member_blamed, "in a batch the member behind the culprit gets its error")

@@ -216,6 +216,8 @@ static void the_bound_and_what_is_sure(void **state)
     assert_int_equal(pg_budget_open(&b, 0), PG_E_CONFIG);
     assert_int_equal(pg_budget_open(&b, 1000001), PG_E_CONFIG);
     assert_null(b);
+    assert_int_equal(pg_budget_open(&b, PG_BUDGET_PERCENT(0)), PG_E_CONFIG);
+    assert_int_equal(pg_budget_open(&b, PG_BUDGET_PERCENT(101)), PG_E_CONFIG);
     b = budget_of(4);
     assert_int_equal(member_open(&m, b, 3, NULL), 0);
     assert_int_equal(member_open(&none, b, 2, &error), PG_E_CONFIG);
@@ -247,6 +249,41 @@ static void the_bound_and_what_is_sure(void **state)
     member_close(&n, 1);
     pg_budget_close(b);
     pg_budget_close(NULL);
+}
+
+static void a_part_of_what_the_server_has(void **state)
+{
+    (void)state;
+    struct pg_budget *b = budget_of(PG_BUDGET_PERCENT(30));
+    struct member m, n;
+    assert_int_equal(stats_of(b).connections, 0);
+    assert_int_equal(member_open(&m, b, 3, NULL), 0);
+    assert_int_equal(member_open(&n, b, 2, NULL), 0);
+    assert_int_equal(stats_of(b).connections, 5); /* what is sure */
+    for (int i = 0; i < 5; i++) get_one(&m, RP_NEED_FIRST);
+    rp_share_ask(b, n.share, RP_NEED_SURE);
+    assert_false(rp_share_collect(b, n.share));
+    assert_int_equal(pg_budget_resize(b, 4), PG_E_CONFIG);
+    rp_share_told(b, 97);
+    assert_int_equal(stats_of(b).connections, 29);
+    assert_true(rp_share_collect(b, n.share));
+    rp_share_told(b, 10); /* it was restarted; but what is sure stays so */
+    assert_int_equal(stats_of(b).connections, 5);
+    assert_int_equal(rp_share_demand(b, m.share).count, 1);
+    assert_int_equal(pg_budget_resize(b, 8), 0);
+    assert_false(rp_share_asks_server(b));
+    rp_share_told(b, 1000);
+    assert_int_equal(stats_of(b).connections, 8);
+    rp_share_put(b, m.share, 5, 0);
+    rp_share_put(b, n.share, 1, 0);
+    member_close(&m, 3);
+    member_close(&n, 2);
+    pg_budget_close(b);
+    b = budget_of(PG_BUDGET_PERCENT(100)); /* never told */
+    assert_int_equal(member_open(&m, b, 3, NULL), 0);
+    member_close(&m, 3);
+    assert_int_equal(stats_of(b).connections, 0);
+    pg_budget_close(b);
 }
 
 static void places_are_used_again_and_do_run_out(void **state)
@@ -477,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_ticket_is_served_or_withdrawn),
         cmocka_unit_test(no_more_is_promised_than_is_waited_for),
         cmocka_unit_test(the_bound_and_what_is_sure),
+        cmocka_unit_test(a_part_of_what_the_server_has),
         cmocka_unit_test(places_are_used_again_and_do_run_out),
         cmocka_unit_test(nobody_is_forgotten_and_the_bound_holds),
         cmocka_unit_test(a_connection_brings_what_was_done_before),

@@ -261,6 +261,68 @@ static void a_smaller_bound_waits_for_those_who_hold(void **state)
     many_close(&m, 5);
 }
 
+/* ---- the server says the bound ---- */
+
+static int64_t server_has;
+static unsigned times_asked;
+static void answer(void *arg, struct model_query *q)
+{
+    (void)arg;
+    if (!strstr(model_sql(q), "current_setting('max_connections')") || !server_has) {
+        model_default_answer(q);
+        return;
+    }
+    model_columns(q, 1, &(struct model_column){ "n", PG_TYPE_INT4 });
+    if (model_describing(q)) return;
+    times_asked++;
+    model_row_int8(q, server_has);
+    model_complete(q, "SELECT 1");
+}
+
+static void the_server_says_the_bound(void **state)
+{
+    (void)state;
+    struct many m;
+    struct client c[2][FEW];
+    many_open(&m, 2, PG_BUDGET_PERCENT(50), NULL);
+    model_settings(m.server)->answer = answer;
+    server_has = 17;
+    times_asked = 0;
+    for (unsigned i = 0; i < 2; i++) many_pool(&m, i, "pool_max_conns=8");
+    assert_int_equal(budget_stats(&m).connections, 2);
+    for (unsigned i = 0; i < 2; i++) clients_start(&m, c[i], FEW, i, HOLD, 0);
+    many_run(&m, WORLD_SECOND);
+    assert_int_equal(budget_stats(&m).connections, 8);
+    assert_int_equal(budget_stats(&m).used, 8);
+    assert_int_equal(times_asked, 2); /* by the first connection of each pool */
+    server_has = 10;
+    model_server_restart(m.server, MODEL_END_FATAL, 100 * WORLD_MS);
+    many_run(&m, 4 * WORLD_SECOND);
+    assert_int_equal(budget_stats(&m).connections, 5);
+    assert_int_equal(budget_stats(&m).used, 5);
+    assert_int_equal(times_asked, 4);
+    assert_int_equal(pg_budget_resize(m.budget, 6), 0); /* from now on it is this */
+    server_has = 100;
+    model_server_restart(m.server, MODEL_END_FATAL, 100 * WORLD_MS);
+    many_run(&m, 4 * WORLD_SECOND);
+    assert_int_equal(budget_stats(&m).used, 6);
+    assert_int_equal(times_asked, 4);
+    many_close(&m, 8);
+}
+
+static void a_server_that_does_not_say_it(void **state)
+{
+    (void)state;
+    struct many m;
+    struct client c;
+    many_open(&m, 1, PG_BUDGET_PERCENT(50), "pool_acquire_timeout=300ms");
+    client_start(&m, &c, 0, HOLD, WORLD_SECOND);
+    many_run(&m, WORLD_SECOND / 2);
+    assert_int_equal(c.failures, 1);
+    assert_non_null(strstr(pg_error_field(&c.error, 'M'), "budget: the server did not say how many connections"));
+    many_close(&m, 1);
+}
+
 /* ---- two pools of one reactor ---- */
 
 static void two_pools_of_one_reactor(void **state)
@@ -298,6 +360,8 @@ int main(void)
         cmocka_unit_test(a_larger_bound_serves_at_once),
         cmocka_unit_test(a_smaller_bound_is_given_back_first),
         cmocka_unit_test(a_smaller_bound_waits_for_those_who_hold),
+        cmocka_unit_test(the_server_says_the_bound),
+        cmocka_unit_test(a_server_that_does_not_say_it),
         cmocka_unit_test(two_pools_of_one_reactor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

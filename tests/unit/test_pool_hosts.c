@@ -1,6 +1,7 @@
 /* unit/test_pool_hosts.c - a pool with several hosts (failures 16, 50): the order in which they are tried, their
  * circuits, what is told of which host. One model server per host, told apart by their ports. */
 #include "support/world.h"
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include "pool/state.h"
@@ -308,6 +309,22 @@ static void names_that_stand_for_nothing(void **state)
     world_close(&w);
 }
 
+/* When all that is known of a host has failed, its name is resolved anew: it may stand for another address by now. */
+static void a_name_is_resolved_again(void **state)
+{
+    (void)state;
+    struct world w;
+    open_hosts(&w, 2, "pool_max_conns=1");
+    struct rp_host *host = &w.pool->hosts.at[0];
+    struct sockaddr_in former = { .sin_family = AF_INET, .sin_port = htons(1) };
+    for (int i = 0; i < 2; i++) memcpy(&host->address[i].at, &former, host->address[i].size = sizeof former);
+    host->naddresses = 2;
+    serve_one(&w, 200 * WORLD_MS);
+    assert_int_equal(world_stats(&w).connect_failed_count, 1);
+    assert_int_equal(host->naddresses, 1);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_full_host_is_passed_over),
         cmocka_unit_test(events_name_their_host),
         cmocka_unit_test(names_that_stand_for_nothing),
+        cmocka_unit_test(a_name_is_resolved_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
