@@ -123,7 +123,7 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
 static void check_closing(struct run *r)
 {
     struct pg_pool *p = r->pool;
-    if (!r->closing || rp_first_waiter(p)) {
+    if (!r->closing || rp_first_waiter(p) || p->dispatch.queued) { /* the next turn closes what is not needed */
         r->done_ns = 0;
         return;
     }
