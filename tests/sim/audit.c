@@ -247,7 +247,7 @@ static void check_published(const struct run *r)
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
                 s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
-            "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
+            "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
             p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], rp_pool_connecting(p), p->nwaiting,
             p->nslots - p->count[RP_SLOT_FREE], r->max_conns);
