@@ -20,8 +20,8 @@ static bool wants_more(const struct pg_pool *pool)
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
     if (rp_pool_connecting(pool) >= limit) return false;
-    bool more = pool->more_wanted && !pool->closing; /* what runs already needs no other one any more */
-    if (RP_PLANT(connects_for_nobody)) more = pool->more_wanted;
+    /* In a pool that closes whoever does not wait is served already: what would be made is closed at once. */
+    bool more = pool->more_wanted && (!pool->closing || RP_PLANT(connects_for_nobody));
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + more);
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;

@@ -8,9 +8,9 @@
  * allowed (asked of pg_stat_activity on a way of its own), and in the end full service.
  *
  * RINGPG_CHAOS_SECONDS: how long the storm lasts, 12 by default; RINGPG_CHAOS_CONNS: pool_max_conns of both pools
- * instead of 4 and 7; RINGPG_CHAOS_BUDGET: the bound that they share, 9 by default, 0: none; RINGPG_CHAOS_OPTIONS: what
- * stands in their connection strings beside it; RINGPG_CHAOS_SEED: of all choices (the machine's own timing cannot be
- * repeated). */
+ * instead of 4 and 7, 2 at least; RINGPG_CHAOS_BUDGET: the bound that they share, 9 by default, 0: none;
+ * RINGPG_CHAOS_OPTIONS: what stands in their connection strings beside it; RINGPG_CHAOS_SEED: of all choices (the
+ * machine's own timing cannot be repeated). */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -24,11 +24,11 @@
 #include <unistd.h>
 #include "server/chaos/chaos.h"
 
-enum { REACTORS = 2, HISTORY = 512, RESERVED = 3 };
+enum { REACTORS = 2, ROUTES = 3, HISTORY = 512, RESERVED = 3 };
 extern char **environ;
 
 static struct chaos_reactor reactors[REACTORS];
-static struct proxy *proxies[REACTORS];
+static struct proxy *proxies[ROUTES]; /* the second reactor has two ways to the server: hosts of its list */
 static struct pg_budget *budget;
 static uint32_t bound; /* of the budget; without one, of both pools */
 static char conninfos[REACTORS][1024];
@@ -115,11 +115,23 @@ static uint64_t abandoned_before(unsigned i, uint64_t at_ns)
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+static struct proxy_counts routes_of(unsigned i)
+{
+    struct proxy_counts sum = proxy_counts(proxies[i]), second;
+    if (i == 0) return sum;
+    second = proxy_counts(proxies[ROUTES - 1]);
+    sum.orphaned += second.orphaned;
+    sum.orphans += second.orphans;
+    sum.closing += second.closing;
+    sum.silent += second.silent;
+    return sum;
+}
+
 /* A process of the server belongs to a connection of the pool, or to one that the proxy ended without the server's
  * knowledge, or to one that the pool has given up. */
 static uint32_t strays(unsigned i, const struct proxy_counts *before, uint64_t abandoned)
 {
-    struct proxy_counts after = proxy_counts(proxies[i]);
+    struct proxy_counts after = routes_of(i);
     uint32_t given_up = (uint32_t)(abandoned - abandoned_before(i, now() - OUTLIVES_NS));
     uint32_t unseen = before->closing + before->silent + after.closing + after.silent;
     return before->orphans + (uint32_t)(after.orphaned - before->orphaned) + least(unseen, given_up);
@@ -141,7 +153,7 @@ static void sample(void)
     struct proxy_counts before[REACTORS];
     struct answer answer = { { 0 }, NULL };
     uint32_t there = 0, stray = 0;
-    for (unsigned i = 0; i < REACTORS; i++) before[i] = proxy_counts(proxies[i]);
+    for (unsigned i = 0; i < REACTORS; i++) before[i] = routes_of(i);
     if (ask(count_sql, &answer)) {
         unanswered++;
         return;
@@ -174,7 +186,7 @@ static const enum trouble script[] = {
 
 static void weather(void)
 {
-    for (unsigned i = 0; i < REACTORS; i++) {
+    for (unsigned i = 0; i < ROUTES; i++) {
         struct proxy_rates rates = { 0 };
         unsigned kind = (unsigned)draw(4); /* calm, slow, bad, worse */
         if (kind)
@@ -189,6 +201,7 @@ static void weather(void)
             rates.mute = (uint32_t)draw(kind * 30);
             rates.hole_ms = 3000;
         }
+        if (i > 0 && draw(3) == 0) rates = (struct proxy_rates){ .refuse = 1000, .reset = 300 };
         proxy_rates(proxies[i], &rates);
     }
     uint32_t fewer = bound - (uint32_t)draw(bound / 2);
@@ -271,7 +284,6 @@ static void print_state(void)
 {
     for (unsigned i = 0; i < REACTORS; i++) {
         struct pg_pool_stats s = stats(&reactors[i]);
-        struct proxy_counts c = proxy_counts(proxies[i]);
         print_message(
             "pool %u: max %u total %u idle %u leased %u shared %u connecting %u, parked %u (most %u), made %llu "
             "lost %llu failed %llu abandoned %llu, timeouts %llu; handlers at work %u, ended %llu\n",
@@ -279,6 +291,9 @@ static void print_state(void)
             s.pending, s.max_pending, (unsigned long long)s.new_conns_count, (unsigned long long)s.lost_conns_count,
             (unsigned long long)s.connect_failed_count, (unsigned long long)s.abandoned_count,
             (unsigned long long)s.timeout_count, reactors[i].busy, (unsigned long long)reactors[i].ended);
+    }
+    for (unsigned i = 0; i < ROUTES; i++) {
+        struct proxy_counts c = proxy_counts(proxies[i]);
         print_message("proxy %u: %llu links, %llu refused, %llu cancel requests, %llu MB; delays %llu splits %llu "
                       "resets %llu holes %llu half-closes %llu; orphaned %llu, now %u, closing %u, silent %u\n",
                       i, (unsigned long long)c.links, (unsigned long long)c.refused, (unsigned long long)c.cancels,
@@ -332,7 +347,7 @@ static bool are_there(void)
 static void calm_down(void)
 {
     await("a restart", restarted, 70);
-    for (unsigned i = 0; i < REACTORS; i++) proxy_calm(proxies[i]);
+    for (unsigned i = 0; i < ROUTES; i++) proxy_calm(proxies[i]);
     if (budget) assert_int_equal(pg_budget_resize(budget, bound), 0);
     must("ALTER ROLE tcp_user CONNECTION LIMIT -1", NULL);
     must("ALTER SYSTEM RESET max_connections", NULL);
@@ -401,34 +416,46 @@ static const char *const cleanup[] = {
     "ALTER ROLE scram_user RESET statement_timeout",
 };
 
+/* The first pool comes by trust and with the defaults; the second by SCRAM, on two ways, and uses what there is. */
+static void write_conninfo(unsigned i)
+{
+    static const char often[] = "dbname=postgres connect_timeout=2 pool_close_linger=1s pool_acquire_timeout=2s "
+                                "pool_max_conn_lifetime=3s pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 "
+                                "pool_max_waiters=160";
+    static const char fully[] = "target_session_attrs=read-write pool_connect_sql='SET work_mem = 1024' "
+                                "pool_reset_sql='DISCARD ALL' pool_slow_statement=20ms pool_reserved_conns=1";
+    const char *options = getenv("RINGPG_CHAOS_OPTIONS");
+    if (!options) options = "";
+    if (i == 0)
+        snprintf(conninfos[i], sizeof conninfos[i],
+                 "host=127.0.0.1 port=%u application_name=chaos0 user=tcp_user %s %s", proxy_port(proxies[0]), often,
+                 options);
+    else
+        snprintf(conninfos[i], sizeof conninfos[i],
+                 "host=127.0.0.1,127.0.0.1 port=%u,%u application_name=chaos1 user=scram_user password=%s %s %s %s",
+                 proxy_port(proxies[1]), proxy_port(proxies[2]), live_env("RINGPG_TEST_PASSWORD"), often, fully,
+                 options);
+    reactors[i].conninfo = conninfos[i];
+    reactors[i].cleans = i == 1;
+}
+
 static void open_all(void)
 {
-    static const char clean[] =
-        "pool_reset_sql='DISCARD ALL' pool_connect_sql='SET work_mem = 1024' pool_slow_statement=20ms";
     char path[256];
     uint64_t conns = setting("RINGPG_CHAOS_CONNS", 0);
-    const char *options = getenv("RINGPG_CHAOS_OPTIONS");
     snprintf(path, sizeof path, "%s/.s.PGSQL.%s", live_env("RINGPG_TEST_SOCKET_DIR"), live_env("RINGPG_TEST_PORT"));
     if (!live_open(&live, LIVE_URING)) live_open(&live, LIVE_EPOLL);
     pool = live_pool(&live, NULL, "pool_max_conns=1 pool_acquire_timeout=3s application_name=director");
     for (size_t i = 0; i < sizeof schema / sizeof *schema; i++) must(schema[i], NULL);
     bound = (uint32_t)setting("RINGPG_CHAOS_BUDGET", 9);
     if (bound) assert_int_equal(pg_budget_open(&budget, bound), 0);
+    for (unsigned i = 0; i < ROUTES; i++) proxies[i] = proxy_open(path, seed + i);
     for (unsigned i = 0; i < REACTORS; i++) {
         struct chaos_reactor *r = &reactors[i];
-        proxies[i] = proxy_open(path, seed + i);
-        snprintf(conninfos[i], sizeof conninfos[i],
-                 "host=127.0.0.1 port=%u dbname=postgres application_name=chaos%u user=%s password=%s "
-                 "connect_timeout=2 pool_close_linger=1s pool_acquire_timeout=2s pool_max_conn_lifetime=3s "
-                 "pool_max_conn_lifetime_jitter=3s pool_max_pipeline=16 pool_max_waiters=160 %s %s",
-                 proxy_port(proxies[i]), i, i ? "scram_user" : "tcp_user", live_env("RINGPG_TEST_PASSWORD"),
-                 i ? clean : "",
-                 options ? options : "");
-        r->cleans = i == 1;
-        r->budget = budget;
+        write_conninfo(i);
         r->index = r->ledger.reactor = i;
+        r->budget = budget;
         r->conns = conns ? (unsigned)conns : i ? 7 : 4;
-        r->conninfo = conninfos[i];
         r->random = seed * 4 + i * 2 + 1;
     }
     if (!bound) bound = reactors[0].conns + reactors[1].conns;
@@ -449,7 +476,7 @@ static void chaos(void **state)
     print_state();
     chaos_phase = CHAOS_OVER;
     for (unsigned i = 0; i < REACTORS; i++) chaos_join(&reactors[i]);
-    for (unsigned i = 0; i < REACTORS; i++) proxy_close(proxies[i]);
+    for (unsigned i = 0; i < ROUTES; i++) proxy_close(proxies[i]);
     pg_budget_close(budget);
     print_outcomes();
     judge();

@@ -58,8 +58,9 @@ struct scenario {
     const char *options;                    /* of the pool, beside pool_max_conns=3; "hooked": it has all hooks */
     const char *clean;                      /* its outcomes where nothing fails: queries | leases, a letter each */
     enum model_auth auth;
-    bool two_servers, budget;
+    unsigned with;
 };
+enum { WITH_BESIDE = 1, WITH_BUDGET = 2 };
 extern const struct scenario nth_query[], nth_lease[], nth_pool[]; /* each ends with a NULL name */
 
 /* nth_world.c */

@@ -191,29 +191,57 @@ static bool shares_a_budget(struct world *w, int step)
     return step < 1;
 }
 
+static void asks(struct held *h)
+{
+    ask_held(h, &nth_echo, NULL, release_when_done);
+}
+static bool has_hooks(struct world *w, int step)
+{
+    ask(w, &nth_echo, step);
+    acquire(w, let_go, 3 * SECOND);
+    acquire(w, asks, 3 * SECOND);
+    pass(w, 20 * MS);
+    if (step) pg_pool_reset(w->pool);
+    return step < 1;
+}
+
+static bool stands_in_its_queue(struct world *w, int step)
+{
+    for (int i = 0; i < 12; i++) {
+        ask_sql(w, "SLEEP 20")->query.deadline_ns = sim_now(w->sim) + 100 * MS;
+        pass(w, 10 * MS);
+    }
+    return step < 1;
+}
+
 #define OWN "pool_connect_sql='SET a TO 1; SET b TO 2' pool_reset_sql='DISCARD ALL'"
 #define HOOKED "application_name=hooked pool_reset_sql='RESET ALL'"
 #define TWO "host=127.0.0.1,127.0.0.1 port=5432,5433"
 const struct scenario nth_pool[] = {
-    { "resize, reset and warm", sizes, NULL, "...|", MODEL_TRUST, false, false },
-    { "reset", resets, NULL, "...|...", MODEL_TRUST, false, false },
-    { "suspend and resume", suspends, NULL, "...|...", MODEL_TRUST, false, false },
-    { "warm", warms, "pool_min_conns=3", "|", MODEL_SCRAM, false, false },
+    { "resize, reset and warm", sizes, NULL, "...|", MODEL_TRUST, 0 },
+    { "reset", resets, NULL, "...|...", MODEL_TRUST, 0 },
+    { "suspend and resume", suspends, NULL, "...|...", MODEL_TRUST, 0 },
+    { "warm", warms, "pool_min_conns=3", "|", MODEL_SCRAM, 0 },
     { "old and idle connections", grows_old,
       "pool_max_conn_lifetime=6s pool_max_conn_idle_time=2s pool_health_check_period=1s pool_min_idle_conns=1",
-      "........|", MODEL_TRUST, false, false },
-    { "the pool's own statements", own_statements, OWN, ".....|.....", MODEL_TRUST, false, false },
-    { "hooks", resets, HOOKED, "...|...", MODEL_SCRAM, false, false },
-    { "close with waiters", closes_with_waiters, "pool_max_conns=2 pool_max_pipeline=1", "XXX|..X", MODEL_TRUST,
-      false, false },
-    { "close with a lease", closes_with_a_lease, NULL, "|.", MODEL_TRUST, false, false },
-    { "drain", drains, NULL, ".|.", MODEL_TRUST, false, false },
-    { "two pools", two_pools, NULL, "....|....", MODEL_TRUST, false, false },
-    { "refused at first", refused_at_first, "connect_timeout=2", "...|", MODEL_TRUST, false, false },
-    { "the server restarts", server_restarts, NULL, "...L.L|", MODEL_TRUST, false, false },
-    { "the server is full", server_is_full, NULL, "|......", MODEL_TRUST, false, false },
-    { "watched", is_watched, NULL, "...|", MODEL_TRUST, false, false },
-    { "two hosts", several_hosts, TWO, ".L.|...", MODEL_TRUST, true, false },
-    { "a budget", shares_a_budget, NULL, "............|", MODEL_TRUST, false, true },
-    { NULL, NULL, NULL, NULL, MODEL_TRUST, false, false },
+      "........|", MODEL_TRUST, 0 },
+    { "the pool's own statements", own_statements, OWN, ".....|.....", MODEL_TRUST, 0 },
+    { "hooks", resets, HOOKED, "...|...", MODEL_SCRAM, 0 },
+    { "close with waiters", closes_with_waiters, "pool_max_conns=2 pool_max_pipeline=1", "XXX|..X", MODEL_TRUST, 0 },
+    { "close with a lease", closes_with_a_lease, NULL, "|.", MODEL_TRUST, 0 },
+    { "drain", drains, NULL, ".|.", MODEL_TRUST, 0 },
+    { "two pools", two_pools, NULL, "....|....", MODEL_TRUST, 0 },
+    { "refused at first", refused_at_first, "connect_timeout=2", "...|", MODEL_TRUST, 0 },
+    { "the server restarts", server_restarts, NULL, "...L.L|", MODEL_TRUST, 0 },
+    { "the server is full", server_is_full, NULL, "|......", MODEL_TRUST, 0 },
+    { "watched", is_watched, NULL, "...|", MODEL_TRUST, 0 },
+    { "two hosts", several_hosts, TWO, ".L.|...", MODEL_TRUST, WITH_BESIDE },
+    { "a host of the right kind", several_hosts, TWO " target_session_attrs=read-write", ".L.|...", MODEL_TRUST,
+      WITH_BESIDE },
+    { "hooks at work", has_hooks, HOOKED, "....|....", MODEL_TRUST, 0 },
+    { "overload", stands_in_its_queue,
+      "pool_max_conns=1 pool_max_pipeline=1 pool_codel_target=5ms pool_codel_interval=20ms pool_admission=on",
+      "..FF.F.F.F.F..FF.F.F.F.F|", MODEL_TRUST, 0 },
+    { "a budget", shares_a_budget, NULL, "............|", MODEL_TRUST, WITH_BUDGET },
+    { NULL, NULL, NULL, NULL, MODEL_TRUST, 0 },
 };

@@ -74,14 +74,14 @@ bool begin_world(struct world *w, const struct scenario *s, uint64_t allocation,
         &(struct sim_config){ .seed = 7, .latency_min_ns = 20000, .latency_max_ns = 60000, .fail_call = call });
     w->server = model_server_open(&mc);
     mc.port = 5433;
-    if (s->two_servers) w->beside = model_server_open(&mc);
+    if (s->with & WITH_BESIDE) w->beside = model_server_open(&mc);
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
     rc.allocate = heap_allocate;
     rc.deallocate = heap_deallocate;
     rc.arg = &w->heap;
     rc.statements = 32;
     rc.fibers = 8;
-    if (s->budget) assert_int_equal(pg_budget_open(&w->budget, 3), 0);
+    if (s->with & WITH_BUDGET) assert_int_equal(pg_budget_open(&w->budget, 3), 0);
     int status = pg_reactor_open(&w->reactor, &rc, NULL);
     if (status) assert_int_equal(status, -ENOMEM);
     return status == 0 && open_pool(w, &w->pool, s->options ? s->options : "") == 0;

@@ -241,6 +241,32 @@ static void an_abandoned_statement_is_drained_within_a_bound(void **state)
     world_close(&w);
 }
 
+/* ---- the shortest of the deadlines that a close was given holds (failures 49) ---- */
+
+static void a_close_is_shortened_and_not_lengthened(void **state)
+{
+    (void)state;
+    for (int shorter_first = 0; shorter_first < 2; shorter_first++) {
+        struct world w;
+        struct seen slow;
+        world_open(&w, "pool_max_conns=1 pool_close_linger=100ms");
+        seen_sql(&slow, "SLEEP 20000");
+        pg_pool_query(w.pool, &slow.query);
+        world_run(&w, 10 * WORLD_MS);
+        uint64_t now = pg_reactor_now(w.reactor);
+        pg_pool_close(w.pool, now + (shorter_first ? 50 : 9000) * WORLD_MS, NULL, NULL);
+        pg_pool_close(w.pool, now + (shorter_first ? 9000 : 50) * WORLD_MS, NULL, NULL);
+        w.pool = NULL;
+        world_run(&w, 49 * WORLD_MS);
+        assert_int_equal(slow.done, 0);
+        world_run(&w, 10 * WORLD_MS);
+        assert_int_equal(slow.done, 1);
+        assert_int_equal(slow.status, PG_E_CLOSED);
+        world_run(&w, 30 * WORLD_SECOND); /* until the backend has noticed */
+        world_close(&w);
+    }
+}
+
 /* ---- decided, not told yet, and given up meanwhile (failures 33, 45): nothing comes any more ---- */
 
 struct giver_up {
@@ -430,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_last_lease_of_a_closed_pool),
         cmocka_unit_test(the_last_callback_may_use_the_pool),
         cmocka_unit_test(an_abandoned_statement_is_drained_within_a_bound),
+        cmocka_unit_test(a_close_is_shortened_and_not_lengthened),
         cmocka_unit_test(told_by_another_waiter),
         cmocka_unit_test(told_by_another_query_of_the_lease),
         cmocka_unit_test(a_paused_reader_gets_all_that_had_come),

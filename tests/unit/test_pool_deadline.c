@@ -297,6 +297,41 @@ static void a_wrong_password_is_told_at_once(void **state)
     world_close(&w);
 }
 
+/* What a statement did wrong is not its connection's fault (failures 54): the caller is told, and the same connection
+ * serves on, in both lanes. */
+static void a_conflict_leaves_the_connection_good(void **state)
+{
+    (void)state;
+    static const char *const conflicts[] = { "FAIL 40001", "FAIL 40P01" };
+    for (size_t i = 0; i < sizeof conflicts / sizeof *conflicts; i++) {
+        struct world w;
+        struct seen failed, after;
+        struct held h;
+        world_open(&w, "pool_max_conns=1");
+        seen_sql(&failed, conflicts[i]);
+        pg_pool_query(w.pool, &failed.query);
+        world_run(&w, 10 * WORLD_MS);
+        assert_int_equal(failed.status, PG_E_SERVER);
+        assert_string_equal(failed.query.sqlstate, conflicts[i] + 5);
+        held_init(&h);
+        pg_pool_acquire(w.pool, &h.lease);
+        world_run(&w, 10 * WORLD_MS);
+        seen_sql(&failed, conflicts[i]);
+        pg_lease_query(&h.lease, &failed.query);
+        world_run(&w, 10 * WORLD_MS);
+        assert_int_equal(failed.status, PG_E_SERVER);
+        assert_int_equal(pg_lease_transaction(&h.lease), 'I'); /* 0 were lost */
+        pg_lease_release(&h.lease);
+        seen_init(&after, &world_echo, 3);
+        pg_pool_query(w.pool, &after.query);
+        world_run(&w, 10 * WORLD_MS);
+        assert_int_equal(after.status, PG_OK);
+        assert_int_equal(model_stats(w.server)->connections_total, 1);
+        assert_int_equal(w.events[PG_EVENT_LOST], 0);
+        world_close(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +345,7 @@ int main(void)
         cmocka_unit_test(only_what_is_repeatable_is_repeated),
         cmocka_unit_test(waiters_outlive_a_restart),
         cmocka_unit_test(a_wrong_password_is_told_at_once),
+        cmocka_unit_test(a_conflict_leaves_the_connection_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,6 +263,16 @@ static void query_without_holding(void *arg)
     seen_init(&s, &world_echo, 1);
     pg_lease_query(&parked.lease, &s.query);
 }
+static void acquire_what_is_held(void *arg)
+{
+    (void)arg;
+    pg_pool_acquire(misuse.pool, &twice.lease);
+}
+static void try_what_is_parked(void *arg)
+{
+    (void)arg;
+    (void)!pg_pool_try_acquire(misuse.pool, &parked.lease);
+}
 static void misuse_asserts(void **state)
 {
     (void)state;
@@ -277,6 +287,8 @@ static void misuse_asserts(void **state)
     assert_int_equal(signal_of(release_with_a_query_in_flight, NULL), SIGABRT);
     assert_int_equal(signal_of(start_twice, NULL), SIGABRT);
     assert_int_equal(signal_of(query_without_holding, NULL), SIGABRT);
+    assert_int_equal(signal_of(acquire_what_is_held, NULL), SIGABRT);
+    assert_int_equal(signal_of(try_what_is_parked, NULL), SIGABRT);
     pg_lease_release(&twice.lease);
     pg_lease_abandon(&parked.lease);
     world_close(&misuse);

@@ -127,6 +127,7 @@ static void begin(struct chaos_borrower *b, uint64_t now)
     b->lease = (struct pg_lease){
         .on_grant = on_grant, .deadline_ns = b->deadline_ns, .tag = PG_HERE, .error = &b->error, .data = b
     };
+    b->lease.priority = chaos_percent(r, 15) ? PG_PRIORITY_HIGH : PG_PRIORITY_NORMAL;
     b->busy = true;
     b->held = false;
     if (b->left) b->left--;
