@@ -21,6 +21,7 @@ static struct pg_pool *pool;
 static char calls[64];          /* of the one connection: W SHUT_WR, S SHUT_RDWR, c cancel, u unbind, x close */
 static size_t ncalls;
 static bool deaf_to_shutdown, deaf_to_cancel;
+static size_t bytes_at_once;    /* a send moves at the most so many; 0: all */
 static unsigned cancel_every;   /* so many operations are really submitted, one is cancelled by somebody else */
 static unsigned submits, cancelled;
 
@@ -60,6 +61,7 @@ static bool somebody_cancels(struct pg_host *h, struct pg_completion *c)
 }
 static int host_send(struct pg_host *h, struct pg_socket *s, const void *at, size_t n, struct pg_completion *c)
 {
+    if (bytes_at_once && n > bytes_at_once) n = bytes_at_once;
     return somebody_cancels(h, c) ? 0 : sim_host_ops.submit_send(h, s, at, n, c);
 }
 static int host_recv(struct pg_host *h, struct pg_socket *s, void *at, size_t n, struct pg_completion *c)
@@ -78,6 +80,7 @@ static void open_world(void)
     ops.submit_send = host_send;
     ops.submit_recv = host_recv;
     ncalls = submits = cancelled = cancel_every = 0;
+    bytes_at_once = 0;
     memset(calls, 0, sizeof calls);
     deaf_to_shutdown = deaf_to_cancel = false;
     sim = sim_open(&(struct sim_config){ .seed = 1, .latency_min_ns = 20000, .latency_max_ns = 60000 });
@@ -185,6 +188,30 @@ static void a_foreign_cancel_is_tried_again(void **state)
     }
 }
 
+/* ---- short sends: of the connection, and of a cancel request's sixteen bytes ---- */
+
+static void three_bytes_at_a_time(void **state)
+{
+    (void)state;
+    open_world();
+    bytes_at_once = 3;
+    ask();
+    sim_run(sim, reactor, 100 * MS);
+    assert_int_equal(done, 1);
+    assert_int_equal(query.status, PG_OK);
+    done = 0;
+    query = (struct pg_query){ .sql = "SLEEP 60000", .on_done = on_done };
+    pg_pool_query(pool, &query);
+    sim_run(sim, reactor, 100 * MS);
+    pg_query_cancel(&query);
+    sim_run(sim, reactor, 100 * MS);
+    assert_int_equal(done, 1);
+    assert_int_equal(query.status, PG_E_CANCELLED);
+    assert_int_equal(model_stats(server)->cancels_that_hit, 1);
+    assert_int_equal(model_stats(server)->connections_total, 1);
+    close_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +219,7 @@ int main(void)
         cmocka_unit_test(a_hanging_connect),
         cmocka_unit_test(a_server_that_does_not_let_go),
         cmocka_unit_test(a_foreign_cancel_is_tried_again),
+        cmocka_unit_test(three_bytes_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
