@@ -135,14 +135,16 @@ int main(int argc, char **argv)
 
     struct stats stats;
     struct server *servers = calloc(options.reactors, sizeof *servers);
+    struct pg_budget *budget = NULL;
     sem_t changed;
-    if (!servers || stats_init(&stats, options.reactors) || sem_init(&changed, 0, 0)) {
+    if (!servers || stats_init(&stats, options.reactors) || sem_init(&changed, 0, 0) ||
+        (options.budget && pg_budget_open(&budget, options.budget))) {
         fprintf(stderr, "ringpg_demo: out of memory\n");
         return 1;
     }
     for (unsigned i = 0; i < options.reactors; i++) {
         servers[i] = (struct server){ .options = &options, .conninfo = conninfo, .stats = &stats, .index = i,
-                                      .listen_fd = -1, .changed = &changed };
+                                      .budget = budget, .listen_fd = -1, .changed = &changed };
     }
     int status = 1;
     if (open_listeners(servers, options.reactors, &options.port)) close_listeners(servers, options.reactors);
@@ -150,5 +152,6 @@ int main(int argc, char **argv)
     sem_destroy(&changed);
     stats_free(&stats);
     free(servers);
+    pg_budget_close(budget);                         /* no reactor is left */
     return status;
 }

@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 static const char help[] =
-    "ringpg_demo [--reactors N] [--port P] [--pool 'OPTIONS'] [--host uring|epoll]\n"
+    "ringpg_demo [--reactors N] [--port P] [--pool 'OPTIONS'] [--budget N] [--host uring|epoll]\n"
     "  An HTTP server that answers from the PostgreSQL of DATABASE_URL.\n"
     "  --reactors N   threads, each with its own ring and its own pool; default: one per core\n"
     "  --port P       on 127.0.0.1; default: a free one, which is printed\n"
     "  --pool O       added to the connection string, as in 'pool_max_conns=2 pool_max_waiters=500'\n"
+    "  --budget N     connections of all reactors together; default: each for itself\n"
     "  --host H       uring or epoll; default: uring where the kernel allows it\n";
 
 static bool parse_number(const char *text, unsigned long limit, unsigned *out)
@@ -29,7 +30,8 @@ int options_parse(struct options *options, int argc, char **argv)
     static const struct option names[] = {
         { "reactors", required_argument, NULL, 'r' }, { "port", required_argument, NULL, 'p' },
         { "pool", required_argument, NULL, 'o' },     { "host", required_argument, NULL, 'h' },
-        { "help", no_argument, NULL, '?' },           { NULL, 0, NULL, 0 },
+        { "budget", required_argument, NULL, 'b' },   { "help", no_argument, NULL, '?' },
+        { NULL, 0, NULL, 0 },
     };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *options = (struct options){ .reactors = cores > 0 ? (unsigned)cores : 1, .pool = "" };
@@ -39,6 +41,7 @@ int options_parse(struct options *options, int argc, char **argv)
         case 'r': good = parse_number(optarg, 1024, &options->reactors) && options->reactors > 0; break;
         case 'p': good = parse_number(optarg, 65535, &options->port); break;
         case 'o': options->pool = optarg; break;
+        case 'b': good = parse_number(optarg, 1000000, &options->budget) && options->budget > 0; break;
         case 'h':
             good = !strcmp(optarg, "uring") || !strcmp(optarg, "epoll");
             options->host = !strcmp(optarg, "uring") ? HOST_URING : HOST_EPOLL;

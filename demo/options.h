@@ -8,6 +8,7 @@ struct options {
     unsigned reactors;
     unsigned port;                                   /* 0: any free one */
     enum host_choice host;
+    unsigned budget;                                 /* 0: none */
     const char *pool;                                /* options in keyword/value form, for the connection string */
 };
 

@@ -58,6 +58,7 @@ static int open_all(struct server_run *run)
     struct pg_pool_config pool = PG_POOL_CONFIG(server->conninfo);
     pool.on_event = app_on_event;
     pool.arg = &run->app;
+    pool.budget = server->budget;
     run->app.index = server->index;
     run->app.stats = server->stats;
     run->app.handler_timeout_ns = HANDLER_TIMEOUT_NS;

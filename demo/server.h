@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include "net.h"
 #include "options.h"
+#include "ringpg/budget.h"
 #include "ringpg/reactor.h"
 #include "stats.h"
 
@@ -13,6 +14,7 @@ struct server { /* main's memory; the thread writes state and why before it post
     const struct options *options;
     const char *conninfo;
     struct stats *stats;
+    struct pg_budget *budget;                        /* NULL: none */
     unsigned index;
     int listen_fd;                                   /* the thread's from the start on */
     sem_t *changed;                                  /* posted once, when it is ready or has failed to be */

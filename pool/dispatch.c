@@ -20,7 +20,8 @@ static bool wants_more(const struct pg_pool *pool)
     if (RP_PLANT(connecting_unlimited)) limit++;
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
     if (rp_pool_connecting(pool) >= limit) return false;
-    uint32_t normal = rp_worth_making(pool, pool->nwaiting + pool->more_wanted);
+    /* In a pool that closes whoever does not wait is served already: what would be made is closed at once. */
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + (pool->more_wanted && !pool->closing));
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;

@@ -51,7 +51,7 @@ struct keyword {
 static const struct keyword table[] = {
     [RP_KEY_HOST] = { "host", LIST, FIELD(hosts) },
     [RP_KEY_HOSTADDR] = { "hostaddr", LIST, FIELD(hostaddrs) },
-    [RP_KEY_PORT] = { "port", PORTS },
+    [RP_KEY_PORT] = { .name = "port", .kind = PORTS },
     [RP_KEY_DBNAME] = { "dbname", TEXT, FIELD(dbname) },
     [RP_KEY_USER] = { "user", TEXT, FIELD(user) },
     [RP_KEY_PASSWORD] = { "password", TEXT, .secret = true, FIELD(password) },

@@ -75,13 +75,14 @@ static void fill_query(struct transcript *t, struct pg_query *q, char kind)
     static const char declared[] = "abctpC";
     const char *at = strchr(declared, kind);
     if (at) q->statement = &transcript_statement[at - declared];
-    else if (strchr("nSx", kind)) q->statement = &transcript_statement[STATEMENT_A];
+    else if (strchr("nSxA", kind)) q->statement = &transcript_statement[STATEMENT_A];
+    else if (kind == 'P') q->statement = &transcript_statement[STATEMENT_P];
     else q->sql = "SELECT 'run time'";
     if (kind == 'n') q->flags = PG_QUERY_UNNAMED;
     if (kind == 'x') q->flags = PG_QUERY_TEXT;
     if (kind == 's' || kind == 'S') q->flags = PG_QUERY_SIMPLE;
     if (kind == 'p' || kind == 'v') q->params = t->params, q->nparams = 2;
-    assert_non_null(strchr("abctpCuvnsSx", kind));
+    assert_non_null(strchr("abctpCuvnsSxAP", kind));
 }
 
 static void add_query(struct transcript *t, char kind, bool grouped, bool last)
@@ -95,10 +96,14 @@ static void add_query(struct transcript *t, char kind, bool grouped, bool last)
     memset(q->sqlstate, 'x', sizeof q->sqlstate);
     q->error = &t->error[i];
     fill_query(t, q, kind);
-    size_t bind_size;
-    assert_int_equal(rp_session_check(&t->config, q, &bind_size, NULL), 0);
+    size_t bind_size = 0;
+    bool prepares = kind == 'A' || kind == 'P';
+    assert_int_equal(prepares ? rp_session_check_prepare(&t->config, q->statement, NULL)
+                              : rp_session_check(&t->config, q, &bind_size, NULL),
+                     0);
     assert_true(rp_session_room(&t->s, 1));
-    unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (last ? RP_ENTRY_SYNC : 0) | (kind == 'C' ? RP_ENTRY_COMMIT : 0);
+    unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (last ? RP_ENTRY_SYNC : 0) | (kind == 'C' ? RP_ENTRY_COMMIT : 0) |
+                     (prepares ? RP_ENTRY_PREPARE : 0);
     t->sequence[i] = rp_session_enqueue(&t->s, q, bind_size, (uint16_t)flags);
 }
 

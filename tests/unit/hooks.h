@@ -20,6 +20,7 @@ struct hooks {
     unsigned once;                   /* bits of hooks that have followed their script, and are fine from now on */
     bool queries;                    /* each runs one on its lease                */
     const char *set[RP_HOOKS][2];    /* before_connect: keyword and value         */
+    void (*inside)(enum rp_hook_kind); /* done inside of each hook, before its script */
     unsigned calls[RP_HOOKS], ended; /* ended: queries on their leases            */
     int query_status;                /* of the last one                           */
     struct seen seen[HOOK_KEPT];
@@ -103,6 +104,8 @@ static inline void called(void *arg, struct pg_hook *hook, struct pg_lease *leas
     for (int i = 0; !lease && i < RP_HOOKS && h->set[i][0]; i++)
         assert_int_equal(pg_hook_set(hook, h->set[i][0], h->set[i][1]), 0);
     if (lease) assert_int_equal(pg_lease_transaction(lease), 'I');
+    if (h->inside) h->inside(kind);
+    if (!h->handle[index]) return;
     if (!lease || !h->queries) {
         follow(h, index, kind);
         return;

@@ -49,12 +49,14 @@ static void parses(void **state)
     (void)state;
     struct options options;
     char *good[] = { (char[]){ "x" }, (char[]){ "--reactors" }, (char[]){ "3" }, (char[]){ "--port=80" },
-                     (char[]){ "--pool" }, (char[]){ "a=b" }, (char[]){ "--host" }, (char[]){ "epoll" }, NULL };
-    assert_int_equal(options_parse(&options, 8, good), 0);
+                     (char[]){ "--pool" }, (char[]){ "a=b" }, (char[]){ "--host" }, (char[]){ "epoll" },
+                     (char[]){ "--budget=12" }, NULL };
+    assert_int_equal(options_parse(&options, 9, good), 0);
     assert_int_equal(options.reactors, 3);
     assert_int_equal(options.port, 80);
     assert_string_equal(options.pool, "a=b");
     assert_int_equal(options.host, HOST_EPOLL);
+    assert_int_equal(options.budget, 12);
 }
 
 int main(void)

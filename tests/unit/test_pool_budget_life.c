@@ -52,6 +52,29 @@ static void a_close_takes_its_ticket_along(void **state)
     }
 }
 
+/* A statement had to queue behind another one, and the budget has no second connection: a close makes none either. */
+static void a_close_makes_no_connection(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct many m;
+        struct seen s[3];
+        many_open(&m, 1, 1, "pool_max_conns=2");
+        for (int i = 0; i < 3; i++) {
+            if (i < 2) many_run(&m, 10 * WORLD_MS);
+            seen_init(&s[i], &world_echo, i);
+            pg_pool_query(m.pool[0], &s[i].query);
+        }
+        if (late) many_run(&m, WORLD_MS / 20);
+        uint64_t opens = sim_counters(m.sim)->opens;
+        pg_pool_close(m.pool[0], 0, NULL, NULL);
+        for (int i = 0; i < 1000; i++) (void)!pg_reactor_turn(m.reactor[0]);
+        assert_true(sim_counters(m.sim)->opens <= opens + 1); /* a cancel request */
+        many_close(&m, 1);
+        assert_int_equal(s[1].done + s[2].done, 2);
+    }
+}
+
 /* The loop of one reactor failed: what it had is given back, as abandoned, and the others go on. */
 static void a_reactor_that_is_cut_off_returns_everything(void **state)
 {
@@ -352,6 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_close_returns_everything),
         cmocka_unit_test(a_close_takes_its_ticket_along),
+        cmocka_unit_test(a_close_makes_no_connection),
         cmocka_unit_test(a_reactor_that_is_cut_off_returns_everything),
         cmocka_unit_test(a_suspended_pool_does_not_stand_in_line),
         cmocka_unit_test(a_grant_that_nobody_wants_goes_on),

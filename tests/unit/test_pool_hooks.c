@@ -1,6 +1,7 @@
 /* unit/test_pool_hooks.c - the five hooks: when each is called, what it may do, and what its end does to the connection
  * and to those who wait. What can go wrong with each is in test_pool_hooks_all.c. Simulated host, virtual time. */
 #include "hooks.h"
+#include "ringpg/fiber.h"
 #include <signal.h>
 #include "support/fake_clock_host.h"
 
@@ -473,6 +474,41 @@ static void a_close_does_not_wait_for_a_check(void **state)
     hooks_close(&h);
 }
 
+/* A hook that reads top to bottom: a fiber with the hook's lease. */
+static struct { struct pg_hook *hook; struct pg_lease *lease; int sum; } fibrous;
+static void in_a_fiber(void *arg)
+{
+    (void)arg;
+    int rc = 0;
+    for (int i = 0; i < 3 && !rc; i++) {
+        struct pg_param param = pg_int8(i);
+        struct pg_query q = { .statement = &world_echo, .params = &param, .nparams = 1 };
+        pg_lease_query(fibrous.lease, &q);
+        rc = pg_await(&q);
+        fibrous.sum += !rc;
+    }
+    pg_hook_done(fibrous.hook, rc);
+}
+static void begin_fiber(void *arg, struct pg_hook *hook, struct pg_lease *lease)
+{
+    struct hooks *h = arg;
+    struct pg_fiber fiber;
+    fibrous.hook = hook;
+    fibrous.lease = lease;
+    if (pg_fiber_spawn(h->w.reactor, in_a_fiber, NULL, &fiber)) pg_hook_done(hook, PG_E_FULL);
+}
+static void a_fiber_in_a_hook(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    h = (struct hooks){ 0 };
+    h.config.after_connect = begin_fiber;
+    hooks_open(&h, 0, NULL, "pool_max_conns=1");
+    use(&h);
+    assert_int_equal(fibrous.sum, 3);
+    hooks_close(&h);
+}
+
 /* ---- a late end, and misuse ---- */
 
 /* The hook was given up, its slot serves again and runs the same hook anew: the late end means the old one. */
@@ -584,6 +620,7 @@ int main(void)
         cmocka_unit_test(a_reserved_one_stays_reserved),
         cmocka_unit_test(the_checked_for_do_not_fill_the_queue),
         cmocka_unit_test(a_close_does_not_wait_for_a_check),
+        cmocka_unit_test(a_fiber_in_a_hook),
         cmocka_unit_test(a_late_end_does_nothing),
         cmocka_unit_test(misuse_asserts),
     };

@@ -1,5 +1,5 @@
 /* unit/test_pool_hooks_all.c - exhaustive: each hook, each way in which it may end (or not), with and without a query
- * on its lease, and each thing that may happen to the pool or to those who wait while it runs. One world each.
+ * on its lease, and each thing that may happen to the pool or to those who wait while it runs, or is done by it.
  * Whatever it is: every acquire ends once and by its deadline, the pool serves again, never has more connections than
  * it may, and closes with nothing left. */
 #include "hooks.h"
@@ -17,7 +17,7 @@ static struct scene {
     enum event event;
     struct held lease[3];
     bool gone[3], held[3];
-    bool acted, parted;
+    bool acted, parted, inside; /* inside: it happens in the hook itself */
 } s;
 
 static uint64_t now(void) { return sim_now(s.h.w.sim); }
@@ -52,6 +52,13 @@ static void act(enum event event)
     default: break; /* the deadlines pass by themselves */
     }
     s.h.calling = false;
+}
+
+static void act_inside(enum rp_hook_kind kind)
+{
+    if (kind != s.kind || s.acted || !s.inside) return;
+    s.acted = true;
+    act(s.event);
 }
 
 /* Whoever holds one gives it back in the next step. */
@@ -91,11 +98,13 @@ static void acquire(int i, uint64_t within_ns)
     s.h.calling = false;
 }
 
-static void one(enum rp_hook_kind kind, enum outcome outcome, bool queries, enum event event)
+static void one(enum rp_hook_kind kind, enum outcome outcome, bool queries, enum event event, bool inside)
 {
     memset(&s, 0, sizeof s);
     s.kind = kind;
     s.event = event;
+    s.inside = inside;
+    s.h.inside = act_inside;
     s.h.queries = queries;
     s.h.script[kind] = outcome;
     s.gone[2] = true;
@@ -140,10 +149,11 @@ static void every_hook_every_end_every_event(void **state)
     for (int kind = 0; kind < RP_HOOKS; kind++)
         for (int outcome = 0; outcome < HOOK_OUTCOMES; outcome++)
             for (int queries = 0; queries < 2; queries++)
-                for (int event = 0; event < EVENTS; event++) {
+                for (int event = 0; event < 2 * EVENTS; event++) {
                     if (getenv(verbose))
-                        printf("hook %d outcome %d queries %d event %s\n", kind, outcome, queries, event_names[event]);
-                    one((enum rp_hook_kind)kind, (enum outcome)outcome, queries, (enum event)event);
+                        printf("hook %d outcome %d queries %d event %s%s\n", kind, outcome, queries,
+                               event_names[event / 2], event % 2 ? ", inside of it" : "");
+                    one((enum rp_hook_kind)kind, (enum outcome)outcome, queries, (enum event)(event / 2), event % 2);
                 }
 }
 
