@@ -10,8 +10,8 @@
  *      after a delay    the limit rises by one, which permits one attempt, if somebody wants it. The delay doubles with
  *                       each refusal, up to 3 s, and is drawn at random from its upper half: many pools do not ask in
  *                       step
- *      it stands        the limit rises by one, then by 2, 4, 8 ..., whenever all that it permits stands: what was freed
- *                       at once is found after one delay and a few round trips
+ *      it stands        the limit rises by one, then by 2, 4, 8 ..., whenever all that it permits stands: what became
+ *                       free at once is found after one delay and a few round trips
  *      at max_conns     there is no limit any more
  *
  * Below the limit nothing is delayed: a connection that is lost or retired is replaced as always, and if its place has

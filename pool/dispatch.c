@@ -6,7 +6,8 @@
  * The rule for sharing: strictly first in, first out over both lanes. The head of the queue is a lease: it takes an
  * idle connection; if there is none and none can be added, the shared connection with the least work takes no more
  * statements (DRAINING) until it is idle. The head is a statement: it joins the connection with the least work (work.c)
- * that has room. Whoever comes while others wait stands behind them. */
+ * that has room. Whoever comes while others wait stands behind them. Slow statements, each of which wants a connection
+ * for itself, stand in a queue beside it (slow.c): an idle connection goes to the older of the two heads. */
 #include "pool/state.h"
 
 void rp_pool_kick(struct pg_pool *pool) { rp_ready(pool->reactor, &pool->dispatch); }
@@ -21,7 +22,8 @@ static bool wants_more(const struct pg_pool *pool)
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
     if (rp_pool_connecting(pool) >= limit) return false;
     /* In a pool that closes whoever does not wait is served already: what would be made is closed at once. */
-    uint32_t normal = rp_worth_making(pool, pool->nwaiting + (pool->more_wanted && !pool->closing));
+    uint32_t more = pool->more_wanted && !pool->closing;
+    uint32_t normal = rp_worth_making(pool, pool->nwaiting + rp_slow_due(pool) + more);
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
@@ -49,6 +51,7 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     pool->stats.connect_failed_count++;
+    rp_pool_kick(pool);
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
         rp_host_full(slot, why);
@@ -82,16 +85,25 @@ static void begin_checks(struct pg_pool *pool)
         rp_slot_check(slot);
 }
 
-/* As many shared connections are drained as leases stand at the heads of the queues, less those that idle and coming
- * ones will serve. */
+static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
+
+/* As many shared connections are drained as leases and slow statements are next, less those that idle and coming ones
+ * will serve; for slow ones not the last, which the fast ones share. */
+static uint32_t wanted_drained(const struct pg_pool *pool, uint32_t most)
+{
+    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
+    uint32_t leases = pool->nurgent + normal_leases_first(pool, coming + most);
+    uint32_t slow = rp_slow_most(pool) ? rp_slow_due(pool) : 0;
+    uint32_t for_leases = less(leases, coming), for_all = less(leases + slow, coming);
+    if (for_leases >= most) return most;
+    return for_all < most ? for_all : most - 1;
+}
+
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
-    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
-    uint32_t wanted = pool->nurgent + normal_leases_first(pool, coming + most);
-    wanted = wanted > coming ? wanted - coming : 0;
-    if (wanted > most) wanted = most;
+    uint32_t wanted = wanted_drained(pool, pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING]);
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
+    if (pool->count[RP_SLOT_DRAINING] > wanted && !TAILQ_EMPTY(&pool->waiting)) rp_pool_kick(pool);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
         rp_slot_move(TAILQ_FIRST(&pool->slots[RP_SLOT_DRAINING]), RP_SLOT_SHARED);
 }
@@ -133,6 +145,15 @@ bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot)
     return true;
 }
 
+static bool start(struct rp_slot *slot, struct rp_waiter *w)
+{
+    rp_unpark(w);
+    rp_shed_served(w);
+    count_wait(slot->pool, w);
+    rp_slot_start(slot, rp_query_of(w));
+    return true;
+}
+
 /* The head of a queue. False: it has to go on waiting. */
 static bool serve(struct pg_pool *pool, struct rp_waiter *w)
 {
@@ -143,14 +164,26 @@ static bool serve(struct pg_pool *pool, struct rp_waiter *w)
         grant(slot, w);
         return true;
     }
-    struct pg_query *q = rp_query_of(w);
-    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_now(pool->reactor));
+    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(rp_query_of(w)), rp_now(pool->reactor));
+    return slot && start(slot, w);
+}
+
+/* For the first of the slow ones; NULL: it has to go on waiting. From nobody who has waited for longer. */
+static struct rp_slot *slot_for_slow(struct pg_pool *pool, struct rp_waiter *w)
+{
+    const struct rp_waiter *other = TAILQ_FIRST(&pool->waiting);
+    if (other && other->since_ns < w->since_ns) return NULL;
+    if (rp_slow_most(pool)) return rp_slow_slot(pool);
+    struct rp_slot *slot = rp_idle_slot(pool, false);
+    return slot ? slot : rp_slot_to_share(pool, rp_batch_size(rp_query_of(w)), rp_now(pool->reactor));
+}
+
+static bool serve_slow(struct pg_pool *pool, struct rp_waiter *w)
+{
+    struct rp_slot *slot = slot_for_slow(pool, w);
     if (!slot) return false;
-    rp_unpark(w);
-    rp_shed_served(w);
-    count_wait(pool, w);
-    rp_slot_start(slot, q);
-    return true;
+    if (!rp_slow_most(pool)) rp_park_as_fast(w);
+    return start(slot, w);
 }
 
 static bool serve_one(struct pg_pool *pool)
@@ -159,6 +192,7 @@ static bool serve_one(struct pg_pool *pool)
     if (pool->suspended) return false;
     if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
+    if ((w = TAILQ_FIRST(&pool->slow)) && serve_slow(pool, w)) return true;
     return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
 }
 
@@ -180,6 +214,8 @@ void rp_pool_dispatch(struct rp_node *node)
     begin_checks(pool);
     grow(pool);
     balance_draining(pool);
+    struct rp_waiter *slow = TAILQ_FIRST(&pool->slow);
+    if (slow && !pool->suspended && slot_for_slow(pool, slow)) rp_pool_kick(pool); /* it may share, by now */
     rp_life_tell(pool);
     rp_pool_close_if_done(pool);
 }

@@ -48,7 +48,8 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
     bool high = lease->priority == PG_PRIORITY_HIGH;
     struct rp_slot *slot = rp_idle_slot(pool, high);
     if (pool->hook[RP_HOOK_PREPARE_CONN]) return PG_E_REFUSED; /* it would have to wait for that */
-    if (!slot || pool->suspended || pool->nurgent || (!high && pool->nwaiting)) return PG_E_REFUSED;
+    bool others = pool->nurgent || (!high && (pool->nwaiting || rp_slow_due(pool)));
+    if (!slot || pool->suspended || others) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
     return 0;

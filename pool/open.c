@@ -238,6 +238,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     if (!pool) return rp_error_set(error, -ENOMEM, "%s", pg_error_text(-ENOMEM));
     pool->reactor = reactor;
     TAILQ_INIT(&pool->waiting);
+    TAILQ_INIT(&pool->slow);
     TAILQ_INIT(&pool->urgent);
     TAILQ_INIT(&pool->ended);
     TAILQ_INIT(&pool->warming);

@@ -46,7 +46,7 @@ void rp_purse_settle(struct pg_pool *pool)
 {
     struct rp_purse *p = &pool->purse;
     if (!p->budget) return;
-    p->pressing &= p->waiting || rp_pool_can_grow(pool); /* else the next wait is a new one */
+    if (p->pressing && !p->waiting) p->pressing = rp_pool_can_grow(pool); /* else the next wait is a new one */
     settle(p, 0);
 }
 
@@ -56,7 +56,7 @@ static uint32_t need(const struct pg_pool *pool)
 {
     const struct rp_purse *p = &pool->purse;
     if (p->slots < p->sure) return RP_NEED_SURE;
-    bool for_waiters = rp_pool_connecting(pool) < pool->nwaiting + pool->more_wanted;
+    bool for_waiters = rp_pool_connecting(pool) < pool->nwaiting + pool->more_wanted + rp_slow_due(pool);
     return for_waiters ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
 }
 

@@ -64,6 +64,18 @@ static void arm_deadlines(struct pg_pool *pool, struct pg_query *head)
     }
 }
 
+/* Where it may start at once; NULL: it parks. An idle connection for which somebody slow waits is left to that one. */
+static struct rp_slot *at_once(struct pg_pool *pool, struct pg_query *q)
+{
+    struct rp_waiter *w = &rp_query(q)->waiter;
+    bool slow = rp_slow(pool, q) && (pool->nslow || rp_slow_most(pool));
+    if (slow) w->flags |= RP_QUERY_SLOW;
+    if (pool->suspended || !(TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging))) return NULL;
+    if (slow) return pool->nslow ? NULL : rp_slow_slot(pool);
+    struct rp_slot *slot = rp_slow_due(pool) ? NULL : rp_idle_slot(pool, false);
+    return slot ? slot : rp_slot_to_share(pool, rp_batch_size(q), w->since_ns);
+}
+
 void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
     struct pg_error why;
@@ -73,10 +85,8 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
         return;
     }
     if (!checked(pool, q, NULL)) return;
-    struct rp_slot *slot = rp_idle_slot(pool, false);
-    if (!slot) slot = rp_slot_to_share(pool, rp_batch_size(q), rp_query(q)->waiter.since_ns);
-    bool first = TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging);
-    if (!pool->suspended && first && slot) {
+    struct rp_slot *slot = at_once(pool, q);
+    if (slot) {
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
         bool queued = rp_session_in_flight(&slot->conn.session) > 1;

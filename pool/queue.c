@@ -1,6 +1,6 @@
-/* pool/queue.c - where waiters stand: parked in the one FIFO (leases of high priority in another one before it), or
- * ended and still to be told. Every waiter leaves by
- * exactly one of these: dispatched (dispatch.c), ended here, or forgotten by its caller.
+/* pool/queue.c - where waiters stand: parked in the one FIFO (leases of high priority in another one before it, slow
+ * statements in one beside it), or ended and still to be told. Every waiter leaves by exactly one of these: dispatched
+ * (dispatch.c), ended here, or forgotten by its caller.
  *
  * A deadline is looked at before grants are made in a turn (reactor.h), and what the server answered before the turn
  * counts: so of a timeout and a grant in one turn it is the timeout, of a timeout and an answer in one batch it is the
@@ -13,13 +13,22 @@ static const uint64_t MS = 1000000;
 
 static bool is_high(const struct rp_waiter *w) { return w->flags & RP_LEASE_HIGH; }
 
-static struct rp_waiters *queue_of(struct rp_waiter *w) { return is_high(w) ? &w->pool->urgent : &w->pool->waiting; }
-static uint32_t *count_of(struct rp_waiter *w) { return is_high(w) ? &w->pool->nurgent : &w->pool->nwaiting; }
+static bool is_slow(const struct rp_waiter *w) { return w->flags & RP_QUERY_SLOW; }
+
+static struct rp_waiters *queue_of(struct rp_waiter *w)
+{
+    return is_high(w) ? &w->pool->urgent : is_slow(w) ? &w->pool->slow : &w->pool->waiting;
+}
+static uint32_t *count_of(struct rp_waiter *w)
+{
+    return is_high(w) ? &w->pool->nurgent : is_slow(w) ? &w->pool->nslow : &w->pool->nwaiting;
+}
 
 struct rp_waiter *rp_first_waiter(const struct pg_pool *pool)
 {
     struct rp_waiter *w = TAILQ_FIRST(&pool->urgent);
-    return w ? w : TAILQ_FIRST(&pool->waiting);
+    if (!w) w = TAILQ_FIRST(&pool->waiting);
+    return w ? w : TAILQ_FIRST(&pool->slow);
 }
 
 static uint32_t served_next(const struct pg_pool *pool, bool high)
@@ -31,10 +40,10 @@ static uint32_t served_next(const struct pg_pool *pool, bool high)
 /* Those whom the idle connections will serve in the next turn do not wait, and are not counted as if they had. */
 static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
-    uint32_t served = served_next(pool, is_high(w)), mine = ++*count_of(w);
+    uint32_t served = is_slow(w) ? 0 : served_next(pool, is_high(w)), mine = ++*count_of(w);
     if (mine <= served) return;
     w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting + pool->nurgent - served;
+    uint32_t parked = pool->nwaiting + pool->nurgent + pool->nslow - served;
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
@@ -72,12 +81,13 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 
 bool rp_queue_full(const struct pg_pool *pool, bool high)
 {
-    uint32_t parked = high ? pool->nurgent : pool->nwaiting;
+    uint32_t parked = high ? pool->nurgent : pool->nwaiting + pool->nslow;
     if (RP_PLANT(queue_unbounded)) return false;
     return parked >= (uint64_t)pool->info.pool_max_waiters + served_next(pool, high);
 }
 
-/* Before all that were never served; and among themselves by age, for several connections may be lost at a time. */
+/* Those of one connection, which are all slow or none is. Before all that were never served; and among themselves by
+ * age, for several connections may be lost at a time. */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
 {
     struct rp_waiter *w, *behind = NULL;
@@ -86,15 +96,25 @@ void rp_park_first(struct pg_pool *pool, struct rp_waiters *again)
         TAILQ_REMOVE(again, w, link);
         w->place = RP_PLACE_PARKED;
         w->flags |= RP_QUERY_WAITED | RP_QUERY_AGAIN;
-        if (w->since_ns < last_ns) behind = TAILQ_FIRST(&pool->waiting); /* what was healed stood behind younger ones */
+        if (w->since_ns < last_ns) behind = TAILQ_FIRST(queue_of(w)); /* what was healed stood behind younger ones */
         last_ns = w->since_ns;
         while (behind && behind->since_ns < w->since_ns) behind = TAILQ_NEXT(behind, link);
         if (behind) TAILQ_INSERT_BEFORE(behind, w, link);
-        else TAILQ_INSERT_TAIL(&pool->waiting, w, link);
+        else TAILQ_INSERT_TAIL(queue_of(w), w, link);
         count_parked(pool, w);
         rp_shed_parked(w);
         arm_deadline(w);
     }
+}
+
+void rp_park_as_fast(struct rp_waiter *w)
+{
+    TAILQ_REMOVE(queue_of(w), w, link);
+    --*count_of(w);
+    w->flags &= (uint8_t)~RP_QUERY_SLOW;
+    TAILQ_INSERT_HEAD(queue_of(w), w, link);
+    ++*count_of(w);
+    rp_shed_parked(w);
 }
 
 void rp_unpark(struct rp_waiter *w)

@@ -2,9 +2,10 @@
  * the rules of overload.c (pool_codel_target) and admission.c (pool_admission) to the queue and keeps their figures; it
  * must never know slots, and nobody is turned away by it whose turn it is and for whom there is a connection.
  *
- * Neither rule holds for high priority: those waiters are few, and are to get in just then. Neither holds for a
- * statement that waits for the second time, since its connection was lost: it has had its turn. A suspended queue is
- * not judged; it stands because somebody wanted it to. */
+ * Neither rule holds for high priority: those waiters are few, and are to get in just then; nor for slow statements,
+ * which wait for each other and not for a connection. Neither holds for a statement that waits for the second time,
+ * since its connection was lost: it has had its turn. A suspended queue is not judged; it stands because somebody
+ * wanted it to. */
 #include "pool/state.h"
 
 static const uint64_t MS = 1000000;
@@ -12,7 +13,7 @@ static const uint64_t MS = 1000000;
 static uint64_t now_of(const struct pg_pool *pool) { return rp_now(pool->reactor); }
 static bool judged(const struct rp_waiter *w)
 {
-    return !(w->flags & (RP_LEASE_HIGH | RP_QUERY_AGAIN)) && !w->pool->suspended;
+    return !(w->flags & (RP_LEASE_HIGH | RP_QUERY_SLOW | RP_QUERY_AGAIN)) && !w->pool->suspended;
 }
 
 void rp_shed_open(struct pg_pool *pool)
@@ -53,7 +54,7 @@ bool rp_shed_at_the_door(struct pg_pool *pool, const struct rp_waiter *w, struct
 void rp_shed_parked(struct rp_waiter *w)
 {
     struct pg_pool *pool = w->pool;
-    if (w->flags & RP_LEASE_HIGH) return;
+    if (w->flags & (RP_LEASE_HIGH | RP_QUERY_SLOW)) return;
     if (pool->nwaiting == 1) rp_overload_began(&pool->overload, now_of(pool));
     if (w->flags & RP_QUERY_WAITED) rp_admission_began(&pool->admission, now_of(pool));
 }

@@ -9,7 +9,8 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_ASKING] = BIT(CONNECTING) | BIT(CLOSING),
     [RP_SLOT_CONNECTING] = BIT(PREPARING) | BIT(CLOSING),
     [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
-    [RP_SLOT_IDLE] = BIT(SHARED) | BIT(CHECKING) | BIT(LEASED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_IDLE] = BIT(SOLO) | BIT(SHARED) | BIT(CHECKING) | BIT(LEASED) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_SOLO] = BIT(IDLE) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_DRAINING] = BIT(IDLE) | BIT(SHARED) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_RETIRING] = BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
@@ -22,7 +23,7 @@ static const uint16_t legal[RP_SLOT_STATES] = {
 };
 
 /* Statements of several callers are on it, or may be. */
-static const unsigned SHARING = BIT(SHARED) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED);
+static const unsigned SHARING = BIT(SOLO) | BIT(SHARED) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED);
 
 static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn, struct rp_slot, conn); }
 
@@ -110,7 +111,7 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
     }
     if (slot->state == RP_SLOT_IDLE) {
         rp_work_head(slot);
-        rp_slot_move(slot, RP_SLOT_SHARED);
+        rp_slot_move(slot, rp_query(head)->waiter.flags & RP_QUERY_SLOW ? RP_SLOT_SOLO : RP_SLOT_SHARED);
     } else if (slot->state == RP_SLOT_SHARED) {
         rp_work_relist(slot);
     }
@@ -179,6 +180,7 @@ void rp_slot_settle(struct rp_slot *slot)
         if (quiet) rp_slot_rest(slot);
         else rp_work_relist(slot);
         break;
+    case RP_SLOT_SOLO:
     case RP_SLOT_DRAINING:
     case RP_SLOT_RETIRING:
         if (quiet) rp_slot_rest(slot);

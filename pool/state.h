@@ -34,9 +34,9 @@
 #include "reactor/probe.h"
 
 enum rp_slot_state {
-    RP_SLOT_FREE, RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SHARED, RP_SLOT_DRAINING,
-    RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_CHECKING, RP_SLOT_LEASED, RP_SLOT_RESETTING, RP_SLOT_PARTING,
-    RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_FREE, RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SOLO, RP_SLOT_SHARED,
+    RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_CHECKING, RP_SLOT_LEASED, RP_SLOT_RESETTING,
+    RP_SLOT_PARTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
@@ -163,8 +163,12 @@ struct rp_warm; /* life.c: a warm-up that somebody waits for */
 TAILQ_HEAD(rp_warms, rp_warm);
 
 /* work.c: what statements cost. */
+struct rp_cost {
+    uint32_t ns; /* on the average        */
+    bool slow;   /* is above the threshold, or was and is not below half of it */
+};
 struct rp_work {
-    uint32_t *cost_ns;    /* on the average, by the statement's id; 0: SQL that is built at run time  */
+    struct rp_cost *cost; /* by the statement's id; 0: SQL that is built at run time                  */
     uint64_t most_ns;     /* a single measurement counts for no more                                  */
     uint64_t shortest_ns; /* a round trip; PG_NEVER: none was measured yet                            */
     uint64_t late_ns;     /* what takes longer is late; PG_NEVER: nothing is                          */
@@ -201,8 +205,8 @@ struct pg_pool {
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
     struct rp_work work;
 
-    struct rp_waiters waiting, urgent, ended; /* urgent: leases of high priority                */
-    uint32_t nwaiting, nurgent, nhigh;   /* nhigh: connections in the hands of such leases      */
+    struct rp_waiters waiting, urgent, slow, ended; /* urgent: leases of high priority          */
+    uint32_t nwaiting, nurgent, nslow, nhigh;   /* nhigh: connections in the hands of such leases      */
     uint32_t nleases_out;                /* leases out, and calls that still need the closed pool's shell */
     struct rp_node dispatch, tell;
     struct rp_overload overload;         /* two rules about the queue, applied by shed.c        */
@@ -317,6 +321,7 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
 /* work.c */
 int rp_work_open(struct pg_pool *pool); /* -ENOMEM */
 void rp_work_close(struct pg_pool *pool);
+bool rp_work_slow(const struct pg_pool *pool, const struct pg_query *q); /* a declared one */
 uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q); /* ns */
 void rp_work_head(struct rp_slot *slot);                         /* the connection was idle until now */
 void rp_work_end(struct rp_slot *slot, struct pg_query *q);      /* its outcome, shared lane; NULL: of nobody */
@@ -333,6 +338,12 @@ static inline void rp_work_relist(struct rp_slot *slot)          /* after its wo
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that are SHARED */
 /* The SHARED one that takes `n` more statements best, NULL: none has room. */
 struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
+
+/* slow.c */
+bool rp_slow(const struct pg_pool *pool, const struct pg_query *head); /* it is to run alone */
+uint32_t rp_slow_most(const struct pg_pool *pool); /* solo connections at a time; 0: slow ones share */
+uint32_t rp_slow_due(const struct pg_pool *pool);  /* how many that wait may each have the next idle connection */
+struct rp_slot *rp_slow_slot(const struct pg_pool *pool); /* an idle one for the next of them; NULL: it waits */
 
 /* reserve.c */
 /* Of those that are idle, coming or could be made, how many are left when the high waiters have theirs and the others
@@ -351,6 +362,7 @@ static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
 void rp_park_first(struct pg_pool *pool, struct rp_waiters *again);
+void rp_park_as_fast(struct rp_waiter *w); /* the oldest of all, and slow: first in pool->waiting */
 void rp_unpark(struct rp_waiter *w);
 uint64_t rp_wait_until(const struct rp_waiter *w);               /* its own deadline, or pool_acquire_timeout */
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */

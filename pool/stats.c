@@ -133,14 +133,15 @@ static void refresh_gauges(struct pg_pool *pool)
 {
     struct pg_pool_stats *s = &pool->stats;
     s->max_conns = pool->info.pool_max_conns;
+    s->solo_conns = pool->count[RP_SLOT_SOLO];
     s->effective_max_conns = rp_capacity(pool) ? rp_capacity(pool) : 1;
     s->total_conns = rp_pool_total(pool);
     s->idle_conns = pool->count[RP_SLOT_IDLE];
     s->acquired_conns = pool->count[RP_SLOT_LEASED];
-    s->shared_conns = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] + pool->count[RP_SLOT_RETIRING] +
-                      pool->count[RP_SLOT_STALLED];
+    s->shared_conns = pool->count[RP_SLOT_SOLO] + pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] +
+                      pool->count[RP_SLOT_RETIRING] + pool->count[RP_SLOT_STALLED];
     s->constructing_conns = rp_pool_connecting(pool);
-    s->pending = pool->nwaiting + pool->nurgent;
+    s->pending = pool->nwaiting + pool->nurgent + pool->nslow;
 }
 
 static void publish(struct pg_pool *pool)

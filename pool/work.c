@@ -32,26 +32,28 @@ int rp_work_open(struct pg_pool *pool)
     for (uint32_t i = 0; i < RP_LOADS; i++) TAILQ_INIT(&pool->loaded[i]);
     pool->work.most_ns = most_ns && most_ns < MEASURE_MOST_NS ? most_ns : MEASURE_MOST_NS;
     pool->work.shortest_ns = pool->work.late_ns = PG_NEVER;
-    pool->work.cost_ns = rp_alloc(pool->reactor, (pool->catalog.statements + 1) * sizeof *pool->work.cost_ns);
-    return pool->work.cost_ns ? 0 : -ENOMEM;
+    pool->work.cost = rp_alloc(pool->reactor, (pool->catalog.statements + 1) * sizeof *pool->work.cost);
+    return pool->work.cost ? 0 : -ENOMEM;
 }
 
 void rp_work_close(struct pg_pool *pool)
 {
-    if (!pool->work.cost_ns) return;
-    rp_free(pool->reactor, pool->work.cost_ns, (pool->catalog.statements + 1) * sizeof *pool->work.cost_ns);
-    pool->work.cost_ns = NULL;
+    if (!pool->work.cost) return;
+    rp_free(pool->reactor, pool->work.cost, (pool->catalog.statements + 1) * sizeof *pool->work.cost);
+    pool->work.cost = NULL;
 }
 
 /* ---- estimates ---- */
 
-static uint32_t *cost_of(struct pg_pool *pool, const struct pg_query *q)
+static struct rp_cost *cost_of(const struct pg_pool *pool, const struct pg_query *q)
 {
     uint32_t id = q->statement ? q->statement->id_private : 0;
-    return &pool->work.cost_ns[id <= pool->catalog.statements ? id : 0]; /* one too many can only run unnamed */
+    return &pool->work.cost[id <= pool->catalog.statements ? id : 0]; /* one too many can only run unnamed */
 }
 
-uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q) { return *cost_of(pool, q) + UNIT_NS; }
+uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q) { return cost_of(pool, q)->ns + UNIT_NS; }
+
+bool rp_work_slow(const struct pg_pool *pool, const struct pg_query *q) { return cost_of(pool, q)->slow; }
 
 void rp_work_head(struct rp_slot *slot)
 {
@@ -62,10 +64,14 @@ void rp_work_head(struct rp_slot *slot)
 static void measure(struct rp_slot *slot, const struct pg_query *q, uint64_t took_ns, bool complete)
 {
     struct rp_work *w = &slot->pool->work;
-    uint32_t *cost_ns = cost_of(slot->pool, q);
+    struct rp_cost *cost = cost_of(slot->pool, q);
+    uint64_t threshold_ns = slot->pool->info.pool_slow_statement_ns;
     took_ns = took_ns > w->shortest_ns ? took_ns - w->shortest_ns : 0;
     if (took_ns > w->most_ns) took_ns = w->most_ns;
-    if (complete || took_ns > *cost_ns) *cost_ns += (uint32_t)(took_ns / SHARE) - *cost_ns / SHARE;
+    if (!complete && took_ns <= cost->ns) return;
+    cost->ns += (uint32_t)(took_ns / SHARE) - cost->ns / SHARE;
+    if (cost->slow) cost->slow = cost->ns >= threshold_ns / 2;
+    else cost->slow = threshold_ns && cost->ns >= threshold_ns && q->statement;
 }
 
 static void measure_round_trip(struct pg_pool *pool, uint64_t took_ns)

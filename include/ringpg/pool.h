@@ -149,7 +149,12 @@ void pg_pool_reset(struct pg_pool *pool);
 void pg_pool_suspend(struct pg_pool *pool);
 void pg_pool_resume(struct pg_pool *pool);
 
-/* Shared lane. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
+/* Shared lane. A statement joins the connection with the least work to be expected. One that is slow, or a batch with
+ * one that is (declared PG_STATEMENT_SLOW, or longer than pool_slow_statement beyond what the shortest take, on the
+ * average; half of that makes it fast again), runs on a connection alone, if there are two that are not leased: of
+ * these all but one may run slow ones at a time. When they do, the next slow ones wait in a queue of their own, first
+ * in, first out; fast ones overtake them on connections that are shared, and an idle connection goes to whoever of all
+ * waits longest. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
  * PREPARE, DECLARE and the like are refused with PG_E_NEEDS_LEASE where they can be recognised, and destroy the
  * connection where not. */
 void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
@@ -204,11 +209,13 @@ char pg_lease_transaction(const struct pg_lease *lease);
  * standard_conforming_strings integer_datetimes in_hot_standby default_transaction_read_only is_superuser). */
 const char *pg_lease_parameter(const struct pg_lease *lease, const char *name);
 
-/* Gauges, counters and histograms. Names as in pgxpool.Stat. */
+/* Gauges, counters and histograms. Names as in pgxpool.Stat. Connections that are being checked, reset or closed are in
+ * total_conns alone; those that are being made ready are constructing_conns. */
 struct pg_pool_stats {
     size_t size;                                     /* in: sizeof this struct                              */
     uint32_t max_conns, total_conns, idle_conns, acquired_conns, shared_conns, constructing_conns; /* now   */
     uint32_t pending, max_pending;                   /* waiters parked: now, and the most so far            */
+    uint32_t solo_conns;          /* of shared_conns: those with one slow statement each */
     uint32_t effective_max_conns; /* less than max_conns after the server refused one as too many (class 53, 57P03): the
                                    * pool makes no more for the time being, and rises again by itself */
     uint64_t acquire_count, acquire_duration_ns;     /* leases granted, and the sum of their waits          */

@@ -21,6 +21,8 @@ struct pg_statement {
 };
 enum {
     PG_STATEMENT_TEXT = 1,      /* results in text format; default: binary                                         */
+    PG_STATEMENT_SLOW = 4,      /* on the shared lane: runs on a connection alone, so that nobody waits behind it
+                                 * (pg_pool_query); those that take long are found without it, after a few times */
     PG_STATEMENT_REPEATABLE = 2 /* may be executed twice: on the shared lane the pool repeats it once when the
                                  * connection is lost before its first row, also when it had been sent */
 };

@@ -17,7 +17,7 @@ struct rp_waker {
 /* Where a caller's struct is. Zero: nowhere, also after its outcome. */
 enum rp_place {
     RP_PLACE_NONE,
-    RP_PLACE_PARKED, /* in pool->waiting or pool->urgent                      */
+    RP_PLACE_PARKED, /* in pool->waiting, ->urgent or ->slow                  */
     RP_PLACE_ACTIVE, /* a lease that is held; a query in a connection's FIFO  */
     RP_PLACE_ENDED,  /* in pool->ended: its outcome is decided and due        */
     RP_PLACE_DONE,   /* a query whose outcome was given; read by pg_await     */
@@ -44,6 +44,7 @@ enum {
     RP_QUERY_ROWS = 8,     /* at least one row was delivered                  */
     RP_QUERY_AGAIN = 32,   /* parked for the second time: its connection was lost */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
+    RP_QUERY_SLOW = 64,    /* the first of a batch: parked in pool->slow, or runs alone */
 };
 
 struct rp_query {

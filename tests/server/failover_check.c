@@ -38,8 +38,8 @@ static struct pg_pool *open_pool(const char *options, void *arg)
     struct pg_error error;
     struct pg_pool *pool;
     const char *directory = live_env("RINGPG_TEST_SOCKET_DIR");
-    snprintf(text, sizeof text, "host=%s,%s port=%s user=postgres dbname=postgres pool_acquire_timeout=60s %s", directory,
-             directory, live_env("RINGPG_FAILOVER_PORTS"), options);
+    snprintf(text, sizeof text, "host=%s,%s port=%s user=postgres dbname=postgres pool_acquire_timeout=60s %s",
+             directory, directory, live_env("RINGPG_FAILOVER_PORTS"), options);
     struct pg_pool_config config = PG_POOL_CONFIG(text);
     config.on_event = on_event;
     config.arg = arg;
@@ -61,7 +61,10 @@ static struct pg_statement begin = PG_STATEMENT("BEGIN"), commit = PG_STATEMENT(
 
 static void settle(int64_t key, int status, enum pg_sent sent)
 {
-    enum fate f = status == PG_OK ? COMMITTED : sent == PG_SENT_NO ? NOT_SENT : sent == PG_SENT_YES ? REFUSED : UNCERTAIN;
+    enum fate f = status == PG_OK       ? COMMITTED
+                  : sent == PG_SENT_NO  ? NOT_SENT
+                  : sent == PG_SENT_YES ? REFUSED
+                                        : UNCERTAIN;
     assert_int_equal(fate[key], RUNNING);
     fate[key] = (uint8_t)f;
     outcomes[f]++;
@@ -89,12 +92,18 @@ static void ask(struct asker *a)
 {
     a->at = take_key();
     a->key = pg_int8(a->at);
-    a->query = (struct pg_query){ .statement = &insert, .params = &a->key, .nparams = 1, .on_done = answered, .data = a };
+    a->query =
+        (struct pg_query){ .statement = &insert, .params = &a->key, .nparams = 1, .on_done = answered, .data = a };
     pg_pool_query(rw, &a->query);
 }
 
 /* BEGIN, INSERT and COMMIT pipelined; the key is there if the COMMIT says so. */
-static struct borrower { struct pg_lease lease; struct pg_query q[3]; struct pg_param key; int64_t at; } borrowers[BORROWERS];
+static struct borrower {
+    struct pg_lease lease;
+    struct pg_query q[3];
+    struct pg_param key;
+    int64_t at;
+} borrowers[BORROWERS];
 static void borrow(struct borrower *b);
 static void committed(struct pg_query *q)
 {
@@ -147,8 +156,8 @@ static void step(const char *what)
     assert_int_equal(status, 0);
 }
 
-static int run(struct pg_pool *pool, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *), void *data,
-               struct pg_error *error)
+static int run(struct pg_pool *pool, const char *sql, enum pg_flow (*on_row)(struct pg_query *, struct pg_row *),
+               void *data, struct pg_error *error)
 {
     struct pg_query q = { .sql = sql, .on_row = on_row, .data = data, .error = error };
     q.deadline_ns = pg_reactor_now(live.reactor) + 20 * SECOND;
@@ -240,7 +249,8 @@ static void nothing_is_lost_and_nothing_doubled(void **state)
     struct pg_error error;
     assert_int_equal(run(rw, "SELECT id FROM failover", take_key_row, NULL, &error), 0);
     for (int64_t key = 0; key < next_key; key++) {
-        if (fate[key] == COMMITTED && there[key] != 1) fail_msg("key %lld was acknowledged and is lost", (long long)key);
+        if (fate[key] == COMMITTED && there[key] != 1)
+            fail_msg("key %lld was acknowledged and is lost", (long long)key);
         if ((fate[key] == NOT_SENT || fate[key] == REFUSED) && there[key])
             fail_msg("key %lld is there, and its caller was told that it is not", (long long)key);
     }
@@ -251,7 +261,8 @@ static void the_pool_of_standbys_has_left(void **state)
     (void)state;
     struct pg_error error;
     bool yes;
-    (void)!run(ro, "SELECT pg_is_in_recovery()", take_bool, &yes, &error); /* with the answer it learns of the promotion */
+    (void)!run(ro, "SELECT pg_is_in_recovery()", take_bool, &yes,
+               &error); /* with the answer it learns of the promotion */
     struct pg_query q = { .sql = "SELECT 1", .error = &error };
     q.deadline_ns = pg_reactor_now(live.reactor) + 2 * SECOND;
     assert_int_equal(live_query(&live, ro, NULL, &q), PG_E_UNAVAILABLE);

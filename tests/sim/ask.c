@@ -12,6 +12,8 @@ static struct pg_statement echo_text = PG_STATEMENT("ECHO $1", PG_TYPE_TEXT);
 static struct pg_statement insert = PG_STATEMENT("INSERT $1", PG_TYPE_INT8);
 static struct pg_statement insert_again = { "INSERT $1", { PG_TYPE_INT8, 0 }, NULL, PG_STATEMENT_REPEATABLE, 0 };
 static struct pg_statement deferred = PG_STATEMENT("DEFERRED $1", PG_TYPE_INT8);
+static struct pg_statement slow = { "SLEEP 12", { 0 }, NULL, PG_STATEMENT_SLOW, 0 };
+static struct pg_statement tardy = PG_STATEMENT("SLEEP 30"); /* slow, as is to be found out */
 static struct pg_statement syntax = PG_STATEMENT("SYNTAX");
 static struct pg_statement stray = PG_STATEMENT("STRAY");
 
@@ -30,6 +32,8 @@ static const struct {
     [ASK_INSERT_REPEATABLE] = { "insert repeatable", &insert_again, NULL, INSERTS | PLAIN },
     [ASK_INSERT_SQL] = { "insert sql", NULL, "INSERT %lld", INSERTS | PLAIN },
     [ASK_SLEEP] = { "sleep", NULL, "SLEEP %lld", PLAIN },
+    [ASK_SLOW] = { "slow", &slow, NULL, PLAIN },
+    [ASK_TARDY] = { "tardy", &tardy, NULL, PLAIN },
     [ASK_DEFERRED] = { "deferred", &deferred, NULL, INSERTS },
     [ASK_FAIL] = { "fail", NULL, "FAIL 22012 --%lld", FAILS },
     [ASK_SYNTAX] = { "syntax", &syntax, NULL, FAILS },
@@ -383,6 +387,7 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
     if (chance(r, r->set.garbage)) return ASK_COPY;
     if (shared && chance(r, r->set.strays)) return ASK_STRAY;
     if (chance(r, r->set.errors)) return wrong[pick(r, sizeof wrong / sizeof *wrong)];
+    if (chance(r, r->set.slow)) return pick(r, 2) ? ASK_SLOW : ASK_TARDY;
     enum ask_kind kind = plain[pick(r, sizeof plain / sizeof *plain)];
     return kind == ASK_SLEEP && !r->set.delay ? ASK_ECHO : kind;
 }

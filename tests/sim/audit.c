@@ -25,6 +25,9 @@ static void check_counts(struct run *r)
     r->bound = total > r->max_conns ? total : r->max_conns;
     REQUIRE(rp_pool_connecting(p) <= r->set.connecting_limit, "%u connects at a time, %u at the most",
             rp_pool_connecting(p), r->set.connecting_limit);
+    REQUIRE(p->count[RP_SLOT_SOLO] <= r->solo || p->count[RP_SLOT_SOLO] < r->bound,
+            "%u connections run slow statements, and all but one of %u may", p->count[RP_SLOT_SOLO], r->bound);
+    r->solo = p->count[RP_SLOT_SOLO];
     REQUIRE((p->nwaiting == 0) == TAILQ_EMPTY(&p->waiting), "%u wait, and the queue is %s", p->nwaiting,
             TAILQ_EMPTY(&p->waiting) ? "empty" : "not empty");
     REQUIRE(p->count[RP_SLOT_IDLE] ? !TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]) : TAILQ_EMPTY(&p->slots[RP_SLOT_IDLE]),
@@ -142,20 +145,27 @@ static void check_slots(const struct run *r)
 
 /* ---- the queue ---- */
 
-static void check_queue(const struct run *r)
+static void check_queue(const struct run *r, const struct rp_waiters *queue, uint32_t counted)
 {
     struct pg_pool *p = r->pool;
     struct rp_waiter *w;
     uint64_t before = 0;
     uint32_t n = 0;
-    TAILQ_FOREACH(w, &p->waiting, link) {
-        REQUIRE(++n <= p->nwaiting && w->place == RP_PLACE_PARKED && w->pool == p, "one in the queue does not wait");
-        REQUIRE(w->since_ns >= before, "who came later stands before who came earlier, at place %u of %u", n,
-                p->nwaiting);
+    TAILQ_FOREACH(w, queue, link) {
+        REQUIRE(++n <= counted && w->place == RP_PLACE_PARKED && w->pool == p, "one in the queue does not wait");
+        REQUIRE(w->since_ns >= before, "who came later stands before who came earlier, at place %u of %u", n, counted);
+        REQUIRE(!(w->flags & RP_QUERY_SLOW) == (queue != &p->slow), "one stands in the queue of the others");
         before = w->since_ns;
     }
-    REQUIRE(n == p->nwaiting, "%u stand in the queue, %u are counted", n, p->nwaiting);
-    TAILQ_FOREACH(w, &p->ended, link) REQUIRE(w->place == RP_PLACE_ENDED, "one that is to be told has not ended");
+    REQUIRE(n == counted, "%u stand in the queue, %u are counted", n, counted);
+}
+
+static void check_queues(const struct run *r)
+{
+    struct rp_waiter *w;
+    check_queue(r, &r->pool->waiting, r->pool->nwaiting);
+    check_queue(r, &r->pool->slow, r->pool->nslow);
+    TAILQ_FOREACH(w, &r->pool->ended, link) REQUIRE(w->place == RP_PLACE_ENDED, "one to be told of has not ended");
 }
 
 /* Who could be served is served before the turn ends, if its budget lasts. */
@@ -164,9 +174,13 @@ static void check_served(const struct run *r)
     struct pg_pool *p = r->pool;
     struct rp_waiter *w = TAILQ_FIRST(&p->waiting);
     if (p->dispatch.queued) return;
-    REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE),
-            "a connection is drained for a lease, and none is the next");
-    if (!w || p->suspended) return;
+    uint32_t slow = rp_slow_due(p), idle = p->count[RP_SLOT_IDLE];
+    REQUIRE(!p->count[RP_SLOT_DRAINING] || (w && w->lane == RP_LANE_LEASE) || slow,
+            "a connection is drained, and neither a lease nor somebody slow is the next");
+    if (p->suspended) return;
+    REQUIRE(!slow || !idle || w, "%u slow ones might have one of %u idle connections", slow, idle);
+    if (!w && !rp_slow_most(p)) w = TAILQ_FIRST(&p->slow); /* it shares like others */
+    if (!w) return;
     if (w->lane == RP_LANE_LEASE && p->count[RP_SLOT_CHECKING]) return;
     REQUIRE(!p->count[RP_SLOT_IDLE], "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
     for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
@@ -232,7 +246,7 @@ static void check_published(const struct run *r)
     const struct pg_pool_stats *s = &p->seeing.published.at;
     if (p->seeing.publish.queued || p->dispatch.queued) return; /* the next turn says more */
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
-                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting &&
+                s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting + p->nslow &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
             "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
@@ -268,7 +282,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     r->audited = r->pool->seeing.published.sequence.sequence;
     check_slots(r);
     hosts_check_turn(r);
-    check_queue(r);
+    check_queues(r);
     check_deadlines(r);
     check_published(r);
 }
@@ -299,7 +313,8 @@ struct audit_before audit_before(const struct run *r)
     const struct pg_pool *p = r->pool;
     return (struct audit_before){
         .waiting = p->nwaiting,
-        .full = p->nwaiting >= r->set.waiters + (r->suspended ? 0 : rp_pool_idle(p)),
+        .slow = p->nslow,
+        .full = p->nwaiting + p->nslow >= r->set.waiters + (r->suspended ? 0 : rp_pool_idle(p)),
     };
 }
 
@@ -317,7 +332,10 @@ void audit_acquired(struct holder *h, struct audit_before before)
 
 void audit_asked(struct ask *a, struct audit_before before)
 {
-    check_entry(a->run, rp_query(&a->query)->waiter.place, before);
+    const struct rp_waiter *w = &rp_query(&a->query)->waiter;
+    check_entry(a->run, w->place, before);
+    REQUIRE(w->place != RP_PLACE_ACTIVE || !(w->flags & RP_QUERY_SLOW) || !before.slow,
+            "a slow one that came later is served while %u wait", before.slow);
 }
 
 /* The reactor is closed, and every lease returned. */

@@ -36,9 +36,9 @@ struct settings {
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
-    uint32_t hangs, large, tunes, alloc_failures;                                          /* per mille */
+    uint32_t hangs, large, tunes, slow, alloc_failures;                                          /* per mille */
     uint64_t tune_every_ns;
-    uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns;
+    uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns, slow_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
     uint32_t restarts, refusals, crowds, outages;
@@ -85,8 +85,8 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET, ASK_WRONG, ASK_COPY,
-    ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET,
+    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -154,7 +154,7 @@ struct run {
     struct table asks, holders, chores;
     struct chore_book books[SIZE_MOST + 1]; /* the last one: nobody's                    */
     uint32_t min_conns, max_conns; /* as they were set last                            */
-    uint32_t peak_conns, bound;  /* the most that they were; how many there may be     */
+    uint32_t peak_conns, bound, solo;  /* the most that they were; how many there may be     */
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
@@ -259,7 +259,7 @@ void shares_check(struct scene *w);
 void shares_turn(struct scene *w);
 void shares_close(struct scene *w);
 /* audit.c */
-struct audit_before { uint32_t waiting; bool full; };
+struct audit_before { uint32_t waiting, slow; bool full; };
 void audit_event(void *scene);
 void audit_turn(void *scene, struct pg_reactor *reactor);
 void audit_callback(struct run *r);

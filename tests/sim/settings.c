@@ -101,6 +101,8 @@ static void draw_habits(struct run *r)
     s->pauses = seldom(r, 300);
     s->delay = seldom(r, 200);
     s->delay_ns = between(r, 1, 60) * MS;
+    s->slow = seldom(r, 100);
+    s->slow_ns = pick(r, 3) ? between(r, 1, 40) * MS : 0;
     s->notice = seldom(r, 200);
     if (s->calm) return;
     s->abandons = seldom(r, 300);
@@ -169,13 +171,13 @@ static void write_options(struct run *r)
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
         "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
         "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
-        "pool_health_check_period=%llums",
+        "pool_health_check_period=%llums pool_slow_statement=%llums",
         s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
         s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
         s->connecting_limit, s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
-        (unsigned long long)(s->period_ns / MS));
+        (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS));
     if (n < 0 || (size_t)n >= sizeof s->options - hosts) sim_fail("the options do not fit");
 }
 

@@ -200,7 +200,8 @@ static void like_libpq(void **state)
         PQconninfoFree(options);
         PQfreemem(message);
     }
-    assert_true(both > 1500 && neither > 1500 && with_password > 300 && several > 200); /* else the grammar tests nothing */
+    assert_true(both > 1500 && neither > 1500 && with_password > 300 &&
+                several > 200); /* else the grammar tests nothing */
 }
 
 int main(void)

@@ -27,7 +27,8 @@ static void serve_one(struct world *w, uint64_t within_ns)
     seen_init(&s, &world_echo, 7);
     pg_pool_query(w->pool, &s.query);
     world_run(w, within_ns);
-    if (s.status || s.done != 1) fail_msg("done %u, %s: %s", s.done, pg_error_name(s.status), pg_error_field(&s.error, 'M'));
+    if (s.status || s.done != 1)
+        fail_msg("done %u, %s: %s", s.done, pg_error_name(s.status), pg_error_field(&s.error, 'M'));
     assert_int_equal(s.value, 7);
 }
 
@@ -189,7 +190,8 @@ static void all_down_and_then_one_up(void **state)
         uint64_t delay = 100 * (uint64_t)WORLD_MS;
         unsigned first = 0; /* those that began together */
         while (gate.at_ns[i][first + 1] - gate.at_ns[i][0] < 40 * (uint64_t)WORLD_MS) first++;
-        assert_in_range(gate.asked[i], first + 9, first + 18); /* 20 s by delays of 1.5 to 3 s, after 3 s of shorter ones */
+        assert_in_range(gate.asked[i], first + 9,
+                        first + 18); /* 20 s by delays of 1.5 to 3 s, after 3 s of shorter ones */
         for (unsigned k = first + 1; k < gate.asked[i]; k++) {
             uint64_t waited = gate.at_ns[i][k] - gate.at_ns[i][k == first + 1 ? first : k - 1];
             assert_in_range(waited, delay / 2, delay + 5 * WORLD_MS);

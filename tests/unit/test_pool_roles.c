@@ -245,7 +245,8 @@ static void failover_by_parameter_status(void **state)
 {
     (void)state;
     struct world w;
-    open_roles(&w, 2, (enum model_role[]){ S, P }, false, TWO "pool_min_conns=2 pool_max_conns=2 target_session_attrs=standby");
+    open_roles(&w, 2, (enum model_role[]){ S, P }, false,
+               TWO "pool_min_conns=2 pool_max_conns=2 target_session_attrs=standby");
     world_run(&w, WORLD_SECOND);
     assert_int_equal(now(&w, 0), 2);
     model_server_become(w.servers[0], MODEL_PRIMARY);

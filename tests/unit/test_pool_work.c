@@ -1,66 +1,10 @@
 /* unit/test_pool_work.c - the shared lane chooses the connection with the least work to be expected, and not the one
  * with the fewest statements: what it learns of them, and what it does when one takes longer than it should. Simulated
  * host, virtual time. */
-#include "support/world.h"
-#include <stdlib.h>
-#include <string.h>
+#include "timed.h"
 
-static struct pg_statement fast = PG_STATEMENT("WORK 100");     /* us at the server */
 static struct pg_statement middling = PG_STATEMENT("WORK 8000");
 static struct pg_statement sluggish = PG_STATEMENT("WORK 60000");
-
-static void work(void *arg, struct model_query *q)
-{
-    (void)arg;
-    if (strncmp(model_sql(q), "WORK ", 5) != 0 || model_describing(q)) return;
-    model_delay(q, strtoull(model_sql(q) + 5, NULL, 10) * 1000);
-    model_complete(q, "SELECT 0");
-}
-
-static void open_world(struct world *w, uint64_t latency_ns, const char *options)
-{
-    struct sim_config sim = { .seed = 3, .latency_min_ns = latency_ns, .latency_max_ns = latency_ns + 10000 };
-    struct model_config server = { .answer = work };
-    world_open_with(w, &sim, &server, options);
-}
-
-/* As many idle connections as leases. */
-static void make(struct world *w, int n)
-{
-    struct held h[8];
-    for (int i = 0; i < n; i++) held_init(&h[i]), pg_pool_acquire(w->pool, &h[i].lease);
-    world_run(w, 2 * WORLD_SECOND);
-    for (int i = 0; i < n; i++) pg_lease_release(&h[i].lease);
-    assert_int_equal(world_stats(w).idle_conns, n);
-}
-
-static uint64_t asked_ns, answered_ns;
-static void answered(struct pg_query *q)
-{
-    struct seen *s = q->data;
-    s->done++;
-    s->status = q->status;
-    answered_ns = sim_now(s->world->sim);
-}
-static void start(struct world *w, struct seen *s, struct pg_statement *statement)
-{
-    seen_init(s, statement, 0);
-    s->query.nparams = 0;
-    s->query.on_done = answered;
-    s->world = w;
-    asked_ns = sim_now(w->sim);
-    pg_pool_query(w->pool, &s->query);
-}
-static void learn(struct world *w, struct pg_statement *statement, int times)
-{
-    for (int i = 0; i < times; i++) {
-        struct seen s;
-        start(w, &s, statement);
-        world_run(w, WORLD_SECOND / 2);
-        assert_int_equal(s.done, 1);
-        assert_int_equal(s.status, 0);
-    }
-}
 
 /* ---- the least work ---- */
 
@@ -71,12 +15,12 @@ static void the_least_work_and_not_the_fewest(void **state)
     enum { N = 40 };
     struct world w;
     struct seen slow, s[N];
-    open_world(&w, 50000, "pool_max_conns=2 pool_slow_statement=0");
-    make(&w, 2);
-    learn(&w, &fast, 20);
-    learn(&w, &middling, 20);
-    start(&w, &slow, &middling);
-    for (int i = 0; i < N; i++) start(&w, &s[i], &fast);
+    timed_open(&w, 50000, "pool_max_conns=2 pool_slow_statement=0");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_learn(&w, &middling, 20);
+    timed_start(&w, &slow, &middling);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &fast);
     world_run(&w, 5 * WORLD_MS);
     for (int i = 0; i < N; i++) assert_int_equal(s[i].done, 1);
     assert_int_equal(slow.done, 0);
@@ -93,10 +37,10 @@ static void equals_are_spread(void **state)
     enum { N = 32 };
     struct world w;
     struct seen s[N];
-    open_world(&w, 50000, "pool_max_conns=4 pool_slow_statement=0");
-    make(&w, 4);
-    learn(&w, &middling, 20);
-    for (int i = 0; i < N; i++) start(&w, &s[i], &middling);
+    timed_open(&w, 50000, "pool_max_conns=4 pool_slow_statement=0");
+    timed_make(&w, 4);
+    timed_learn(&w, &middling, 20);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &middling);
     world_run(&w, WORLD_SECOND);
     for (int i = 0; i < N; i++) assert_int_equal(s[i].done, 1);
     uint64_t took_ns = answered_ns - asked_ns;
@@ -111,9 +55,9 @@ static void what_is_given_up_is_learned(void **state)
     enum { N = 40 };
     struct world w;
     struct seen slow, s[N];
-    open_world(&w, 50000, "pool_max_conns=2 pool_slow_statement=0 pool_close_linger=1s");
-    make(&w, 2);
-    learn(&w, &fast, 20);
+    timed_open(&w, 50000, "pool_max_conns=2 pool_slow_statement=0 pool_close_linger=1s");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
     for (int i = 0; i < 20; i++) {
         seen_init(&slow, &middling, 0);
         slow.query.nparams = 0;
@@ -123,8 +67,8 @@ static void what_is_given_up_is_learned(void **state)
         assert_int_equal(slow.status, PG_E_TIMEOUT);
     }
     assert_int_equal(world_stats(&w).idle_conns, 2);
-    start(&w, &slow, &middling);
-    for (int i = 0; i < N; i++) start(&w, &s[i], &fast);
+    timed_start(&w, &slow, &middling);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &fast);
     world_run(&w, 5 * WORLD_MS);
     for (int i = 0; i < N; i++) assert_int_equal(s[i].done, 1);
     assert_int_equal(slow.done, 0);
@@ -139,12 +83,12 @@ static void a_full_one_is_not_chosen(void **state)
     (void)state;
     struct world w;
     struct seen slow, s[5];
-    open_world(&w, 50000, "pool_max_conns=2 pool_max_pipeline=4 pool_slow_statement=0");
-    make(&w, 2);
-    learn(&w, &fast, 20);
-    learn(&w, &middling, 20);
-    start(&w, &slow, &middling);
-    for (int i = 0; i < 5; i++) start(&w, &s[i], &fast);
+    timed_open(&w, 50000, "pool_max_conns=2 pool_max_pipeline=4 pool_slow_statement=0");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_learn(&w, &middling, 20);
+    timed_start(&w, &slow, &middling);
+    for (int i = 0; i < 5; i++) timed_start(&w, &s[i], &fast);
     assert_int_equal(world_stats(&w).pending, 0);
     world_run(&w, WORLD_SECOND);
     assert_int_equal(s[4].status, 0);
@@ -156,12 +100,12 @@ static void a_batch_goes_where_it_fits(void **state)
     (void)state;
     struct world w;
     struct seen slow, s[2], batch[3];
-    open_world(&w, 50000, "pool_max_conns=2 pool_max_pipeline=4 pool_slow_statement=0");
-    make(&w, 2);
-    learn(&w, &fast, 20);
-    learn(&w, &middling, 20);
-    start(&w, &slow, &middling);
-    for (int i = 0; i < 2; i++) start(&w, &s[i], &fast);
+    timed_open(&w, 50000, "pool_max_conns=2 pool_max_pipeline=4 pool_slow_statement=0");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_learn(&w, &middling, 20);
+    timed_start(&w, &slow, &middling);
+    for (int i = 0; i < 2; i++) timed_start(&w, &s[i], &fast);
     for (int i = 0; i < 3; i++) {
         seen_init(&batch[i], &fast, 0);
         batch[i].query.nparams = 0;
@@ -182,12 +126,12 @@ static void nobody_goes_behind_one_that_is_late(const char *options, bool avoide
     enum { N = 20 };
     struct world w;
     struct seen slow, s[N];
-    open_world(&w, 50000, options);
-    make(&w, 2);
-    learn(&w, &fast, 20);
-    start(&w, &slow, &sluggish);
+    timed_open(&w, 50000, options);
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_start(&w, &slow, &sluggish);
     world_run(&w, 25 * WORLD_MS);
-    for (int i = 0; i < N; i++) start(&w, &s[i], &fast);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &fast);
     world_run(&w, 5 * WORLD_MS);
     unsigned done = 0;
     for (int i = 0; i < N; i++) done += s[i].done;
@@ -212,11 +156,11 @@ static void late_is_better_than_not_at_all(void **state)
     (void)state;
     struct world w;
     struct seen slow, s;
-    open_world(&w, 50000, "pool_max_conns=1");
-    make(&w, 1);
-    start(&w, &slow, &sluggish);
+    timed_open(&w, 50000, "pool_max_conns=1");
+    timed_make(&w, 1);
+    timed_start(&w, &slow, &sluggish);
     world_run(&w, 25 * WORLD_MS);
-    start(&w, &s, &fast);
+    timed_start(&w, &s, &fast);
     assert_int_equal(world_stats(&w).pending, 0);
     world_run(&w, WORLD_SECOND);
     assert_int_equal(s.done, 1);
@@ -231,12 +175,12 @@ static void far_is_not_late(void **state)
     enum { N = 20 };
     struct world w;
     struct seen first, s[N];
-    open_world(&w, 15 * WORLD_MS, "pool_max_conns=2 pool_slow_statement=20ms");
-    make(&w, 2);
-    learn(&w, &fast, 20);
-    start(&w, &first, &fast);
+    timed_open(&w, 15 * WORLD_MS, "pool_max_conns=2 pool_slow_statement=20ms");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_start(&w, &first, &fast);
     world_run(&w, 25 * WORLD_MS);
-    for (int i = 0; i < N; i++) start(&w, &s[i], &fast);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &fast);
     world_run(&w, 8 * WORLD_MS); /* the first has ended; of the others half went behind it, as they should */
     assert_int_equal(first.done, 1);
     assert_int_equal(world_stats(&w).shared_conns, 2);
