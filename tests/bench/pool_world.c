@@ -74,7 +74,7 @@ static double now_ns(void)
 }
 
 /* What callgrind counts: its name stands in pool_instructions. */
-__attribute__((noinline, noclone)) void pool_measured(void (*cycle)(void *), void *arg)
+__attribute__((noinline)) void pool_measured(void (*cycle)(void *), void *arg)
 {
     cycle(arg);
     __asm__ volatile(""); /* no tail call: the end of this function is where counting stops */
