@@ -22,7 +22,7 @@ static bool wants_more(const struct pg_pool *pool)
     if (pool->finished || pool->suspended || !rp_pool_has_place(pool)) return false;
     if (rp_pool_connecting(pool) >= limit) return false;
     /* In a pool that closes whoever does not wait is served already: what would be made is closed at once. */
-    uint32_t more = pool->more_wanted && !pool->closing;
+    uint32_t more = pool->more_wanted && (!pool->closing || RP_PLANT(connects_for_nobody));
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + rp_slow_due(pool) + more);
     uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
     if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;

@@ -53,11 +53,13 @@ bool pg_fake_run(struct pg_fake *fake, uint64_t ns);
 
 /* `answer` is asked once for each execution of a statement, in the order of their arrival, with the parameters that
  * were sent; for each statement of a PG_QUERY_SIMPLE by itself; also for what the pool runs itself: connect_sql,
- * reset_sql, the ROLLBACK of a connection that was returned in a transaction. It says rows, then pg_fake_complete or pg_fake_error or pg_fake_drop, and any delay, in any order; what
- * it says is copied. It runs inside pg_fake_run, calls nothing of the library and keeps nothing of `query`. NULL, which
- * is also the state at first: the defaults for all. Said nothing: rows end with SELECT n; BEGIN, START, COMMIT, END,
- * ROLLBACK, ABORT, SAVEPOINT, RELEASE, SET, RESET, DISCARD, DEALLOCATE, LISTEN, UNLISTEN succeed; any other statement
- * fails with XX000 and its text. A statement in a failed transaction is refused with 25P02 and not asked for. */
+ * reset_sql, the ROLLBACK of a connection that was returned in a transaction, the questions of target_session_attrs
+ * (said nothing, this is a primary that may be written). It says rows, then pg_fake_complete or pg_fake_error or
+ * pg_fake_drop, and any delay, in any order; what it says is copied. It runs inside pg_fake_run, calls nothing of the
+ * library and keeps nothing of `query`. NULL, which is also the state at first: the defaults for all. Said nothing:
+ * rows end with SELECT n; BEGIN, START, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, SET, RESET, DISCARD,
+ * DEALLOCATE, LISTEN, UNLISTEN succeed; any other statement fails with XX000 and its text. A statement in a failed
+ * transaction is refused with 25P02 and not asked for. */
 void pg_fake_answer(struct pg_fake *fake, void (*answer)(void *arg, struct pg_fake_query *query), void *arg);
 
 /* What is asked. The views and the text live until the answer function returns. */

@@ -123,6 +123,19 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
     }
 }
 
+/* A pool that is closed and for which nobody waits any more makes no connections. */
+static void check_closing(struct run *r)
+{
+    struct pg_pool *p = r->pool;
+    if (!r->closing || rp_first_waiter(p) || p->dispatch.queued) { /* the next turn closes what is not needed */
+        r->done_ns = 0;
+        return;
+    }
+    if (!r->done_ns) r->done_ns = sim_now(r->sim);
+    for (uint32_t i = 0; i < p->nslots; i++)
+        REQUIRE(p->slot[i]->connecting_since_ns <= r->done_ns, "a closing pool for which nobody waits connects");
+}
+
 static void check_slots(const struct run *r)
 {
     struct pg_pool *p = r->pool;
@@ -250,7 +263,7 @@ static void check_published(const struct run *r)
     REQUIRE(s->idle_conns == p->count[RP_SLOT_IDLE] && s->acquired_conns == p->count[RP_SLOT_LEASED] &&
                 s->constructing_conns == rp_pool_connecting(p) && s->pending == p->nwaiting + p->nurgent + p->nslow &&
                 s->total_conns == p->nslots - p->count[RP_SLOT_FREE] && s->max_conns == r->max_conns,
-            "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; there are %u, %u, %u, %u, %u of %u",
+            "published: idle %u, leased %u, connecting %u, waiting %u, all %u of %u; are %u, %u, %u, %u, %u of %u",
             s->idle_conns, s->acquired_conns, s->constructing_conns, s->pending, s->total_conns, s->max_conns,
             p->count[RP_SLOT_IDLE], p->count[RP_SLOT_LEASED], rp_pool_connecting(p), p->nwaiting,
             p->nslots - p->count[RP_SLOT_FREE], r->max_conns);
@@ -275,6 +288,7 @@ void audit_turn(void *arg, struct pg_reactor *reactor)
     shares_turn(w);
     if (r->closed) return;
     check_served(r);
+    check_closing(r);
     r->turns++;
     r->turn_ns = sim_now(r->sim);
     if (r->turns % OFTEN) {

@@ -162,6 +162,7 @@ struct run {
     unsigned warming;
     bool suspended;
     uint32_t most_alive;         /* handlers at a time                                 */
+    uint64_t done_ns;            /* since then it is closing and nobody waits; 0: not  */
     unsigned audited;            /* what was published when the books were looked at  */
     uint32_t callbacks, turns;   /* callbacks: since the end of the last turn          */
     uint64_t turn_events;        /* of the world, at that end                          */

@@ -20,6 +20,7 @@
     P(closed_in_flight, "a descriptor is unbound and closed while operations are in flight")                           \
     P(closing_uncounted, "a connection that is being closed leaves its place at once")                                 \
     P(connecting_unlimited, "one connect more than pool_connecting_limit")                                             \
+    P(connects_for_nobody, "a closing pool connects for what would have been an improvement")                          \
     P(dead_one_kept, "the loss of an idle connection goes unnoticed")                                                  \
     P(deadline_kept, "a waiter's deadline is not cancelled when it is granted")                                        \
     P(deadline_late, "deadlines of waiters come 5 ms late")                                                            \

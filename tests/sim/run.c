@@ -206,7 +206,8 @@ static bool pool_at_rest(struct run *r, uint32_t *conns)
     figures(r, &s);
     uint32_t min_idle = r->set.min_idle < r->max_conns ? r->set.min_idle : r->max_conns;
     *conns += s.total_conns;
-    return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns && (s.idle_conns >= min_idle || r->scene->budget) &&
+    return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns &&
+           (s.idle_conns >= min_idle || r->scene->budget) &&
            s.total_conns <= r->max_conns;
 }
 

@@ -64,9 +64,9 @@ static void draw_sizes(struct run *r)
     if (pick(r, 10) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 320) : (uint32_t)between(r, 300, 1000);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 370) : (uint32_t)between(r, 300, 1200);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
-    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 12000);
+    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 9900);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
     s->span_ns = between(r, 1, 2000) * MS;
     s->heal_ns = 2 * SECOND + pick(r, 3000) * MS;

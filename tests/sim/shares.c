@@ -1,5 +1,5 @@
-/* sim/shares.c - one budget over the pools of a world: its bound, which an operator moves, is kept at every instant, and
- * nobody waits for long while there is stock. */
+/* sim/shares.c - one budget over the pools of a world: its bound, which an operator moves, is kept at every instant,
+ * and nobody waits for long while there is stock. */
 #include "pool/state.h"
 #include "sim/pg_sim.h"
 
@@ -14,7 +14,8 @@ void shares_open(struct scene *w)
         least += r->set.min_conns ? r->set.min_conns : 1;
         most += r->set.max_conns;
     }
-    w->connections = w->bound = w->most_connections = least + (uint32_t)pick(first, most > least ? most - least + 1 : 1);
+    uint32_t more = most > least ? most - least : 0;
+    w->connections = w->bound = w->most_connections = least + (uint32_t)pick(first, more + 1);
     int rc = pg_budget_open(&w->budget, w->connections);
     REQUIRE(rc == 0, "pg_budget_open: %s", pg_error_name(rc));
     trace("a budget of %u connections", w->connections);
@@ -77,8 +78,9 @@ void shares_turn(struct scene *w)
         w->lacking_turns = 0;
         return;
     }
-    if (w->lacking_turns++ == 0) w->lacking_since_ns = sim_now(w->sim);
-    REQUIRE(w->lacking_turns < LONG_TURNS || sim_now(w->sim) < w->lacking_since_ns + SECOND,
+    uint64_t awake_ns = sim_now(w->sim) - sim_counters(w->sim)->jumped_ns; /* in which something could have been done */
+    if (w->lacking_turns++ == 0) w->lacking_since_ns = awake_ns;
+    REQUIRE(w->lacking_turns < LONG_TURNS || awake_ns < w->lacking_since_ns + SECOND,
             "a pool waits for a connection, and of the %u of the budget only %u are in anybody's hands", w->connections,
             in_hand);
 }

@@ -55,7 +55,8 @@ enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, un
             /* A loop that may not block still takes time, or a reactor that never waits would stop the clock. */
             uint64_t before_ns = sim->now_ns;
             sim_step_until(sim, before_ns);
-            sim->now_ns = sum(before_ns, turn_ns) < end_ns ? sum(before_ns, turn_ns) : end_ns;
+            uint64_t then_ns = sum(before_ns, turn_ns) < end_ns ? sum(before_ns, turn_ns) : end_ns;
+            if (sim->now_ns < then_ns) sim->now_ns = then_ns; /* it may have jumped over the end already */
             continue;
         }
         if (round.wait_ns < 0 && !sim_next_event(sim, &at)) return SIM_IDLE;

@@ -92,6 +92,32 @@ static void the_server_refuses_in_words(void **state)
     fix_close(&f);
 }
 
+static void says_read_only(struct fix *f, struct pg_fake_query *q)
+{
+    if (pg_fake_params(q)) f->number = pg_fake_connection(q);
+    if (pg_fake_params(q) && pg_value_int8(pg_fake_param(q, 0)) == 9) pg_fake_error(q, "25006", "read-only");
+    else echoes(f, q);
+}
+static void it_is_a_primary_that_may_be_written(void **state)
+{
+    static const char *const kinds[] = { "target_session_attrs=read-write", "target_session_attrs=primary" };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fix f;
+        struct told t;
+        fix_open(&f, kinds[i], says_read_only);
+        ask(&t, &f, &find, 9); /* a statement that says so by itself: the pool asks, and is told otherwise */
+        pg_fake_run(f.fake, SECOND);
+        expect(&t, PG_E_SERVER);
+        f.number = 0;
+        ask(&t, &f, &find, 1);
+        pg_fake_run(f.fake, SECOND);
+        expect(&t, PG_OK);
+        assert_int_equal(f.number, 1); /* the same connection */
+        fix_close(&f);
+    }
+}
+
 static void notifications_disturb_nobody(void **state)
 {
     struct fix f;
@@ -361,6 +387,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connects_are_refused_or_hang), cmocka_unit_test(the_server_refuses_in_words),
+        cmocka_unit_test(it_is_a_primary_that_may_be_written),
         cmocka_unit_test(notifications_disturb_nobody), cmocka_unit_test(two_reactors_share_one_world),
         cmocka_unit_test(faults_come_by_the_seed),      cmocka_unit_test(leaks_are_named),
         cmocka_unit_test(misuse_is_named),

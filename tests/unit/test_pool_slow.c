@@ -167,6 +167,36 @@ static void leases_and_slow_ones_by_age(void **state)
     world_close(&w);
 }
 
+/* The solo place is free again, and the connection still goes to the lease that came earlier. */
+static void a_slow_one_overtakes_no_lease(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held held, waiting;
+    struct seen one, two, busy_one;
+    timed_open(&w, 50000, "pool_max_conns=3 pool_slow_statement=0");
+    timed_make(&w, 3);
+    held_init(&held), held_init(&waiting);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &held.lease), 0);
+    timed_init(&w, &busy_one, &fast);
+    busy_one.query.statement = NULL;
+    busy_one.query.sql = "WORK 300000";
+    pg_pool_query(w.pool, &busy_one.query);
+    timed_start(&w, &one, &slow), world_run(&w, WORLD_MS);
+    pg_pool_acquire(w.pool, &waiting.lease), world_run(&w, WORLD_MS);
+    timed_start(&w, &two, &slow);
+    assert_int_equal(world_stats(&w).pending, 2);
+    world_run(&w, 110 * WORLD_MS);
+    assert_int_equal(one.done, 1);
+    assert_int_equal(waiting.grants, 1);
+    assert_int_equal(world_stats(&w).solo_conns, 0);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(two.done + busy_one.done, 2);
+    pg_lease_release(&held.lease);
+    pg_lease_release(&waiting.lease);
+    world_close(&w);
+}
+
 /* ---- under load ---- */
 
 static struct {
@@ -405,6 +435,7 @@ int main(void)
         cmocka_unit_test(a_pool_of_one_shares),
         cmocka_unit_test(beside_leases_it_shares),
         cmocka_unit_test(leases_and_slow_ones_by_age),
+        cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
         cmocka_unit_test(slow_ones_are_found),
         cmocka_unit_test(fast_again),
