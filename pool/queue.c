@@ -250,6 +250,14 @@ static void look_at_cancel(struct pg_query *q)
     if (q->error) q->error->code = PG_E_CANCELLED;
 }
 
+/* Its caller knows of its end, or wants to know nothing: other rows may come. */
+static void let_go_of_row(struct pg_query *q)
+{
+    struct pg_lease *lease = rp_query(q)->lease;
+    struct rp_slot *slot = lease ? rp_lease(lease)->slot : NULL;
+    if (slot) rp_conn_let_go(&slot->conn, q);
+}
+
 void rp_tell_query(struct pg_query *q)
 {
     struct rp_query *rq = rp_query(q);
@@ -260,6 +268,7 @@ void rp_tell_query(struct pg_query *q)
     rq->waiter.place = RP_PLACE_DONE;
     rp_saw_outcome(pool, rq->waiter.since_ns);
     RP_PROBE3(query__done, pool, q, q->status);
+    let_go_of_row(q);
     struct rp_waker *waker = rq->waker;
     if (q->on_done) q->on_done(q);
     else if (waker) waker->wake(waker, q->status);
@@ -309,6 +318,7 @@ void rp_forget_query(struct pg_query *q)
     }
     rp_timer_stop(rq->waiter.pool->reactor, &rq->waiter.timer);
     rq->waiter.place = RP_PLACE_NONE;
+    let_go_of_row(q);
 }
 
 /* ---- deadlines ---- */

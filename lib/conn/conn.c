@@ -250,10 +250,7 @@ void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags)
 
 enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q)
 {
-    if (c->paused == q) {
-        c->paused = NULL;
-        rp_ready(c->reactor, &c->ready);
-    }
+    if (c->paused == q) rp_conn_forget_row(c);
     enum rp_detach result = rp_session_detach(&c->session, rp_query(q)->sequence);
     rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
     return result;
@@ -269,6 +266,12 @@ void rp_conn_resume(struct rp_conn *c, struct pg_query *q)
 {
     if (c->paused != q) return;
     rp_conn_look_at_mark(c, q);
+    rp_conn_let_go(c, q);
+}
+
+void rp_conn_let_go(struct rp_conn *c, const struct pg_query *q)
+{
+    if (c->paused != q) return;
     c->paused = NULL;
     rp_ready(c->reactor, &c->ready);
 }

@@ -130,8 +130,10 @@ void rp_conn_abandon_socket(
 
 /* Queues a checked query at the end of the FIFO; flags as rp_session_enqueue. Sent at the end of this turn. */
 void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags);
-/* The query's caller goes away. BROKEN: the owner must end the connection. */
+/* The query's caller goes away. BROKEN: the owner must end the connection. Rows stay paused for it until rp_conn_let_go:
+ * before its caller knows of the end, nobody else's row stands where its row stood. */
 enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q);
+void rp_conn_let_go(struct rp_conn *c, const struct pg_query *q);
 void rp_conn_resume(struct rp_conn *c, struct pg_query *q);
 /* While it is held, requests that are not begun yet stay unwritten: a cancel request on its way would hit whatever the
  * backend comes to next. An end that was asked for goes on. */

@@ -31,12 +31,11 @@ static void put_out(struct rp_conn *c)
     c->out = c->out_small;
     c->out_capacity = RP_CONN_OUT;
 }
-/* Whoever still holds the row finds no columns in it, instead of bytes that are another's by now. */
-static void forget_row(struct rp_conn *c) { c->session.row.count = 0; }
+void rp_conn_forget_row(struct rp_conn *c) { c->session.row.count = 0; }
 
 void rp_conn_small_buffers(struct rp_conn *c)
 {
-    forget_row(c);
+    rp_conn_forget_row(c);
     put_in(c);
     put_out(c);
     c->in_at = c->in_end = c->out_at = c->out_end = 0;
@@ -47,7 +46,7 @@ static bool make_room(struct rp_conn *c)
 {
     size_t left = c->in_end - c->in_at;
     if (c->paused && !RP_PLANT(moved_under_pause)) return true;
-    forget_row(c);
+    rp_conn_forget_row(c);
     if (left == 0) {
         c->in_at = c->in_end = 0;
         if (c->in_need <= RP_CONN_IN) put_in(c);
@@ -346,7 +345,7 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
 
 void rp_conn_feed(struct rp_conn *c)
 {
-    if (!c->paused) forget_row(c);
+    if (!c->paused) rp_conn_forget_row(c);
     while (!c->paused) {
         size_t used;
         struct rp_event ev = rp_session_next(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used);

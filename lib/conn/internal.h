@@ -24,6 +24,7 @@ void rp_conn_feed(struct rp_conn *c);
 void rp_conn_derive(struct rp_conn *c); /* one slice of PBKDF2 */
 void rp_conn_small_buffers(struct rp_conn *c);
 void rp_conn_set_due(struct rp_conn *c, bool due);
+void rp_conn_forget_row(struct rp_conn *c); /* whoever holds it finds no columns, not bytes that are another's by now */
 void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q); /* a getter's complaint becomes the query's */
 
 #endif

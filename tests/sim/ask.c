@@ -118,7 +118,7 @@ static void resume(void *arg)
     uint32_t id = actor_id(arg, &r);
     struct ask *a = table_find(&r->asks, id);
     if (r->scene->over || !a || !a->paused) return;
-    a->over = pg_row_columns(a->paused) == 0 || rp_query(&a->query)->waiter.place == RP_PLACE_ENDED;
+    a->over = pg_row_columns(a->paused) == 0;
     a->rows--; /* it is looked at once more: nothing may have moved below it */
     if (!a->over) check_row(a, a->paused);
     a->rows++;

@@ -172,6 +172,45 @@ static void a_paused_row_stays_while_the_buffer_fills(void **state)
     world_close(&w);
 }
 
+/* The next one's rows stand where this one's row stood: nobody may see them through it. */
+static enum pg_flow behind_a_paused_one(struct pg_query *q, struct pg_row *row)
+{
+    const struct paused *p = q->data;
+    assert_int_equal(p->done, 1);
+    assert_int_equal(pg_row_int8(row, 0), 0);
+    return PG_STOP;
+}
+static void a_paused_row_dies_with_its_deadline(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h;
+    struct paused p = { 0 };
+    struct sim_config sim = { .seed = 2, .latency_max_ns = 50000 };
+    struct model_config server = { .answer = many_rows };
+    world_open_with(&w, &sim, &server, "pool_max_conns=1");
+    held_init(&h);
+    pg_pool_acquire(w.pool, &h.lease);
+    world_run(&w, 10 * WORLD_MS);
+    struct pg_param seven = pg_int8(7);
+    p.query = (struct pg_query){ .statement = &world_echo, .params = &seven, .nparams = 1, .data = &p };
+    p.query.on_row = pause_each, p.query.on_done = paused_done;
+    p.query.deadline_ns = pg_reactor_now(w.reactor) + 50 * WORLD_MS;
+    struct pg_query next = { .statement = &rows, .on_row = behind_a_paused_one, .data = &p };
+    pg_lease_query(&h.lease, &p.query);
+    pg_lease_query(&h.lease, &next);
+    world_run(&w, 45 * WORLD_MS);
+    assert_int_equal(pg_row_columns(p.row), 1);
+    assert_int_equal(p.done, 0);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(p.rows, 1);
+    assert_int_equal(p.done, 1);
+    assert_int_equal(p.status, PG_E_TIMEOUT);
+    assert_int_equal(next.status, PG_E_CANCELLED);
+    pg_lease_release(&h.lease);
+    world_close(&w);
+}
+
 static enum pg_flow stop_at_three(struct pg_query *q, struct pg_row *row)
 {
     (void)row;
@@ -300,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_server_that_stops_reading_is_no_deadlock),
         cmocka_unit_test(a_half_sent_message_takes_its_connection_along),
         cmocka_unit_test(a_paused_row_stays_while_the_buffer_fills),
+        cmocka_unit_test(a_paused_row_dies_with_its_deadline),
         cmocka_unit_test(stop_drops_the_rest),
         cmocka_unit_test(endless_notices_do_not_stop_a_deadline),
         cmocka_unit_test(misuse_asserts),
