@@ -25,6 +25,7 @@ static uint32_t share_of_normal(const struct pg_pool *pool)
 uint32_t rp_left_to_normal(const struct pg_pool *pool)
 {
     uint32_t had = less(rp_pool_idle(pool) + rp_pool_connecting(pool) + rp_pool_room(pool), pool->nurgent);
+    if (!pool->info.pool_reserved_conns) return had; /* all are theirs, also while others close */
     uint32_t share = less(share_of_normal(pool), pool->nnormal);
     return had < share ? had : share;
 }

@@ -130,6 +130,30 @@ static void beside_leases_it_shares(void **state)
 }
 
 /* An idle connection goes to who waits longest, lease or slow. */
+/* What closes has its place yet, and takes nothing from those that stand. */
+static void closing_ones_take_no_solo_place(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    struct world w;
+    struct held h[N];
+    struct seen one;
+    timed_open(&w, 50000, "pool_max_conns=4 pool_slow_statement=0");
+    model_settings(w.server)->exit_delay_ns = WORLD_SECOND;
+    for (int i = 0; i < N; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(pg_pool_resize(w.pool, 0, 2), 0);
+    for (int i = 0; i < N; i++) pg_lease_release(&h[i].lease);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(world_stats(&w).total_conns, 4);
+    assert_int_equal(world_stats(&w).idle_conns, 2);
+    timed_start(&w, &one, &slow);
+    assert_int_equal(world_stats(&w).solo_conns, 1);
+    world_run(&w, 3 * WORLD_SECOND);
+    assert_int_equal(one.status, 0);
+    world_close(&w);
+}
+
 static void leases_and_slow_ones_by_age(void **state)
 {
     (void)state;
@@ -434,6 +458,7 @@ int main(void)
         cmocka_unit_test(all_but_one_at_a_time),
         cmocka_unit_test(a_pool_of_one_shares),
         cmocka_unit_test(beside_leases_it_shares),
+        cmocka_unit_test(closing_ones_take_no_solo_place),
         cmocka_unit_test(leases_and_slow_ones_by_age),
         cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
