@@ -162,22 +162,17 @@ uint64_t rp_hosts_time(const struct pg_pool *pool)
     return earliest;
 }
 
-bool rp_hosts_elsewhere(const struct rp_slot *slot)
-{
-    const struct rp_hosts *hosts = &slot->pool->hosts;
-    for (uint32_t i = 0; i < hosts->count; i++)
-        if (&hosts->at[i] != slot->host && serves(&hosts->at[i])) return true;
-    return false;
-}
-
-bool rp_hosts_other(const struct rp_slot *slot)
+static bool another_of_kind(const struct rp_slot *slot, int kind)
 {
     const struct rp_hosts *hosts = &slot->pool->hosts;
     uint64_t now = rp_now(slot->pool->reactor);
     for (uint32_t i = 0; i < hosts->count; i++)
-        if (&hosts->at[i] != slot->host && is_of_kind(slot->pool, &hosts->at[i], 2, now)) return true;
+        if (&hosts->at[i] != slot->host && is_of_kind(slot->pool, &hosts->at[i], kind, now)) return true;
     return false;
 }
+
+bool rp_hosts_other(const struct rp_slot *slot) { return another_of_kind(slot, 2); } /* those of kind 1 are, too */
+bool rp_hosts_elsewhere(const struct rp_slot *slot) { return rp_hosts_other(slot) || another_of_kind(slot, 3); }
 
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool)
 {
@@ -189,8 +184,11 @@ const struct rp_host *rp_hosts_asked(const struct pg_pool *pool)
 uint32_t rp_hosts_coming(const struct pg_pool *pool)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < pool->hosts.count; i++)
-        if (serves(&pool->hosts.at[i])) n += pool->hosts.at[i].connecting;
+    for (uint32_t i = 0; i < pool->hosts.count; i++) {
+        const struct rp_host *host = &pool->hosts.at[i];
+        bool fits = host->role.state == RP_CIRCUIT_CLOSED || pool->info.target == RP_TARGET_PREFER_STANDBY;
+        if (fits && host->circuit.state == RP_CIRCUIT_CLOSED) n += host->connecting;
+    }
     return n;
 }
 

@@ -32,8 +32,8 @@ void rp_hosts_free(struct pg_pool *pool);
  * `*any`: what it is does not matter, since no other could be had. */
 struct rp_host *rp_hosts_next(struct pg_pool *pool, bool *any);
 uint64_t rp_hosts_time(const struct pg_pool *pool);
-bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another host that serves, as far as is known? */
-bool rp_hosts_other(const struct rp_slot *slot);     /* is there another one that may be tried now? */
+bool rp_hosts_other(const struct rp_slot *slot);     /* is there another one that may be what is asked for, now? */
+bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another one that may be tried now, whatever it is? */
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool); /* for messages: one that is being connected to */
 uint32_t rp_hosts_coming(const struct pg_pool *pool); /* connects under way that will probably succeed */
 
