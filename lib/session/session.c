@@ -121,7 +121,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
 {
     RP_ASSERT(rp_session_room(s, 1));
     struct rp_entry *e = rp_session_entry(s, s->tail);
-    *e = (struct rp_entry){ .query = q, .bind_size = bind_size, .flags = flags };
+    *e = (struct rp_entry){ .query = q, .bind_size = (uint32_t)bind_size, .flags = flags };
     if (is_named(q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
@@ -173,16 +173,18 @@ static void begin_entry(struct rp_session *s, struct rp_entry *e)
 {
     uint8_t steps = steps_of(s, e);
     e->steps = e->sent_steps = steps;
-    e->size = steps & BIT(RP_STEP_SYNC) && !(steps & BIT(RP_STEP_SIMPLE)) ? RP_SYNC_SIZE : 0;
-    if (steps & BIT(RP_STEP_SIMPLE)) e->size += rp_query_size(sql_of(e->query));
-    if (steps & BIT(RP_STEP_CLOSE)) e->size += rp_close_size(e->statement);
+    size_t size = steps & BIT(RP_STEP_SYNC) && !(steps & BIT(RP_STEP_SIMPLE)) ? RP_SYNC_SIZE : 0;
+    if (steps & BIT(RP_STEP_SIMPLE)) size += rp_query_size(sql_of(e->query));
+    if (steps & BIT(RP_STEP_CLOSE)) size += rp_close_size(e->statement);
     if (steps & BIT(RP_STEP_PARSE)) {
         struct rp_bind b = bind_of(e->query, e->statement);
-        e->size += rp_parse_size(&b, sql_of(e->query));
+        size += rp_parse_size(&b, sql_of(e->query));
     }
-    if (steps & BIT(RP_STEP_BIND)) e->size += e->bind_size;
-    if (steps & BIT(RP_STEP_DESCRIBE)) e->size += RP_DESCRIBE_SIZE;
-    if (steps & BIT(RP_STEP_EXECUTE)) e->size += RP_EXECUTE_SIZE;
+    if (steps & BIT(RP_STEP_BIND)) size += e->bind_size;
+    if (steps & BIT(RP_STEP_DESCRIBE)) size += RP_DESCRIBE_SIZE;
+    if (steps & BIT(RP_STEP_EXECUTE)) size += RP_EXECUTE_SIZE;
+    RP_ASSERT(size <= UINT32_MAX); /* Parse and Bind were each checked against the protocol's limit */
+    e->size = (uint32_t)size;
 }
 
 /* An unnamed statement of a declared one still takes the declared types: only the name is left out. */
@@ -322,7 +324,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
 void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint)
 {
     struct rp_entry *e = rp_session_entry(s, sequence);
-    if (!e->complaint) e->complaint = complaint;
+    if (!e->complaint) e->complaint = (int16_t)complaint;
 }
 
 void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *columns)

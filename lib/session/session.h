@@ -68,16 +68,17 @@ enum {
 struct rp_entry {
     struct pg_query *query;           /* NULL: nobody waits for it any more       */
     const struct rp_columns *columns; /* NULL until known, or none                */
-    size_t size, bind_size;           /* bytes of the whole request, of its Bind  */
     uint64_t rows;
+    uint32_t size, bind_size;         /* bytes of the whole request, of its Bind; a message is below 1 GiB */
     uint32_t statement;               /* id, 0: unnamed or simple                 */
     uint32_t result;                  /* which result set of a simple query       */
-    int complaint;             /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
+    int16_t complaint;         /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
     uint8_t steps, sent_steps; /* bits of rp_step: still due; all that were written; both 0 before its first byte */
     uint16_t flags;
     uint8_t generation;               /* the prepared byte that it relied on      */
     char tag[16];
 };
+_Static_assert(sizeof(struct rp_entry) <= 64, "each connection keeps one for every request in flight, and more");
 
 /* ---- events ---- */
 
