@@ -46,6 +46,8 @@ bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
 void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
 void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
+/* Its new connection is of no use to anybody (prepare_conn): the next one is made after a delay, or elsewhere. */
+void rp_host_blame(struct rp_slot *slot);
 void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
 
 #endif

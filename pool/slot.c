@@ -55,6 +55,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     slot->doing = NULL;
     rp_timer_stop(slot->pool->reactor, &slot->stall);
     if (state == RP_SLOT_SHARED || state == RP_SLOT_SOLO) rp_slot_set_normal(slot, true);
+    if (state == RP_SLOT_SHARED || state == RP_SLOT_SOLO || state == RP_SLOT_LEASED) slot->fresh = false;
     if (state == RP_SLOT_IDLE || state == RP_SLOT_FREE) rp_slot_set_normal(slot, false);
     if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
         rp_timer_stop(slot->pool->reactor, &slot->again);
@@ -341,6 +342,7 @@ void rp_slot_made(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
     rp_host_up(slot);
+    slot->fresh = true;
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);

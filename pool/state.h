@@ -104,6 +104,7 @@ struct rp_slot {
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
     const char *doing;         /* the one of them that was begun last                            */
     uint32_t warmed;           /* PREPARING: statements that were begun                          */
+    bool fresh;                /* it is up, and nobody has had it yet                            */
     bool used;                 /* a lease ran something on it since it was reset last            */
     struct pg_query own;       /* the one that a chore runs                                      */
     struct pg_hook *hook;      /* the handle; NULL: a new one is made when it is needed          */
