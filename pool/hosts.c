@@ -196,7 +196,7 @@ uint32_t rp_hosts_coming(const struct pg_pool *pool)
 
 /* ---- a try, from its beginning to its end ---- */
 
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any)
+void rp_try_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 {
     uint64_t now = rp_now(slot->pool->reactor);
     slot->host = host;
@@ -216,7 +216,7 @@ static void end_try(struct rp_slot *slot, enum rp_circuit_event how)
     rp_circuit_move(&slot->host->role, RP_TRY_GIVEN_UP, 0, 0); /* if it was judged, that stands */
 }
 
-void rp_host_up(struct rp_slot *slot)
+void rp_try_up(struct rp_slot *slot)
 {
     end_try(slot, RP_TRY_SUCCEEDED);
     for (uint32_t i = 0; i < slot->pool->hosts.count; i++) slot->pool->hosts.at[i].error.code = 0;
@@ -228,7 +228,7 @@ void rp_host_blame(struct rp_slot *slot)
     rp_circuit_move(&slot->host->circuit, RP_TRY_FAILED, rp_now(slot->pool->reactor), rp_random(slot->pool->reactor));
 }
 
-void rp_host_given_up(struct rp_slot *slot)
+void rp_try_given_up(struct rp_slot *slot)
 {
     if (slot->trying) end_try(slot, RP_TRY_GIVEN_UP);
 }
@@ -262,7 +262,7 @@ static void explain(struct pg_pool *pool, const struct rp_host *last)
     memcpy(error->sqlstate, last->error.sqlstate, sizeof error->sqlstate);
 }
 
-void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why)
+void rp_try_unfit(struct rp_slot *slot, const struct pg_error *why)
 {
     end_try(slot, RP_TRY_SUCCEEDED);
     slot->host->error = *why;
@@ -270,7 +270,7 @@ void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why)
     explain(slot->pool, slot->host);
 }
 
-void rp_host_full(struct rp_slot *slot, const struct pg_error *why)
+void rp_try_full(struct rp_slot *slot, const struct pg_error *why)
 {
     end_try(slot, RP_TRY_GIVEN_UP);
     slot->host->error = *why;
@@ -278,7 +278,7 @@ void rp_host_full(struct rp_slot *slot, const struct pg_error *why)
     explain(slot->pool, slot->host);
 }
 
-bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why)
+bool rp_try_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     struct rp_host *host = slot->host;

@@ -38,16 +38,16 @@ const struct rp_host *rp_hosts_asked(const struct pg_pool *pool); /* for message
 uint32_t rp_hosts_coming(const struct pg_pool *pool); /* connects under way that will probably succeed */
 
 /* A slot's connect: it begins, and ends exactly once in one of the others. */
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any);
-void rp_host_up(struct rp_slot *slot);
+void rp_try_begin(struct rp_slot *slot, struct rp_host *host, bool any);
+void rp_try_up(struct rp_slot *slot);
 /* Writes pool->connect_error. True: the last word of every host is one that it will say again. */
-bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_try_failed(struct rp_slot *slot, const struct pg_error *why);
 /* It is up, and not what target_session_attrs asks for. Writes pool->connect_error. */
-void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why);
+void rp_try_unfit(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
-void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
-/* Its new connection is of no use to anybody (prepare_conn): the next one is made after a delay, or elsewhere. */
+void rp_try_full(struct rp_slot *slot, const struct pg_error *why);
+void rp_try_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
+/* The try's new connection is of no use to anybody (prepare_conn): the next one is made after a delay, or elsewhere. */
 void rp_host_blame(struct rp_slot *slot);
-void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
 
 #endif
