@@ -286,6 +286,7 @@ bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns)
     tell_spare(p);
     ask_for_sure(pool);
     settle(p, 0);
+    give_way(pool); /* nobody who waited before could ask for what has become spare */
     return true;
 }
 
