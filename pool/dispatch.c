@@ -197,10 +197,10 @@ static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
-    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     if ((w = TAILQ_FIRST(&pool->slow)) && serve_slow(pool, w)) return true;
-    return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
+    if ((w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) return true;
+    return rp_shed_first(pool);
 }
 
 void rp_pool_dispatch(struct rp_node *node)
