@@ -180,6 +180,7 @@ void rp_role_saw(struct rp_slot *slot, const struct pg_query *q)
     case RP_SLOT_CHECKING:
     case RP_SLOT_LEASED:
     case RP_SLOT_RESETTING: slot->role.doubted = true; break;
+    case RP_SLOT_SOLO:
     case RP_SLOT_SHARED:
     case RP_SLOT_DRAINING:
     case RP_SLOT_STALLED:

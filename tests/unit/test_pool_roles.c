@@ -396,6 +396,31 @@ static void any_is_any(void **state)
     world_close(&w);
 }
 
+/* A slow statement sees the failover as others do, also where nothing else runs. */
+static void slow_ones_see_it_too(void **state)
+{
+    (void)state;
+    static struct pg_statement slow = { .sql = "INSERT $1", .types = { PG_TYPE_INT8 }, .flags = PG_STATEMENT_SLOW };
+    struct world w;
+    struct held h[2];
+    struct seen s;
+    open_roles(&w, 2, (enum model_role[]){ P, S }, true, TWO "pool_max_conns=2 target_session_attrs=read-write");
+    for (int i = 0; i < 2; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
+    world_run(&w, 10 * WORLD_MS);
+    for (int i = 0; i < 2; i++) pg_lease_release(&h[i].lease);
+    model_settings(w.servers[0])->role = MODEL_STANDBY;
+    model_settings(w.servers[1])->role = MODEL_PRIMARY;
+    seen_init(&s, &slow, 7);
+    pg_pool_query(w.pool, &s.query);
+    assert_int_equal(world_stats(&w).solo_conns, 1);
+    world_run(&w, 50 * WORLD_MS);
+    expect(&s, PG_E_SERVER);
+    assert_string_equal(s.error.sqlstate, "25006");
+    assert_int_equal(now(&w, 0), 0);
+    serve(&w, &slow, 100 * WORLD_MS);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +429,7 @@ int main(void)
         cmocka_unit_test(when_none_fits_each_says_why),
         cmocka_unit_test(prefer_standby_takes_what_there_is),
         cmocka_unit_test(failover_by_25006),
+        cmocka_unit_test(slow_ones_see_it_too),
         cmocka_unit_test(failover_seen_on_a_lease),
         cmocka_unit_test(one_speaks_for_all),
         cmocka_unit_test(failover_by_parameter_status),
