@@ -64,7 +64,7 @@ static int open_socket(struct rp_conn *c)
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->shut = c->heard = c->again = c->ended = c->over = c->abandoned = false;
+    c->sending = c->receiving = c->shut = c->heard = c->reached = c->again = c->ended = c->over = false;
     c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
@@ -85,6 +85,7 @@ void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t 
     c->addresses = addresses;
     c->naddresses = naddresses;
     c->address = 0;
+    c->abandoned = 0;
     c->why.code = 0;
     connect_next(c);
 }
@@ -107,7 +108,7 @@ void rp_conn_close_now(struct rp_conn *c)
 void rp_conn_end(struct rp_conn *c)
 {
     c->again = false;
-    if (c->state == RP_CONN_CONNECTING && !c->heard) {
+    if (c->state == RP_CONN_CONNECTING && !c->reached) {
         rp_conn_close_now(c);
         return;
     }
@@ -132,15 +133,12 @@ void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended)
 {
     bool connecting = c->state == RP_CONN_CONNECTING;
     /* What one server refuses by its own word, another address of it refuses too. */
-    if (connecting && c->address + 1 < c->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG) {
-        c->why = *why;
-        c->again = true;
-        rp_conn_close_now(c);
-        return;
-    }
+    bool again = connecting && c->address + 1 < c->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG;
     struct pg_error copy = *why;
-    if (ended || (connecting && !c->heard)) rp_conn_close_now(c);
+    if (ended) rp_conn_close_now(c);
     else rp_conn_end(c);
+    c->again = again;
+    if (again) return;
     rp_conn_set_due(c, false);
     c->config->ops->down(c, &copy);
 }
@@ -184,7 +182,7 @@ static void fire(struct rp_timer *timer)
     struct rp_conn *c = RP_CONTAINER(timer, struct rp_conn, timer);
     struct pg_error why;
     if (c->state == RP_CONN_ENDING) {
-        c->abandoned = true;
+        c->abandoned++;
         rp_conn_close_now(c);
         return;
     }

@@ -79,13 +79,14 @@ struct rp_conn {
     struct pg_socket socket;
     struct pg_completion sent, received;
     bool bound, sending, receiving, shut, due;
-    bool abandoned;         /* ENDING took longer than close_linger               */
+    unsigned abandoned;     /* since the open: times that ENDING took longer than close_linger */
     bool ended;             /* the end was received while a send was in flight     */
     bool over;              /* the end was received behind bytes that are not fed yet: told when they are, */
     int32_t over_result;    /* with this result of the receive                     */
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
+    bool reached;           /* or went there: it has a connection, which is to be ended */
     uint64_t deadline_ns;   /* of the connect to this address                     */
     const struct rp_session_config *login; /* for this connect, in the place of config->session, and different only in
                                             * who it is; NULL: none. The owner's, until it is up or closed          */

@@ -124,7 +124,7 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
     if (c->state == RP_CONN_CLOSING) {
         rp_ready(c->reactor, &c->ready);
     } else if (res > 0) {
-        c->heard = true;
+        c->heard = c->reached = true;
         c->in_end += (size_t)res;
         if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
         else rp_conn_feed(c);
@@ -200,7 +200,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         return;
     }
     if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(c->out_end - c->out_at);
-    if (res > 0) c->out_at += (size_t)res;
+    if (res > 0) c->out_at += (size_t)res, c->reached = true;
     if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
     if (c->out_end || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
 }
