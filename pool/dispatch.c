@@ -54,10 +54,10 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
     rp_pool_kick(pool);
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
     if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
-        rp_host_full(slot, why);
+        rp_try_full(slot, why);
         return;
     }
-    if (!rp_host_failed(slot, why)) return;
+    if (!rp_try_failed(slot, why)) return;
     rp_life_warm_end(pool, PG_E_UNAVAILABLE);
     if (rp_pool_usable(pool) == 0)
         while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_UNAVAILABLE);

@@ -162,22 +162,17 @@ uint64_t rp_hosts_time(const struct pg_pool *pool)
     return earliest;
 }
 
-bool rp_hosts_elsewhere(const struct rp_slot *slot)
-{
-    const struct rp_hosts *hosts = &slot->pool->hosts;
-    for (uint32_t i = 0; i < hosts->count; i++)
-        if (&hosts->at[i] != slot->host && serves(&hosts->at[i])) return true;
-    return false;
-}
-
-bool rp_hosts_other(const struct rp_slot *slot)
+static bool another_of_kind(const struct rp_slot *slot, int kind)
 {
     const struct rp_hosts *hosts = &slot->pool->hosts;
     uint64_t now = rp_now(slot->pool->reactor);
     for (uint32_t i = 0; i < hosts->count; i++)
-        if (&hosts->at[i] != slot->host && is_of_kind(slot->pool, &hosts->at[i], 2, now)) return true;
+        if (&hosts->at[i] != slot->host && is_of_kind(slot->pool, &hosts->at[i], kind, now)) return true;
     return false;
 }
+
+bool rp_hosts_other(const struct rp_slot *slot) { return another_of_kind(slot, 2); } /* those of kind 1 are, too */
+bool rp_hosts_elsewhere(const struct rp_slot *slot) { return rp_hosts_other(slot) || another_of_kind(slot, 3); }
 
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool)
 {
@@ -189,14 +184,17 @@ const struct rp_host *rp_hosts_asked(const struct pg_pool *pool)
 uint32_t rp_hosts_coming(const struct pg_pool *pool)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < pool->hosts.count; i++)
-        if (serves(&pool->hosts.at[i])) n += pool->hosts.at[i].connecting;
+    for (uint32_t i = 0; i < pool->hosts.count; i++) {
+        const struct rp_host *host = &pool->hosts.at[i];
+        bool fits = host->role.state == RP_CIRCUIT_CLOSED || pool->info.target == RP_TARGET_PREFER_STANDBY;
+        if (fits && host->circuit.state == RP_CIRCUIT_CLOSED) n += host->connecting;
+    }
     return n;
 }
 
 /* ---- a try, from its beginning to its end ---- */
 
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any)
+void rp_try_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 {
     uint64_t now = rp_now(slot->pool->reactor);
     slot->host = host;
@@ -216,14 +214,14 @@ static void end_try(struct rp_slot *slot, enum rp_circuit_event how)
     rp_circuit_move(&slot->host->role, RP_TRY_GIVEN_UP, 0, 0); /* if it was judged, that stands */
 }
 
-void rp_host_up(struct rp_slot *slot)
+void rp_try_up(struct rp_slot *slot)
 {
     end_try(slot, RP_TRY_SUCCEEDED);
     for (uint32_t i = 0; i < slot->pool->hosts.count; i++) slot->pool->hosts.at[i].error.code = 0;
     slot->pool->connect_error.code = 0;
 }
 
-void rp_host_given_up(struct rp_slot *slot)
+void rp_try_given_up(struct rp_slot *slot)
 {
     if (slot->trying) end_try(slot, RP_TRY_GIVEN_UP);
 }
@@ -257,7 +255,7 @@ static void explain(struct pg_pool *pool, const struct rp_host *last)
     memcpy(error->sqlstate, last->error.sqlstate, sizeof error->sqlstate);
 }
 
-void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why)
+void rp_try_unfit(struct rp_slot *slot, const struct pg_error *why)
 {
     end_try(slot, RP_TRY_SUCCEEDED);
     slot->host->error = *why;
@@ -265,7 +263,7 @@ void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why)
     explain(slot->pool, slot->host);
 }
 
-void rp_host_full(struct rp_slot *slot, const struct pg_error *why)
+void rp_try_full(struct rp_slot *slot, const struct pg_error *why)
 {
     end_try(slot, RP_TRY_GIVEN_UP);
     slot->host->error = *why;
@@ -273,7 +271,7 @@ void rp_host_full(struct rp_slot *slot, const struct pg_error *why)
     explain(slot->pool, slot->host);
 }
 
-bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why)
+bool rp_try_failed(struct rp_slot *slot, const struct pg_error *why)
 {
     struct pg_pool *pool = slot->pool;
     struct rp_host *host = slot->host;

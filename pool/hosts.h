@@ -32,20 +32,20 @@ void rp_hosts_free(struct pg_pool *pool);
  * `*any`: what it is does not matter, since no other could be had. */
 struct rp_host *rp_hosts_next(struct pg_pool *pool, bool *any);
 uint64_t rp_hosts_time(const struct pg_pool *pool);
-bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another host that serves, as far as is known? */
-bool rp_hosts_other(const struct rp_slot *slot);     /* is there another one that may be tried now? */
+bool rp_hosts_other(const struct rp_slot *slot);     /* is there another one that may be what is asked for, now? */
+bool rp_hosts_elsewhere(const struct rp_slot *slot); /* is there another one that may be tried now, whatever it is? */
 const struct rp_host *rp_hosts_asked(const struct pg_pool *pool); /* for messages: one that is being connected to */
 uint32_t rp_hosts_coming(const struct pg_pool *pool); /* connects under way that will probably succeed */
 
 /* A slot's connect: it begins, and ends exactly once in one of the others. */
-void rp_host_begin(struct rp_slot *slot, struct rp_host *host, bool any);
-void rp_host_up(struct rp_slot *slot);
+void rp_try_begin(struct rp_slot *slot, struct rp_host *host, bool any);
+void rp_try_up(struct rp_slot *slot);
 /* Writes pool->connect_error. True: the last word of every host is one that it will say again. */
-bool rp_host_failed(struct rp_slot *slot, const struct pg_error *why);
+bool rp_try_failed(struct rp_slot *slot, const struct pg_error *why);
 /* It is up, and not what target_session_attrs asks for. Writes pool->connect_error. */
-void rp_host_unfit(struct rp_slot *slot, const struct pg_error *why);
+void rp_try_unfit(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
-void rp_host_full(struct rp_slot *slot, const struct pg_error *why);
-void rp_host_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
+void rp_try_full(struct rp_slot *slot, const struct pg_error *why);
+void rp_try_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
 
 #endif

@@ -35,7 +35,7 @@ int rp_login_set(struct rp_login *login, const char *keyword, const char *value)
 {
     for (size_t i = 0; i < RP_LOGIN_VALUES; i++) {
         if (strcmp(settable[i].keyword, keyword) != 0) continue;
-        size_t size = strlen(value);
+        size_t size = value ? strlen(value) : SIZE_MAX;
         if (size > RP_LOGIN_MOST) return PG_E_PARAMETER;
         memcpy(login->value[i], value, size + 1);
         point_at(login, i);

@@ -180,15 +180,8 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     *budget = c.budget;
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
-    if (pool->info.pool_min_idle_conns > pool->info.pool_max_conns)
-        return rp_error_set(error, PG_E_CONFIG, "pool_min_idle_conns: %u is above pool_max_conns (%u)",
-                            pool->info.pool_min_idle_conns, pool->info.pool_max_conns);
-    if (pool->info.pool_min_conns > pool->info.pool_max_conns)
-        return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns (%u)",
-                            pool->info.pool_min_conns, pool->info.pool_max_conns);
-    if (pool->info.pool_reserved_conns >= pool->info.pool_max_conns)
-        return rp_error_set(error, PG_E_CONFIG, "pool_reserved_conns: %u is not below pool_max_conns (%u)",
-                            pool->info.pool_reserved_conns, pool->info.pool_max_conns);
+    rc = rp_conninfo_check(&pool->info, error);
+    if (rc) return rc;
     rc = take_sql(pool, &c);
     take_hooks(pool, &c);
     return rc ? rc : take_warm(pool, &c, error);

@@ -127,7 +127,7 @@ static void pass_over(struct rp_slot *slot)
     rp_error_set(&why, PG_E_UNAVAILABLE, "%s", target_of(slot)->misfit);
     slot->pool->stats.connect_failed_count++;
     rp_slot_kill(slot, PG_E_LOST, PG_SENT_NO, &why);
-    rp_host_unfit(slot, &why);
+    rp_try_unfit(slot, &why);
     retire_former(slot->pool, slot->host);
     rp_slot_event(slot, PG_EVENT_CONNECT_FAILED, &why);
 }

@@ -280,7 +280,7 @@ void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any)
     slot->generation = pool->generation;
     slot->stall.fire = stalled;
     slot->conn.login = NULL;
-    rp_host_begin(slot, host, any);
+    rp_try_begin(slot, host, any);
     if (!pool->before_connect) {
         rp_slot_connect(slot);
         return;
@@ -340,7 +340,7 @@ static void on_up(struct rp_conn *conn)
 void rp_slot_made(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
-    rp_host_up(slot);
+    rp_try_up(slot);
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);
@@ -406,7 +406,7 @@ static void on_closed(struct rp_conn *conn)
 void rp_slot_free(struct rp_slot *slot)
 {
     if (slot->conn.state != RP_CONN_CLOSED || rp_cancel_busy(&slot->cancel)) return;
-    rp_host_given_up(slot);
+    rp_try_given_up(slot);
     rp_slot_move(slot, RP_SLOT_FREE);
     rp_purse_put(slot);
     rp_pool_kick(slot->pool);

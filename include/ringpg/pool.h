@@ -3,8 +3,9 @@
  *
  * Lease lane: pg_pool_acquire gives an exclusive connection, for transactions and session state. Shared lane:
  * pg_pool_query pipelines one statement (or one batch) on a connection that others use at the same time; this is where
- * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. Leases of high
- * priority (health checks, administration) have a queue of their own in front of it, first in, first out, too. */
+ * the speed is. Both wait in one first-in-first-out queue: nobody who comes later is served earlier. Two kinds have a
+ * queue of their own, first in, first out, too: leases of high priority (health checks, administration) in front of it,
+ * and slow statements (pg_pool_query) beside it. */
 #ifndef RINGPG_POOL_H
 #define RINGPG_POOL_H
 #include "budget.h"
@@ -49,8 +50,10 @@ struct pg_pool_config {
     const char *connect_sql;
     /* When a lease is over, behind the ROLLBACK where one is needed, before the next one has the connection ("DISCARD
      * ALL"; "RESET ALL; SELECT pg_advisory_unlock_all()"). Not after a lease that ran nothing, nor on the shared lane.
-     * If it fails or takes longer than pool_close_linger, the connection is closed (PG_EVENT_LOST). After DISCARD ALL
-     * each statement is prepared anew on its next use. */
+     * If it fails or takes longer than pool_close_linger, the connection is closed (PG_EVENT_LOST). RESET and DISCARD
+     * ALL also undo what connect_sql has SET; say it here once more, or set it by `options` in the string, which a
+     * RESET goes back to. DISCARD ALL stands alone (the server refuses it among several) and each statement is
+     * prepared anew on its next use. */
     const char *reset_sql;
     /* nwarm statements, prepared on every new connection behind connect_sql, in one flight; one that fails fails the
      * connect. The array is copied. 0: each is prepared on its first use. */
@@ -73,16 +76,17 @@ struct pg_pool_config {
 
 /* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
  * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again whenever all
- * of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing;
- * -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum of what is sure for
- * its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Of several hosts, and of what
- * target_session_attrs asks of them: README. Options beside libpq's (README, "The connection string"):
- * pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0,
- * pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m,
- * pool_acquire_timeout 10s, pool_max_waiters 10000, pool_connecting_limit 4, pool_max_pipeline 64,
- * pool_reserved_conns 0, pool_codel_target 0, pool_codel_interval 100ms, pool_admission off, pool_slow_statement 20ms,
- * pool_leak_detection_threshold 0; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
+ * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again, which can
+ * block a turn, whenever all of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the
+ * reactor is closing; -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum
+ * of what is sure for its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Of
+ * several hosts, and of what target_session_attrs asks of them: README. Options beside libpq's (README, "The connection
+ * string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0, pool_reserved_conns 0, pool_max_conn_lifetime
+ * 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m, pool_acquire_timeout
+ * 10s, pool_max_waiters 10000, pool_codel_target 0, pool_codel_interval 100ms, pool_admission off,
+ * pool_connecting_limit 4, pool_max_pipeline 64, pool_slow_statement 20ms, pool_leak_detection_threshold 0,
+ * pool_close_linger 5s, pool_max_row_bytes 16MB, pool_max_scram_iterations 1000000; pool_connect_sql and pool_reset_sql
+ * as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 
@@ -113,7 +117,8 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 void pg_hook_done(struct pg_hook *hook, int status);
 /* For this connect only, inside of before_connect or until its pg_hook_done: "user", "password", "dbname", "options",
  * "application_name", in the place of the connection string's. The value is copied, and a password wiped as soon as the
- * session is up or the connect has failed. 0; PG_E_PARAMETER: another keyword, or a value of more than 512 bytes. */
+ * session is up or the connect has failed. 0; PG_E_PARAMETER: another keyword, or a value that is NULL
+ * or has more than 512 bytes. */
 int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value) PG_WARN_UNUSED;
 
 /* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then
@@ -165,8 +170,8 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 
 /* pg_lease.priority; any other value asserts. HIGH stands before all that is NORMAL, is counted by itself against
  * pool_max_waiters, and may have the last pool_reserved_conns connections: of max_conns normal leases and statements
- * together never have more than max_conns - pool_reserved_conns, those of theirs that are being closed included. What is
- * reserved and not made yet is made when a high lease comes (with a budget it has to wait for it like any other).
+ * together never have more than max_conns - pool_reserved_conns, those of theirs that are being closed included. What
+ * is reserved and not made yet is made when a high lease comes (with a budget it has to wait for it like any other).
  * High leases that are more than are reserved take from the others, and too many of them starve the normal ones. At
  * least one connection is for the normal ones, also after a resize and while the server lets in fewer. */
 enum { PG_PRIORITY_NORMAL = 0, PG_PRIORITY_HIGH = 1 };

@@ -26,6 +26,7 @@ enum {
     PG_STATEMENT_REPEATABLE = 2 /* may be executed twice: on the shared lane the pool repeats it once when the
                                  * connection is lost before its first row, also when it had been sent */
 };
+/* PG_STATEMENT(sql, types ...) is one without name and flags, which { .sql = ..., .flags = PG_STATEMENT_SLOW } has. */
 #define PG_STATEMENT(...) PG_STATEMENT_(__VA_ARGS__, 0)
 #define PG_STATEMENT_(sql_, ...) { (sql_), { __VA_ARGS__ }, NULL, 0, 0 }
 extern struct pg_statement pg_begin, pg_commit, pg_rollback;

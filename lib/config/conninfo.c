@@ -1,7 +1,8 @@
 /* config/conninfo.c - a connection string as values: split, checked, then copied. Owns the strings' one block.
  *
  * Invariants: nothing is allocated before every check has passed; the block is sized before it is filled and filled
- * exactly; every string of the struct but a default is in it. Must never know descriptors, threads or the reactor's state. */
+ * exactly; every string of the struct but a default is in it. Must never know descriptors, threads or the reactor's
+ * state. */
 #include "config/conninfo.h"
 #include "config/piece.h"
 #include "wire/check.h"
@@ -52,7 +53,7 @@ static int system_user(char *buffer, size_t size, const char **name, struct pg_e
     return 0;
 }
 
-static int check_contradictions(const struct rp_conninfo *c, struct pg_error *error)
+int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error)
 {
     if (c->pool_min_conns > c->pool_max_conns)
         return rp_error_set(error, PG_E_CONFIG, "pool_min_conns: %u is above pool_max_conns, %u", c->pool_min_conns,
@@ -111,7 +112,6 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocat
     if (!rc) rc = rp_hosts_apply(&pieces, &c, error);
     if (!rc) rc = rp_keyword_apply(&pieces, &c, error);
     if (!rc) rc = fill_absent(&pieces, buffer, sizeof buffer, error);
-    if (!rc) rc = check_contradictions(&c, error);
     if (rc) return rc;
 
     rp_keyword_texts(&pieces, &c, count_text, &c.storage_size);

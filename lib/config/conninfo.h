@@ -58,14 +58,15 @@ struct rp_conninfo {
     size_t storage_size;
 };
 
-/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value and
- * the contradictions (pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it,
- * lists of unequal length or of more than RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". `allocate`
- * as in pg_reactor_config but not NULL; called once, after all checks: a
- * failure leaves nothing to free and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there
- * is no user. */
+/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value by
+ * itself, and the lists (of unequal length, of more than RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL:
+ * "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a failure leaves nothing to free
+ * and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there is no user. */
 int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocate)(void *arg, size_t bytes), void *arg,
                       struct pg_error *error);
+/* The contradictions: pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it. By
+ * itself, so that a caller who has better values puts them in first. 0; PG_E_CONFIG as above. */
+int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error);
 void rp_conninfo_wipe(struct rp_conninfo *c, void (*deallocate)(void *arg, void *at, size_t bytes), void *arg);
 
 #endif

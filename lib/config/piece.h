@@ -8,7 +8,7 @@
 #include "config/conninfo.h"
 
 enum rp_escape { RP_ESCAPE_NONE, RP_ESCAPE_BACKSLASH, RP_ESCAPE_PERCENT };
-/* Of a URI's "a:1,[::1]:2" the hosts' half reads "a,::1" and the ports' half "1,2". `place`: where in it `at` stands. */
+/* Of a URI's "a:1,[::1]:2" the hosts' half is "a,::1" and the ports' half "1,2". `place`: where in it `at` stands. */
 enum rp_half { RP_HALF_NONE, RP_HALF_HOSTS, RP_HALF_PORTS };
 enum rp_place { RP_AT_ELEMENT, RP_IN_NAME, RP_IN_BRACKETS, RP_IN_PORT };
 struct rp_piece { const char *at; size_t size; enum rp_escape escape; enum rp_half half; enum rp_place place; };

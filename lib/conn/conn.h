@@ -39,8 +39,8 @@ struct rp_conn_ops {
     void (*outcome)(struct rp_conn *, struct pg_query *);     /* results are set; NULL: of nobody                   */
     void (*heal)(struct rp_conn *, struct pg_query *);        /* to be enqueued once more                           */
     void (*notice)(struct rp_conn *, const struct pg_error *);
-    void (*parameter)(struct rp_conn *);                      /* since `up` one that is kept was said anew; the event that
-                                                               * came with it is still to be told                   */
+    void (*parameter)(struct rp_conn *);                      /* since `up` one that is kept was said anew; the
+                                                               * event that came with it is still to be told        */
     void (*closed)(struct rp_conn *);                         /* may be opened again                                */
 };
 

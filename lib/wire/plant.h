@@ -1,6 +1,6 @@
-/* wire/plant.h - places for planted bugs. RP_PLANT(name) is false, and nothing is left of it, except in the second build
- * of the library (RP_PLANTS) that the simulator is tested with: there it is true while that bug is switched on. What
- * they are called and what each does stands in tests/sim/plants.c. */
+/* wire/plant.h - places for planted bugs. RP_PLANT(name) is false, and nothing is left of it, except in the second
+ * build of the library (RP_PLANTS) that the simulator is tested with: there it is true while that bug is switched on.
+ * What they are called and what each does stands in tests/sim/plants.c. */
 #ifndef RP_WIRE_PLANT_H
 #define RP_WIRE_PLANT_H
 #include <stdbool.h>

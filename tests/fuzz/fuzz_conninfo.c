@@ -51,7 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             RP_ASSERT(c.host[i].name && *c.host[i].name && !strchr(c.host[i].name, ',') && c.host[i].port > 0);
         }
         RP_ASSERT(c.storage_size <= 3 * strlen(text) + 3 * LOGIN_NAME_MAX);
-        RP_ASSERT(c.pool_min_conns <= c.pool_max_conns && c.pool_max_pipeline > 0 && c.pool_connecting_limit > 0);
+        RP_ASSERT(c.pool_max_pipeline > 0 && c.pool_connecting_limit > 0);
+        RP_ASSERT((rp_conninfo_check(&c, &error) == 0) == (c.pool_min_conns <= c.pool_max_conns &&
+                                                          c.pool_min_idle_conns <= c.pool_max_conns &&
+                                                          c.pool_reserved_conns < c.pool_max_conns));
     }
     rp_conninfo_wipe(&c, deallocate, &bytes);
     free(text);

@@ -214,6 +214,7 @@ static void set_what_is_refused(void *arg, struct pg_hook *hook)
     memset(value, 'v', sizeof value);
     value[513] = 0;
     refusals += pg_hook_set(hook, "password", value) == PG_E_PARAMETER;
+    refusals += pg_hook_set(hook, "password", NULL) == PG_E_PARAMETER;
     refusals += pg_hook_set(hook, "host", "elsewhere") == PG_E_PARAMETER;
     refusals += pg_hook_set(hook, "pool_max_conns", "7") == PG_E_PARAMETER;
     value[512] = 0;
@@ -230,7 +231,7 @@ static void what_may_not_be_set(void **state)
     hooks_open(&h, 0, NULL, "pool_max_conns=1");
     hooks_acquire(&h, &lease);
     run(&h, 20);
-    assert_int_equal(refusals, 4);
+    assert_int_equal(refusals, 5);
     assert_int_equal(lease.grants, 1);
     assert_int_equal(lease.status, PG_E_UNAVAILABLE);
     assert_non_null(strstr(pg_error_field(&lease.error, 'M'), "before_connect: refused with PG_E_CONFIG"));

@@ -272,6 +272,28 @@ static void a_full_host_is_passed_over(void **state)
     world_close(&w);
 }
 
+/* All were full, and the first one has room again: it is found though the others stay full. */
+static void a_full_host_is_asked_again_while_the_others_are_full(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen s;
+    open_hosts(&w, 2, TWO "pool_max_conns=1 pool_acquire_timeout=1h");
+    model_server_refuse(w.servers[0], "57P03");
+    model_server_refuse(w.servers[1], "57P03");
+    seen_init(&s, &world_echo, 7);
+    pg_pool_query(w.pool, &s.query);
+    world_run(&w, 10 * WORLD_SECOND);
+    uint64_t asked = made(&w, 0) + made(&w, 1);
+    assert_in_range(asked, 2 + 2 * 5, 2 * 14); /* each of them with growing delays */
+    model_server_refuse(w.servers[0], NULL);
+    world_run(&w, 7 * WORLD_SECOND);
+    assert_int_equal(s.done, 1);
+    assert_int_equal(s.status, 0);
+    assert_int_equal(now(&w, 0), 1);
+    world_close(&w);
+}
+
 static void events_name_their_host(void **state)
 {
     (void)state;
@@ -341,6 +363,7 @@ int main(void)
         cmocka_unit_test(each_host_has_its_say),
         cmocka_unit_test(refused_for_good),
         cmocka_unit_test(a_full_host_is_passed_over),
+        cmocka_unit_test(a_full_host_is_asked_again_while_the_others_are_full),
         cmocka_unit_test(events_name_their_host),
         cmocka_unit_test(names_that_stand_for_nothing),
         cmocka_unit_test(a_name_is_resolved_again),

@@ -315,7 +315,24 @@ static void a_config_that_reserves_all_is_refused(void **state)
     struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app pool_max_conns=9 pool_reserved_conns=3");
     config.max_conns = 3;
     assert_int_equal(pg_pool_open(&pool, w.reactor, &config, &error), PG_E_CONFIG);
-    assert_string_equal(pg_error_field(&error, 'M'), "pool_reserved_conns: 3 is not below pool_max_conns (3)");
+    assert_string_equal(pg_error_field(&error, 'M'), "pool_reserved_conns: 3 is not below pool_max_conns, 3");
+    world_close(&w);
+}
+
+/* The string by itself would contradict itself: with 4 connections, its default. */
+static void a_bound_of_the_struct_goes_before_that_of_the_string(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pg_pool *pool;
+    struct pg_error error;
+    world_open(&w, "");
+    struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app pool_min_conns=6 pool_reserved_conns=5");
+    config.max_conns = 8;
+    assert_int_equal(pg_pool_open(&pool, w.reactor, &config, &error), 0);
+    config.min_conns = 9;
+    assert_int_equal(pg_pool_open(&pool, w.reactor, &config, &error), PG_E_CONFIG);
+    assert_string_equal(pg_error_field(&error, 'M'), "pool_min_conns: 9 is above pool_max_conns, 8");
     world_close(&w);
 }
 
@@ -435,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_resize_keeps_all_but_one_at_the_most),
         cmocka_unit_test(what_is_kept_is_made_where_the_server_is_short),
         cmocka_unit_test(a_config_that_reserves_all_is_refused),
+        cmocka_unit_test(a_bound_of_the_struct_goes_before_that_of_the_string),
         cmocka_unit_test(high_waiters_end_like_others),
         cmocka_unit_test(a_permanent_failure_ends_them),
         cmocka_unit_test(a_lost_high_connection_is_replaced),

@@ -396,28 +396,65 @@ static void any_is_any(void **state)
     world_close(&w);
 }
 
-/* A slow statement sees the failover as others do, also where nothing else runs. */
-static void slow_ones_see_it_too(void **state)
+/* A slow statement has its connection for itself; what it learns is as good as what others learn. */
+static void failover_seen_by_a_slow_statement(void **state)
 {
     (void)state;
-    static struct pg_statement slow = { .sql = "INSERT $1", .types = { PG_TYPE_INT8 }, .flags = PG_STATEMENT_SLOW };
+    static struct pg_statement slow_insert = PG_STATEMENT("INSERT $1", PG_TYPE_INT8);
     struct world w;
-    struct held h[2];
     struct seen s;
-    open_roles(&w, 2, (enum model_role[]){ P, S }, true, TWO "pool_max_conns=2 target_session_attrs=read-write");
-    for (int i = 0; i < 2; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
-    world_run(&w, 10 * WORLD_MS);
-    for (int i = 0; i < 2; i++) pg_lease_release(&h[i].lease);
+    slow_insert.flags = PG_STATEMENT_SLOW;
+    open_roles(&w, 2, (enum model_role[]){ P, S }, false, TWO "pool_max_conns=2 target_session_attrs=read-write");
+    serve(&w, &slow_insert, 50 * WORLD_MS);
+    assert_int_equal(now(&w, 0), 1);
     model_settings(w.servers[0])->role = MODEL_STANDBY;
     model_settings(w.servers[1])->role = MODEL_PRIMARY;
-    seen_init(&s, &slow, 7);
-    pg_pool_query(w.pool, &s.query);
-    assert_int_equal(world_stats(&w).solo_conns, 1);
-    world_run(&w, 50 * WORLD_MS);
+    ask(&w, &s, &slow_insert, 50 * WORLD_MS);
     expect(&s, PG_E_SERVER);
-    assert_string_equal(s.error.sqlstate, "25006");
+    assert_int_equal(w.events[PG_EVENT_RETIRED], 1);
     assert_int_equal(now(&w, 0), 0);
-    serve(&w, &slow, 100 * WORLD_MS);
+    serve(&w, &slow_insert, 50 * WORLD_MS);
+    assert_int_equal(now(&w, 1), 1);
+    world_close(&w);
+}
+
+/* No more connections than are needed, though the only host is not what is preferred. */
+static void a_primary_is_not_overrun_for_want_of_a_standby(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[3];
+    open_roles(&w, 1, (enum model_role[]){ P }, false,
+               "pool_max_conns=8 pool_connecting_limit=8 target_session_attrs=prefer-standby");
+    for (unsigned i = 0; i < 3; i++) {
+        held_init(&h[i]);
+        pg_pool_acquire(w.pool, &h[i].lease);
+        world_run(&w, 20 * WORLD_MS);
+        assert_int_equal(h[i].grants, 1);
+        assert_int_equal(made(&w, 0), i + 1);
+    }
+    for (int i = 0; i < 3; i++) pg_lease_release(&h[i].lease);
+    world_close(&w);
+}
+
+/* A standby that is full keeps nobody from the primary. */
+static void a_full_standby_is_passed_over(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h[4];
+    open_roles(&w, 2, (enum model_role[]){ S, P }, false,
+               TWO "pool_max_conns=4 pool_connecting_limit=1 target_session_attrs=prefer-standby");
+    model_settings(w.servers[0])->max_connections = 1;
+    for (unsigned i = 0; i < 4; i++) {
+        held_init(&h[i]);
+        pg_pool_acquire(w.pool, &h[i].lease);
+        world_run(&w, 5 * WORLD_SECOND); /* the standby may be asked again by then */
+        if (!h[i].grants) fail_msg("%u waits", i);
+    }
+    assert_int_equal(now(&w, 0), 1);
+    assert_int_equal(now(&w, 1), 3);
+    for (int i = 0; i < 4; i++) pg_lease_release(&h[i].lease);
     world_close(&w);
 }
 
@@ -429,7 +466,6 @@ int main(void)
         cmocka_unit_test(when_none_fits_each_says_why),
         cmocka_unit_test(prefer_standby_takes_what_there_is),
         cmocka_unit_test(failover_by_25006),
-        cmocka_unit_test(slow_ones_see_it_too),
         cmocka_unit_test(failover_seen_on_a_lease),
         cmocka_unit_test(one_speaks_for_all),
         cmocka_unit_test(failover_by_parameter_status),
@@ -438,6 +474,9 @@ int main(void)
         cmocka_unit_test(a_transaction_may_be_read_only),
         cmocka_unit_test(a_session_may_be_read_only),
         cmocka_unit_test(any_is_any),
+        cmocka_unit_test(failover_seen_by_a_slow_statement),
+        cmocka_unit_test(a_primary_is_not_overrun_for_want_of_a_standby),
+        cmocka_unit_test(a_full_standby_is_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
