@@ -80,9 +80,3 @@ void rp_capacity_resized(struct pg_pool *pool)
 {
     if (pool->capacity.limit != NO_LIMIT) set_limit(pool, pool->capacity.limit);
 }
-
-uint32_t rp_capacity(const struct pg_pool *pool)
-{
-    uint32_t max = pool->info.pool_max_conns;
-    return pool->capacity.limit < max ? pool->capacity.limit : max;
-}

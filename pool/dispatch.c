@@ -24,8 +24,8 @@ static bool wants_more(const struct pg_pool *pool)
     /* In a pool that closes whoever does not wait is served already: what would be made is closed at once. */
     uint32_t more = pool->more_wanted && (!pool->closing || RP_PLANT(connects_for_nobody));
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + rp_slow_due(pool) + more);
-    uint32_t coming = rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING];
-    if (coming < pool->nurgent + normal + rp_life_idle_wanted(pool)) return true;
+    uint32_t wanted = pool->nurgent + normal + rp_life_idle_wanted(pool);
+    if (wanted && rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING] < wanted) return true;
     return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
@@ -38,11 +38,11 @@ bool rp_pool_can_grow(struct pg_pool *pool)
 static void grow(struct pg_pool *pool)
 {
     struct rp_host *host = NULL;
-    bool any;
+    bool any, more;
     rp_timer_stop(pool->reactor, &pool->retry);
-    while (wants_more(pool) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
+    while ((more = wants_more(pool)) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
         rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
-    if (wants_more(pool) && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
+    if (more && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
 }
@@ -100,7 +100,7 @@ static uint32_t wanted_drained(const struct pg_pool *pool, uint32_t most)
 {
     uint32_t coming = coming_for_waiters(pool);
     uint32_t leases = pool->nurgent + normal_leases_first(pool, coming + most);
-    uint32_t slow = rp_slow_most(pool) ? rp_slow_due(pool) : 0;
+    uint32_t slow = pool->nslow && rp_slow_most(pool) ? rp_slow_due(pool) : 0;
     uint32_t for_leases = less(leases, coming), for_all = less(leases + slow, coming);
     if (for_leases >= most) return most;
     return for_all < most ? for_all : most - 1;
@@ -108,7 +108,9 @@ static uint32_t wanted_drained(const struct pg_pool *pool, uint32_t most)
 
 static void balance_draining(struct pg_pool *pool)
 {
-    uint32_t wanted = wanted_drained(pool, pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING]);
+    uint32_t most = pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING];
+    if (!most || (!pool->count[RP_SLOT_DRAINING] && !rp_first_waiter(pool))) return;
+    uint32_t wanted = wanted_drained(pool, most);
     while (pool->count[RP_SLOT_DRAINING] < wanted) rp_slot_move(rp_slot_least_loaded(pool), RP_SLOT_DRAINING);
     if (pool->count[RP_SLOT_DRAINING] > wanted && !TAILQ_EMPTY(&pool->waiting)) rp_pool_kick(pool);
     while (pool->count[RP_SLOT_DRAINING] > wanted && !RP_PLANT(draining_forgotten))
@@ -207,7 +209,7 @@ void rp_pool_dispatch(struct rp_node *node)
 {
     struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, dispatch);
     rp_stats_changed(pool);
-    if (!rp_life_tell_retired(pool)) {
+    if (!STAILQ_EMPTY(&pool->retired) && !rp_life_tell_retired(pool)) {
         rp_pool_kick(pool);
         return;
     }
@@ -223,6 +225,6 @@ void rp_pool_dispatch(struct rp_node *node)
     balance_draining(pool);
     struct rp_waiter *slow = TAILQ_FIRST(&pool->slow);
     if (slow && !pool->suspended && slot_for_slow(pool, slow)) rp_pool_kick(pool); /* it may share, by now */
-    rp_life_tell(pool);
+    if (!TAILQ_EMPTY(&pool->warming)) rp_life_tell(pool);
     rp_pool_close_if_done(pool);
 }

@@ -179,11 +179,11 @@ static void give_way(struct pg_pool *pool)
 
 static void on_watch(struct rp_timer *timer) { give_way(RP_CONTAINER(timer, struct pg_pool, purse.watch)); }
 
-bool rp_purse_over(struct rp_slot *slot)
+/* The pool is pressed. */
+bool rp_purse_needed(struct rp_slot *slot)
 {
     struct rp_purse *p = &slot->pool->purse;
-    if (slot->promised) return true;
-    if (!p->pressed || slot->state == RP_SLOT_PREPARING) return false;
+    if (slot->state == RP_SLOT_PREPARING) return false;
     struct rp_demand demand = rp_share_demand(p->budget, p->share);
     p->pressed = demand.count && spare(p) > demand.need && promise(slot);
     return p->pressed;

@@ -24,13 +24,6 @@ static uint32_t *count_of(struct rp_waiter *w)
     return is_high(w) ? &w->pool->nurgent : is_slow(w) ? &w->pool->nslow : &w->pool->nwaiting;
 }
 
-struct rp_waiter *rp_first_waiter(const struct pg_pool *pool)
-{
-    struct rp_waiter *w = TAILQ_FIRST(&pool->urgent);
-    if (!w) w = TAILQ_FIRST(&pool->waiting);
-    return w ? w : TAILQ_FIRST(&pool->slow);
-}
-
 static uint32_t served_next(const struct pg_pool *pool, bool high)
 {
     if (pool->suspended) return 0;
@@ -44,8 +37,9 @@ static void count_parked(struct pg_pool *pool, struct rp_waiter *w)
 {
     uint32_t mine = ++*count_of(w), high = served_next(pool, true), normal = served_next(pool, false);
     if (is_slow(w) || mine > (is_high(w) ? high : normal)) w->flags |= RP_QUERY_WAITED;
-    uint32_t parked = pool->nwaiting + pool->nurgent + pool->nslow - least(pool->nwaiting, normal) -
-                      least(pool->nurgent, high);
+    uint32_t parked = pool->nwaiting + pool->nurgent + pool->nslow;
+    if (parked <= pool->stats.max_pending) return;
+    parked -= least(pool->nwaiting, normal) + least(pool->nurgent, high);
     if (parked > pool->stats.max_pending) pool->stats.max_pending = parked;
 }
 
@@ -84,7 +78,7 @@ void rp_park(struct pg_pool *pool, struct rp_waiter *w)
 bool rp_queue_full(const struct pg_pool *pool, bool high)
 {
     uint32_t parked = high ? pool->nurgent : pool->nwaiting + pool->nslow;
-    if (RP_PLANT(queue_unbounded)) return false;
+    if (parked < pool->info.pool_max_waiters || RP_PLANT(queue_unbounded)) return false;
     return parked >= (uint64_t)pool->info.pool_max_waiters + served_next(pool, high);
 }
 

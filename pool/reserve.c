@@ -40,13 +40,8 @@ uint32_t rp_idle_left_to_normal(const struct pg_pool *pool)
  * they are needed. */
 uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted)
 {
+    if (!wanted) return 0;
     uint32_t left = rp_left_to_normal(pool);
     return wanted < left || rp_capacity(pool) < pool->info.pool_max_conns ? wanted : left;
 }
 
-/* One of them, and it leaves its list by being moved. */
-struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high)
-{
-    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
-    return !slot || high || rp_idle_for_normal(pool) ? slot : NULL;
-}

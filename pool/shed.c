@@ -16,6 +16,9 @@ static bool judged(const struct rp_waiter *w)
     return !(w->flags & (RP_LEASE_HIGH | RP_QUERY_SLOW | RP_QUERY_AGAIN)) && !w->pool->suspended;
 }
 
+/* Else neither rule has a use for what is measured. */
+static bool judges(const struct pg_pool *pool) { return pool->overload.target_ns || pool->info.pool_admission; }
+
 void rp_shed_open(struct pg_pool *pool)
 {
     rp_overload_open(&pool->overload, pool->info.pool_codel_target_ns, pool->info.pool_codel_interval_ns);
@@ -28,9 +31,10 @@ void rp_shed_open(struct pg_pool *pool)
 /* `ahead`: less those for whom there is a connection, or will be one. */
 static bool too_late(struct pg_pool *pool, const struct rp_waiter *w, struct pg_error *why)
 {
+    if (!pool->info.pool_admission || !judged(w)) return false;
     uint32_t left = rp_left_to_normal(pool), ahead = pool->nwaiting > left ? pool->nwaiting - left : 0;
     uint64_t now = now_of(pool), until = rp_wait_until(w);
-    if (!pool->info.pool_admission || !judged(w) || ahead == 0 || until == PG_NEVER) return false;
+    if (ahead == 0 || until == PG_NEVER) return false;
     uint64_t wait_ns = rp_admission_wait(&pool->admission, now, ahead), rest_ns = until > now ? until - now : 0;
     if (wait_ns <= rest_ns) return false;
     rp_error_set(why, PG_E_REFUSED, "refused: it would wait for about %llu ms, and has %llu ms until its deadline",
@@ -54,21 +58,21 @@ bool rp_shed_at_the_door(struct pg_pool *pool, const struct rp_waiter *w, struct
 void rp_shed_parked(struct rp_waiter *w)
 {
     struct pg_pool *pool = w->pool;
-    if (w->flags & (RP_LEASE_HIGH | RP_QUERY_SLOW)) return;
+    if (!judges(pool) || w->flags & (RP_LEASE_HIGH | RP_QUERY_SLOW)) return;
     if (pool->nwaiting == 1) rp_overload_began(&pool->overload, now_of(pool));
     if (w->flags & RP_QUERY_WAITED) rp_admission_began(&pool->admission, now_of(pool));
 }
 
 void rp_shed_left(struct pg_pool *pool)
 {
-    if (pool->nwaiting == 0) rp_admission_emptied(&pool->admission, now_of(pool));
+    if (pool->nwaiting == 0 && judges(pool)) rp_admission_emptied(&pool->admission, now_of(pool));
 }
 
 void rp_shed_served(const struct rp_waiter *w)
 {
     struct pg_pool *pool = w->pool;
+    if (!judges(pool) || !judged(w)) return;
     uint64_t now = now_of(pool);
-    if (!judged(w)) return;
     rp_overload_served(&pool->overload, now, w->since_ns, pool->nwaiting);
     if (w->flags & RP_QUERY_WAITED) rp_admission_served(&pool->admission, now);
 }
@@ -77,7 +81,7 @@ void rp_shed_resumed(struct pg_pool *pool)
 {
     rp_admission_open(&pool->admission); /* it has not seen the pace of those */
     rp_overload_open(&pool->overload, pool->overload.target_ns, pool->overload.interval_ns);
-    if (pool->nwaiting) rp_admission_began(&pool->admission, now_of(pool));
+    if (judges(pool) && pool->nwaiting) rp_admission_began(&pool->admission, now_of(pool));
 }
 
 static uint64_t end_of(const struct pg_pool *pool, const struct rp_waiter *w)

@@ -41,6 +41,13 @@ static void list_insert(struct rp_slot *slot)
         TAILQ_INSERT_HEAD(&slot->pool->slots[slot->state], slot, link); /* idle: the last that was used is used next */
 }
 
+/* Nobody's queries are on it any more. */
+static void forget_wishes(struct rp_slot *slot)
+{
+    rp_timer_stop(slot->pool->reactor, &slot->again);
+    slot->asked = slot->used = false;
+}
+
 void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
 {
     RP_ASSERT(legal[slot->state] & 1u << state);
@@ -54,25 +61,22 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     slot->chore = 0;
     slot->doing = NULL;
     rp_timer_stop(slot->pool->reactor, &slot->stall);
-    if (state == RP_SLOT_SHARED || state == RP_SLOT_SOLO) rp_slot_set_normal(slot, true);
-    if (state == RP_SLOT_IDLE || state == RP_SLOT_FREE) rp_slot_set_normal(slot, false);
-    if (state == RP_SLOT_IDLE || state == RP_SLOT_CLOSING) {
-        rp_timer_stop(slot->pool->reactor, &slot->again);
-        slot->asked = slot->used = false;
+    switch (state) {
+    case RP_SLOT_SHARED:
+    case RP_SLOT_SOLO: rp_slot_set_normal(slot, true); break;
+    case RP_SLOT_FREE: rp_slot_set_normal(slot, false); break;
+    case RP_SLOT_IDLE:
+        rp_slot_set_normal(slot, false);
+        forget_wishes(slot);
+        slot->work_ns = 0;
+        rp_life_idle(slot);
+        break;
+    case RP_SLOT_CLOSING:
+        forget_wishes(slot);
+        if (!RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
+        break;
+    default: break;
     }
-    if (state == RP_SLOT_IDLE) slot->work_ns = 0, rp_life_idle(slot);
-    if (state == RP_SLOT_CLOSING && !RP_PLANT(timer_leaked)) rp_timer_stop(slot->pool->reactor, &slot->age);
-}
-
-uint32_t rp_pool_total(const struct pg_pool *pool) { return pool->nslots - pool->count[RP_SLOT_FREE]; }
-uint32_t rp_pool_live(const struct pg_pool *pool)
-{
-    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_PARTING] -
-           pool->count[RP_SLOT_CLOSING];
-}
-uint32_t rp_pool_usable(const struct pg_pool *pool)
-{
-    return rp_pool_live(pool) - rp_pool_connecting(pool);
 }
 
 void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)

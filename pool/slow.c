@@ -19,7 +19,7 @@
 bool rp_slow(const struct pg_pool *pool, const struct pg_query *head)
 {
     for (const struct pg_query *q = head; q; q = q->next)
-        if (q->statement && (q->statement->flags & PG_STATEMENT_SLOW || rp_work_slow(pool, q))) return true;
+        if (q->statement && (q->statement->flags & PG_STATEMENT_SLOW || rp_cost_of(pool, q)->slow)) return true;
     return false;
 }
 
@@ -33,10 +33,8 @@ uint32_t rp_slow_most(const struct pg_pool *pool)
     return all > 1 ? all - 1 : 0;
 }
 
-/* Where they share, each may. */
-uint32_t rp_slow_due(const struct pg_pool *pool)
+uint32_t rp_slow_places(const struct pg_pool *pool)
 {
-    if (!pool->nslow) return 0;
     uint32_t most = rp_slow_most(pool), solo = pool->count[RP_SLOT_SOLO], places = most > solo ? most - solo : 0;
     return pool->nslow < places || !most ? pool->nslow : places;
 }

@@ -262,9 +262,15 @@ bool rp_slot_room(struct rp_slot *slot, uint32_t n);
  * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
 void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and its cancel request are at their ends */
-uint32_t rp_pool_total(const struct pg_pool *pool);  /* what counts against max_conns */
-uint32_t rp_pool_live(const struct pg_pool *pool);   /* less those that are about to go */
-uint32_t rp_pool_usable(const struct pg_pool *pool); /* connections that serve or will again */
+static inline uint32_t rp_pool_total(const struct pg_pool *pool) /* what counts against max_conns */
+{
+    return pool->nslots - pool->count[RP_SLOT_FREE];
+}
+static inline uint32_t rp_pool_live(const struct pg_pool *pool) /* less those that are about to go */
+{
+    return rp_pool_total(pool) - pool->count[RP_SLOT_RETIRING] - pool->count[RP_SLOT_PARTING] -
+           pool->count[RP_SLOT_CLOSING];
+}
 static inline uint32_t rp_pool_idle(const struct pg_pool *pool) /* nobody's, those that are being checked too */
 {
     return pool->count[RP_SLOT_IDLE] + pool->count[RP_SLOT_CHECKING];
@@ -273,7 +279,15 @@ static inline uint32_t rp_pool_connecting(const struct pg_pool *pool) /* those t
 {
     return pool->count[RP_SLOT_ASKING] + pool->count[RP_SLOT_CONNECTING] + pool->count[RP_SLOT_PREPARING];
 }
-uint32_t rp_capacity(const struct pg_pool *pool);      /* capacity.c: max_conns, or what the server lets it have */
+static inline uint32_t rp_pool_usable(const struct pg_pool *pool) /* connections that serve or will again */
+{
+    return rp_pool_live(pool) - rp_pool_connecting(pool);
+}
+static inline uint32_t rp_capacity(const struct pg_pool *pool) /* max_conns, or what the server lets it have */
+{
+    uint32_t max = pool->info.pool_max_conns;
+    return pool->capacity.limit < max ? pool->capacity.limit : max;
+}
 static inline uint32_t rp_pool_room(const struct pg_pool *pool) /* how many more there may be */
 {
     uint32_t total = RP_PLANT(closing_uncounted) ? rp_pool_live(pool) : rp_pool_total(pool);
@@ -321,8 +335,16 @@ void rp_slot_cancel_last(struct rp_slot *slot);     /* before the connection end
 /* work.c */
 int rp_work_open(struct pg_pool *pool); /* -ENOMEM */
 void rp_work_close(struct pg_pool *pool);
-bool rp_work_slow(const struct pg_pool *pool, const struct pg_query *q); /* a declared one */
-uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q); /* ns */
+enum { RP_UNIT_BITS = 13 }; /* 8 us: about what the server takes for the least of statements */
+static inline struct rp_cost *rp_cost_of(const struct pg_pool *pool, const struct pg_query *q)
+{
+    uint32_t id = q->statement ? q->statement->id_private : 0;
+    return &pool->work.cost[id <= pool->catalog.statements ? id : 0]; /* one too many can only run unnamed */
+}
+static inline uint32_t rp_work_expected(const struct pg_pool *pool, const struct pg_query *q) /* ns */
+{
+    return rp_cost_of(pool, q)->ns + (1u << RP_UNIT_BITS);
+}
 void rp_work_head(struct rp_slot *slot);                         /* the connection was idle until now */
 void rp_work_end(struct rp_slot *slot, struct pg_query *q);      /* its outcome, shared lane; NULL: of nobody */
 void rp_work_given_up(struct rp_slot *slot, struct pg_query *q); /* by its caller, and before its outcome */
@@ -342,7 +364,11 @@ struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now)
 /* slow.c */
 bool rp_slow(const struct pg_pool *pool, const struct pg_query *head); /* it is to run alone */
 uint32_t rp_slow_most(const struct pg_pool *pool); /* solo connections at a time; 0: slow ones share */
-uint32_t rp_slow_due(const struct pg_pool *pool);  /* how many that wait may each have the next idle connection */
+uint32_t rp_slow_places(const struct pg_pool *pool); /* for those that wait; where they share, each has one */
+static inline uint32_t rp_slow_due(const struct pg_pool *pool) /* how many may each have the next idle connection */
+{
+    return pool->nslow ? rp_slow_places(pool) : 0;
+}
 struct rp_slot *rp_slow_slot(const struct pg_pool *pool); /* an idle one for the next of them; NULL: it waits */
 
 /* reserve.c */
@@ -352,7 +378,6 @@ uint32_t rp_left_to_normal(const struct pg_pool *pool);
 uint32_t rp_idle_left_to_normal(const struct pg_pool *pool);
 /* How many more are worth making for as many normal ones as would have one. */
 uint32_t rp_worth_making(const struct pg_pool *pool, uint32_t wanted);
-struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high); /* that may be had; NULL: none */
 static inline void rp_slot_set_normal(struct rp_slot *slot, bool normal)
 {
     slot->pool->nnormal += (uint32_t)normal - (uint32_t)slot->normal;
@@ -363,6 +388,12 @@ static inline uint32_t rp_idle_for_normal(const struct pg_pool *pool)
     if (!pool->nurgent && !pool->info.pool_reserved_conns) return rp_pool_idle(pool);
     return rp_idle_left_to_normal(pool);
 }
+/* One that may be had; NULL: none. It leaves its list by being moved. */
+static inline struct rp_slot *rp_idle_slot(const struct pg_pool *pool, bool high)
+{
+    struct rp_slot *slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]);
+    return !slot || high || rp_idle_for_normal(pool) ? slot : NULL;
+}
 
 /* queue.c */
 void rp_park(struct pg_pool *pool, struct rp_waiter *w);         /* at the end; arms the deadline */
@@ -371,7 +402,12 @@ void rp_park_as_fast(struct rp_waiter *w); /* the oldest of all, and slow: first
 void rp_unpark(struct rp_waiter *w);
 uint64_t rp_wait_until(const struct rp_waiter *w);               /* its own deadline, or pool_acquire_timeout */
 bool rp_waited_enough(const struct rp_waiter *w);                /* it must not be parked once more */
-struct rp_waiter *rp_first_waiter(const struct pg_pool *pool);   /* the next to be served; NULL: nobody waits */
+static inline struct rp_waiter *rp_first_waiter(const struct pg_pool *pool) /* served next; NULL: nobody waits */
+{
+    struct rp_waiter *w = TAILQ_FIRST(&pool->urgent);
+    if (!w) w = TAILQ_FIRST(&pool->waiting);
+    return w ? w : TAILQ_FIRST(&pool->slow);
+}
 bool rp_queue_full(const struct pg_pool *pool, bool high);       /* each of the two has its own bound */
 void rp_end_lease(struct pg_lease *lease, int status);           /* to be told later */
 void rp_end_query(struct pg_query *q, int status, enum pg_sent sent,
@@ -449,7 +485,11 @@ int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_erro
 bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun; false: it has to wait for one */
 void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
 void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
-bool rp_purse_over(struct rp_slot *slot);      /* it has come to rest: does another pool need it? */
+bool rp_purse_needed(struct rp_slot *slot);
+static inline bool rp_purse_over(struct rp_slot *slot) /* it has come to rest: does another pool need it? */
+{
+    return slot->promised || (slot->pool->purse.pressed && rp_purse_needed(slot));
+}
 bool rp_purse_ask_server(struct rp_slot *slot);  /* chores of a bound that the server says */
 bool rp_purse_server_told(struct rp_slot *slot);
 bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns); /* false: the budget has no room for more sure ones */

@@ -9,7 +9,7 @@
  * that a single hiccup makes nobody slow. All SQL that is built at run time has one average in common. What was given
  * up or failed may have had more before it: it can only raise the average.
  *
- * The work of a connection is the sum over what is in flight there; each statement counts for UNIT_NS besides, so that
+ * The work of a connection is the sum over what is in flight there; each statement counts for a unit besides, so that
  * among fast ones the fewest win. Connections stand in lists by their work, sixteen steps and then eight to each power
  * of two, and a word of bits tells which lists are not empty: choosing takes a few instructions, however many there
  * are. Two lists stand behind all others:
@@ -22,8 +22,7 @@
 #include <errno.h>
 #include "pool/state.h"
 
-enum { LATE = RP_LOADS - 2, FULL = RP_LOADS - 1, STEPS = 16, UNIT_BITS = 13, SHARE = 8, SHORTEST_SHARE = 64 };
-static const uint32_t UNIT_NS = 1 << UNIT_BITS; /* 8 us: about what the server takes for the least of statements */
+enum { LATE = RP_LOADS - 2, FULL = RP_LOADS - 1, STEPS = 16, SHARE = 8, SHORTEST_SHARE = 64 };
 static const uint64_t MEASURE_MOST_NS = 100 * 1000000;
 
 int rp_work_open(struct pg_pool *pool)
@@ -45,16 +44,6 @@ void rp_work_close(struct pg_pool *pool)
 
 /* ---- estimates ---- */
 
-static struct rp_cost *cost_of(const struct pg_pool *pool, const struct pg_query *q)
-{
-    uint32_t id = q->statement ? q->statement->id_private : 0;
-    return &pool->work.cost[id <= pool->catalog.statements ? id : 0]; /* one too many can only run unnamed */
-}
-
-uint32_t rp_work_expected(struct pg_pool *pool, const struct pg_query *q) { return cost_of(pool, q)->ns + UNIT_NS; }
-
-bool rp_work_slow(const struct pg_pool *pool, const struct pg_query *q) { return cost_of(pool, q)->slow; }
-
 void rp_work_head(struct rp_slot *slot)
 {
     slot->head_since_ns = rp_now(slot->pool->reactor);
@@ -64,7 +53,7 @@ void rp_work_head(struct rp_slot *slot)
 static void measure(struct rp_slot *slot, const struct pg_query *q, uint64_t took_ns, bool complete)
 {
     struct rp_work *w = &slot->pool->work;
-    struct rp_cost *cost = cost_of(slot->pool, q);
+    struct rp_cost *cost = rp_cost_of(slot->pool, q);
     uint64_t threshold_ns = slot->pool->info.pool_slow_statement_ns;
     took_ns = took_ns > w->shortest_ns ? took_ns - w->shortest_ns : 0;
     if (took_ns > w->most_ns) took_ns = w->most_ns;
@@ -122,7 +111,7 @@ static uint32_t load_of(struct rp_slot *slot)
 {
     if (!rp_slot_room(slot, 1)) return FULL;
     if (slot->late) return LATE;
-    uint64_t units = slot->work_ns >> UNIT_BITS;
+    uint64_t units = slot->work_ns >> RP_UNIT_BITS;
     if (units < STEPS) return (uint32_t)units;
     uint32_t power = 60 - (uint32_t)__builtin_clzll(units); /* 1 from 16 units on, 2 from 32 on */
     uint64_t load = power * (STEPS / 2) + (units >> power);

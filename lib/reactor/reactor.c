@@ -175,7 +175,7 @@ void rp_timer_start(struct pg_reactor *r, struct rp_timer *t, uint64_t at_ns)
     if (at_ns < r->wait_until_ns) rp_ask_for_turn(r);
 }
 
-void rp_timer_stop(struct pg_reactor *r, struct rp_timer *t)
+void rp_timer_disarm(struct pg_reactor *r, struct rp_timer *t)
 {
     rp_wheel_stop(&r->wheel, t);
 }

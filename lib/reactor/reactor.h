@@ -57,7 +57,11 @@ bool rp_budget_take(struct pg_reactor *r);
 
 /* ---- deadlines, 1 ms fine: never early, at most 1 ms and one turn late. PG_NEVER stops the timer. ---- */
 void rp_timer_start(struct pg_reactor *r, struct rp_timer *t, uint64_t at_ns);
-void rp_timer_stop(struct pg_reactor *r, struct rp_timer *t);
+void rp_timer_disarm(struct pg_reactor *r, struct rp_timer *t); /* it is armed */
+static inline void rp_timer_stop(struct pg_reactor *r, struct rp_timer *t)
+{
+    if (rp_timer_armed(t)) rp_timer_disarm(r, t);
+}
 
 /* ---- memory: never on the query path. NULL: there is none. ---- */
 void *rp_alloc(struct pg_reactor *r, size_t bytes); /* zeroed */

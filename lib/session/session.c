@@ -51,6 +51,7 @@ static void settle(struct rp_session *s)
 
 bool rp_session_room(struct rp_session *s, uint32_t n)
 {
+    if (s->config->entries - (s->tail - s->head) >= n) return true;
     settle(s);
     return s->config->entries - (s->tail - s->head) >= n;
 }

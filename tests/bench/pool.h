@@ -41,6 +41,7 @@ void pool_park_run(const struct pool_options *options, struct pool_figures *figu
 void pool_acquire_run(const struct pool_options *options, struct pool_figures *figures);
 void pool_memory_run(const struct pool_options *options, struct pool_figures *figures);
 void pool_overload_run(const struct pool_options *options, struct pool_figures *figures);
+void pool_crowd_run(const struct pool_options *options, struct pool_figures *figures);
 void pool_budget_run(const struct pool_options *options, struct pool_figures *figures);
 double pool_median(double *values, unsigned count); /* sorts them */
 

@@ -11,6 +11,7 @@ static const struct pool_section sections[] = {
     {"acquire", "Acquire and release without contention", 120, pool_acquire_run},
     {"memory", "Memory", 120, pool_memory_run},
     {"overload", "Twice as much work as can be done", 120, pool_overload_run},
+    {"crowd", "Twice as much work as can be done, on a real server", 120, pool_crowd_run},
     {"budget", "Four reactors: one budget beside fixed pools", 180, pool_budget_run},
 };
 enum { SECTIONS = sizeof sections / sizeof *sections };
