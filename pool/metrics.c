@@ -84,6 +84,8 @@ static const struct figure figures[] = {
     { "ringpg_pool_connect_failures_total", "Connects that failed.", true, COUNT64, AT(connect_failed_count) },
     { "ringpg_pool_connections_abandoned_total", "Connections closed before the server let go of them.", true, COUNT64,
       AT(abandoned_count) },
+    { "ringpg_pool_connections_retired_total", "Healthy connections that the pool closed, whatever for.", true, COUNT64,
+      AT(retired_count) },
     { "ringpg_pool_max_lifetime_destroys_total", "Connections closed for their age.", true, COUNT64,
       AT(max_lifetime_destroy_count) },
     { "ringpg_pool_max_idle_destroys_total", "Connections closed since they were idle.", true, COUNT64,

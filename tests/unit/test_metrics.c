@@ -200,7 +200,7 @@ static void every_figure_stands_at_its_name(void **state)
         .acquire_duration_ns = 8500000001, .canceled_acquire_count = 9, .timeout_count = 10, .refused_count = 11,
         .lost_conns_count = 12, .connect_failed_count = 13, .abandoned_count = 14, .leak_count = UINT64_C(1) << 52,
         .nested_acquire_count = 15, .max_lifetime_destroy_count = 16, .max_idle_destroy_count = 18, .solo_conns = 19,
-        .effective_max_conns = 21, .overload_count = 22, .not_admitted_count = 23,
+        .effective_max_conns = 21, .overload_count = 22, .not_admitted_count = 23, .retired_count = 24,
     };
     struct pg_metrics_source source = { &s, "" };
     pg_histogram_record(&s.wait, 1024, 2);
@@ -231,6 +231,7 @@ static void every_figure_stands_at_its_name(void **state)
         { "ringpg_pool_max_idle_destroys_total", "", 18 },
         { "ringpg_pool_connections_solo", "", 19 },
         { "ringpg_pool_connections_effective_max", "", 21 },
+        { "ringpg_pool_connections_retired_total", "", 24 },
         { "ringpg_pool_overload_refused_total", "", 22 },
         { "ringpg_pool_not_admitted_total", "", 23 },
         { "ringpg_pool_leaks_total", "", 4503599627370496.0 },

@@ -288,6 +288,7 @@ static void a_retirement_is_told_with_its_reason(void **state)
     world_run(&w, WORLD_SECOND);
     assert_int_equal(w.events[PG_EVENT_LOST], 1); /* that one was not healthy */
     w.events[PG_EVENT_LOST] = 0;
+    assert_int_equal(world_stats(&w).retired_count, 5);
     pg_pool_close(w.pool, 0, NULL, NULL); /* and this is no retirement */
     assert_retired(&w, 0, NULL);
     w.pool = NULL;
