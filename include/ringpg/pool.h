@@ -100,8 +100,9 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
  *                  A connect that failed is told to on_event and tried again after a delay; with PG_E_CONFIG it ends
  *                  those who wait at once, like a wrong password.
  *  prepare_conn    on an idle connection before a lease gets it; leases only, never for statements of the shared lane.
- *                  Not 0: it is closed (PG_EVENT_RETIRED), and the same waiter gets another one. Who waits keeps its
- *                  place and its deadline meanwhile, and as many are checked at once as leases stand at the head.
+ *                  Not 0: it is closed (PG_EVENT_RETIRED), and the same waiter gets another one; after a delay, or
+ *                  from another host, if it was new and nobody had had it. Who waits keeps its place and its deadline
+ *                  meanwhile, and as many are checked at once as leases stand at the head.
  *                  pg_pool_try_acquire gives PG_E_REFUSED where there is this hook, since it cannot wait.
  *  after_release   when a lease is over, behind the ROLLBACK and before reset_sql; also when prepare_conn had ended
  *                  well and nobody waited any more. Not 0: it is closed (PG_EVENT_RETIRED).
