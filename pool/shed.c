@@ -82,6 +82,7 @@ void rp_shed_served(const struct rp_waiter *w)
 void rp_shed_resumed(struct pg_pool *pool)
 {
     rp_admission_open(&pool->admission); /* it has not seen the pace of those */
+    rp_overload_open(&pool->overload, pool->overload.target_ns, pool->overload.interval_ns);
     if (judges(pool) && pool->nwaiting) rp_admission_began(&pool->admission, now_of(pool));
 }
 

@@ -236,6 +236,7 @@ struct pg_pool_stats {
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
     uint64_t max_lifetime_destroy_count, max_idle_destroy_count; /* closed for their age, for being idle too long */
+    uint64_t retired_count;   /* these and all others that the pool closed though they were healthy: PG_EVENT_RETIRED */
     uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
     uint64_t nested_acquire_count; /* pg_await_acquire that timed out while its own fiber held another lease of the
                                     * pool (one whose struct is a local of it): enough of them wait for each other */
