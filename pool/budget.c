@@ -41,16 +41,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "reactor/tsan.h"
 #include "wire/check.h"
 #include "wire/error.h"
-#ifdef RP_TSAN
-#include <sanitizer/tsan_interface.h>
-#define RELEASE(at) __tsan_release(at)
-#define ACQUIRE(at) __tsan_acquire(at)
-#else
-#define RELEASE(at) ((void)(at))
-#define ACQUIRE(at) ((void)(at))
-#endif
 
 static const uint64_t TAKEN = 1, OPEN = 2, POSTED = 4, VISITOR = 8; /* a door */
 static const uint64_t GRANTED = UINT64_MAX;                         /* a ticket */
@@ -87,7 +80,7 @@ static uint64_t load(const uint64_t *at)
 
 static void add_stock(struct pg_budget *b, int32_t n)
 {
-    RELEASE(b);
+    RP_RELEASE(b);
     ck_pr_fence_memory();
     ck_pr_add_int(&b->stock, n);
     ck_pr_fence_memory();
@@ -115,9 +108,9 @@ static void post(struct rp_share *share)
         ck_pr_fence_memory();
     } while (!ck_pr_cas_64_value(&share->door, door, (door | POSTED) + VISITOR, &door));
     ck_pr_fence_memory();
-    ACQUIRE(share);
+    RP_ACQUIRE(share);
     pg_reactor_post(share->reactor, &share->look);
-    RELEASE(share);
+    RP_RELEASE(share);
     ck_pr_fence_memory();
     ck_pr_sub_64(&share->door, VISITOR);
 }
@@ -178,7 +171,7 @@ bool rp_share_collect(struct pg_budget *b, struct rp_share *share)
 {
     if (load(&share->ticket) != GRANTED) return false;
     ck_pr_store_64(&share->ticket, 0); /* once it is granted it is the owner's alone */
-    ACQUIRE(b);
+    RP_ACQUIRE(b);
     return true;
 }
 
@@ -283,7 +276,7 @@ int rp_share_open(struct pg_budget *b, struct rp_share **out, uint32_t sure, str
     share->pool = pool;
     ck_pr_store_32(&share->spare, 0);
     ck_pr_inc_32(&b->pools);
-    RELEASE(share);
+    RP_RELEASE(share);
     ck_pr_fence_memory();
     ck_pr_store_64(&share->door, TAKEN | OPEN);
     *out = share;
@@ -298,7 +291,7 @@ bool rp_share_close(struct pg_budget *b, struct rp_share *share, uint32_t sure, 
     while (at_once && load(&share->door) >= VISITOR) ck_pr_stall();
     if (at_once) ck_pr_and_64(&share->door, ~POSTED);
     if (load(&share->door) != TAKEN) return false;
-    ACQUIRE(share);
+    RP_ACQUIRE(share);
     (void)!rp_share_reserve(b, sure, 0, &sum, &bound);
     ck_pr_dec_32(&b->pools);
     ck_pr_fence_memory();

@@ -87,11 +87,18 @@ static void begin_checks(struct pg_pool *pool)
 
 static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
 
+/* Idle and coming ones, less those that are reserved and that nobody who waits may have. */
+static uint32_t coming_for_waiters(const struct pg_pool *pool)
+{
+    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool), left = pool->nurgent + rp_left_to_normal(pool);
+    return pool->info.pool_reserved_conns && left < coming ? left : coming;
+}
+
 /* As many shared connections are drained as leases and slow statements are next, less those that idle and coming ones
  * will serve; for slow ones not the last, which the fast ones share. */
 static uint32_t wanted_drained(const struct pg_pool *pool, uint32_t most)
 {
-    uint32_t coming = rp_pool_idle(pool) + rp_hosts_coming(pool);
+    uint32_t coming = coming_for_waiters(pool);
     uint32_t leases = pool->nurgent + normal_leases_first(pool, coming + most);
     uint32_t slow = pool->nslow && rp_slow_most(pool) ? rp_slow_due(pool) : 0;
     uint32_t for_leases = less(leases, coming), for_all = less(leases + slow, coming);
@@ -192,10 +199,10 @@ static bool serve_one(struct pg_pool *pool)
 {
     struct rp_waiter *w;
     if (pool->suspended) return false;
-    if (rp_shed_first(pool)) return true;
     if ((w = TAILQ_FIRST(&pool->urgent)) && serve(pool, w)) return true;
     if ((w = TAILQ_FIRST(&pool->slow)) && serve_slow(pool, w)) return true;
-    return (w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w);
+    if ((w = TAILQ_FIRST(&pool->waiting)) && serve(pool, w)) return true;
+    return rp_shed_first(pool);
 }
 
 void rp_pool_dispatch(struct rp_node *node)

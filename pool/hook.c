@@ -87,6 +87,7 @@ static void hear(struct rp_slot *slot)
     if (status == 0 || slot->hook_kind == RP_HOOK_BEFORE_CLOSE) {
         rp_slot_settle(slot);
     } else if (reasons[slot->hook_kind]) {
+        if (slot->fresh) rp_host_blame(slot); /* or it would be made, refused, made ... as fast as the server can */
         rp_life_end(slot, reasons[slot->hook_kind]);
     } else {
         rp_error_set(&why, status, "refused with %s (%d)", pg_error_name(status), status);

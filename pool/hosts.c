@@ -153,10 +153,12 @@ struct rp_host *rp_hosts_next(struct pg_pool *pool, bool *any)
 uint64_t rp_hosts_time(const struct pg_pool *pool)
 {
     uint64_t earliest = PG_NEVER;
+    bool whatever = pool->info.target == RP_TARGET_PREFER_STANDBY; /* kind 3 */
     for (uint32_t i = 0; i < pool->hosts.count; i++) {
         const struct rp_host *host = &pool->hosts.at[i];
         uint64_t at_ns = host->circuit.state == RP_CIRCUIT_OPEN ? host->circuit.until_ns : 0;
-        if (host->role.state == RP_CIRCUIT_OPEN && host->role.until_ns > at_ns) at_ns = host->role.until_ns;
+        if (!whatever && host->role.state == RP_CIRCUIT_OPEN && host->role.until_ns > at_ns)
+            at_ns = host->role.until_ns;
         if (!serves(host) && !host->connecting && at_ns < earliest) earliest = at_ns;
     }
     return earliest;
@@ -219,6 +221,11 @@ void rp_try_up(struct rp_slot *slot)
     end_try(slot, RP_TRY_SUCCEEDED);
     for (uint32_t i = 0; i < slot->pool->hosts.count; i++) slot->pool->hosts.at[i].error.code = 0;
     slot->pool->connect_error.code = 0;
+}
+
+void rp_host_blame(struct rp_slot *slot)
+{
+    rp_circuit_move(&slot->host->circuit, RP_TRY_FAILED, rp_now(slot->pool->reactor), rp_random(slot->pool->reactor));
 }
 
 void rp_try_given_up(struct rp_slot *slot)

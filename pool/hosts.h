@@ -47,5 +47,7 @@ void rp_try_unfit(struct rp_slot *slot, const struct pg_error *why);
 /* The server is there and takes no more connections for now (capacity.c sees to that). Writes pool->connect_error. */
 void rp_try_full(struct rp_slot *slot, const struct pg_error *why);
 void rp_try_given_up(struct rp_slot *slot); /* no-op if it has ended; the slot is free */
+/* The try's new connection is of no use to anybody (prepare_conn): the next one is made after a delay, or elsewhere. */
+void rp_host_blame(struct rp_slot *slot);
 
 #endif

@@ -51,6 +51,7 @@ int pg_pool_try_acquire(struct pg_pool *pool, struct pg_lease *lease)
     if (!slot || pool->suspended || others) return PG_E_REFUSED;
     pool->stats.acquire_count++;
     rp_grant(slot, lease);
+    if (rp_life_idle_wanted(pool)) rp_pool_kick(pool);
     return 0;
 }
 

@@ -52,6 +52,7 @@ void rp_life_end(struct rp_slot *slot, enum rp_reason reason)
 {
     struct pg_pool *pool = slot->pool;
     RP_ASSERT(reason != RP_REASON_NONE);
+    pool->stats.retired_count++;
     pool->stats.max_lifetime_destroy_count += reason == RP_REASON_LIFETIME;
     pool->stats.max_idle_destroy_count += reason == RP_REASON_IDLE;
     slot->reason = reason;

@@ -31,7 +31,7 @@ static void point_at(struct rp_login *login, size_t which)
     login->changed = true;
 }
 
-int rp_login_set(struct rp_login *login, const char *keyword, const char *value)
+static int set(struct rp_login *login, const char *keyword, const char *value)
 {
     for (size_t i = 0; i < RP_LOGIN_VALUES; i++) {
         if (strcmp(settable[i].keyword, keyword) != 0) continue;
@@ -52,5 +52,5 @@ int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value)
     if (!slot) return 0; /* its connect is over */
     RP_CALLER(slot->hook_phase == RP_HOOK_CALLED && slot->hook_kind == RP_HOOK_BEFORE_CONNECT,
               "pg_hook_set is for before_connect");
-    return rp_login_set(&hook->login, keyword, value);
+    return set(&hook->login, keyword, value);
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include "pool/published.h"
+#include "ringpg/budget.h"
 #include "wire/check.h"
 
 struct text {
@@ -62,6 +63,8 @@ static const struct figure figures[] = {
     { "db_client_connection_max", "Connections at the most.", false, COUNT32, AT(max_conns) },
     { "ringpg_pool_connections_effective_max", "Connections at the most, as far as the server lets them in.", false,
       COUNT32, AT(effective_max_conns) },
+    { "ringpg_pool_connections_solo", "Shared connections that run one slow statement each.", false, COUNT32,
+      AT(solo_conns) },
     { "db_client_connection_pending_requests", "Requests that wait for a connection.", false, COUNT32, AT(pending) },
     { "db_client_connection_timeouts_total", "Requests whose deadline passed.", true, COUNT64, AT(timeout_count) },
     { "ringpg_pool_pending_requests_max", "The most requests that ever waited at once.", false, COUNT32,
@@ -81,6 +84,8 @@ static const struct figure figures[] = {
     { "ringpg_pool_connect_failures_total", "Connects that failed.", true, COUNT64, AT(connect_failed_count) },
     { "ringpg_pool_connections_abandoned_total", "Connections closed before the server let go of them.", true, COUNT64,
       AT(abandoned_count) },
+    { "ringpg_pool_connections_retired_total", "Healthy connections that the pool closed, whatever for.", true, COUNT64,
+      AT(retired_count) },
     { "ringpg_pool_max_lifetime_destroys_total", "Connections closed for their age.", true, COUNT64,
       AT(max_lifetime_destroy_count) },
     { "ringpg_pool_max_idle_destroys_total", "Connections closed since they were idle.", true, COUNT64,
@@ -90,17 +95,39 @@ static const struct figure figures[] = {
     { "ringpg_pool_leaks_total", "Leases held beyond pool_leak_detection_threshold.", true, COUNT64, AT(leak_count) },
 };
 
-static void put_figure(struct text *t, const struct figure *f, const struct list *list)
+#define IN_BUDGET(member) offsetof(struct pg_budget_stats, member)
+static const struct figure budget_figures[] = {
+    { "ringpg_budget_connections_max", "Connections of all pools at the most.", false, COUNT32,
+      IN_BUDGET(connections) },
+    { "ringpg_budget_connections_sure", "Connections that are set aside for pools.", false, COUNT32, IN_BUDGET(sure) },
+    { "ringpg_budget_connections", "Connections that count.", false, COUNT32, IN_BUDGET(used) },
+    { "ringpg_budget_pools", "Pools that share the budget.", false, COUNT32, IN_BUDGET(pools) },
+    { "ringpg_budget_pools_waiting", "Pools that wait for a connection of it.", false, COUNT32, IN_BUDGET(waiting) },
+    { "ringpg_budget_given_total", "Connections that a pool closed for another one.", true, COUNT64,
+      IN_BUDGET(given_count) },
+    { "ringpg_budget_abandoned_total", "Connections given up before the server let go of them.", true, COUNT64,
+      IN_BUDGET(abandoned_count) },
+};
+
+static void put_sample(struct text *t, const struct figure *f, const struct pg_metrics_source *source, const void *stats)
+{
+    const void *at = (const char *)stats + f->at;
+    uint64_t value = f->unit == COUNT32 ? *(const uint32_t *)at : *(const uint64_t *)at;
+    print(t, "%s", f->name);
+    labels(t, source, "");
+    if (f->unit == SECONDS) seconds(t, value);
+    else print(t, " %llu\n", (unsigned long long)value);
+}
+
+static void put_header(struct text *t, const struct figure *f)
 {
     header(t, f->name, f->counter ? "counter" : "gauge", f->help);
-    for (size_t i = 0; i < list->count; i++) {
-        const char *at = (const char *)list->sources[i].stats + f->at;
-        uint64_t value = f->unit == COUNT32 ? *(const uint32_t *)(const void *)at : *(const uint64_t *)(const void *)at;
-        print(t, "%s", f->name);
-        labels(t, &list->sources[i], "");
-        if (f->unit == SECONDS) seconds(t, value);
-        else print(t, " %llu\n", (unsigned long long)value);
-    }
+}
+
+static void put_figure(struct text *t, const struct figure *f, const struct list *list)
+{
+    put_header(t, f);
+    for (size_t i = 0; i < list->count; i++) put_sample(t, f, &list->sources[i], list->sources[i].stats);
 }
 
 /* ---- connections by state: they add up to all ---- */
@@ -188,4 +215,18 @@ size_t pg_pool_metrics(const struct pg_pool *pool, char *out, size_t capacity)
     struct pg_metrics_source source = { &stats, NULL };
     pg_pool_stats(pool, &stats);
     return pg_stats_metrics(&source, 1, out, capacity);
+}
+
+size_t pg_budget_metrics(const struct pg_budget *budget, const char *own, char *out, size_t capacity)
+{
+    struct text t = { .out = out, .capacity = capacity };
+    struct pg_budget_stats stats = { .size = sizeof stats };
+    struct pg_metrics_source source = { NULL, own };
+    if (capacity) *out = '\0';
+    pg_budget_stats(budget, &stats);
+    for (size_t i = 0; i < RP_COUNT(budget_figures); i++) {
+        put_header(&t, &budget_figures[i]);
+        put_sample(&t, &budget_figures[i], &source, &stats);
+    }
+    return t.size;
 }

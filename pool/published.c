@@ -4,14 +4,7 @@
  * Compiled without ThreadSanitizer, which sees neither the inline assembly nor its fences; RP_TSAN says that the rest
  * of the program is under it and must be told what is ordered by what. */
 #include "published.h"
-#ifdef RP_TSAN
-#include <sanitizer/tsan_interface.h>
-#define RELEASE(at) __tsan_release((void *)(uintptr_t)(at))
-#define ACQUIRE(at) __tsan_acquire((void *)(uintptr_t)(at))
-#else
-#define RELEASE(at) ((void)(at))
-#define ACQUIRE(at) ((void)(at))
-#endif
+#include "reactor/tsan.h"
 
 /* Two words; wherever a word may stand. */
 typedef uint64_t block __attribute__((vector_size(16), aligned(8), may_alias));
@@ -52,7 +45,7 @@ void rp_published_write(struct rp_published *p, const struct pg_pool_stats *now,
     copy(&p->at, now, HEAD_WORDS);
     for (int i = 0; i < RP_HISTOGRAMS; i++)
         if (dirty[i]) copy_histogram(rp_histogram(&p->at, i), rp_histogram(from, i), dirty[i]);
-    RELEASE(p);
+    RP_RELEASE(p);
     ck_sequence_write_end(&p->sequence);
 }
 
@@ -63,5 +56,5 @@ void rp_published_read(const struct rp_published *p, struct pg_pool_stats *out, 
         version = ck_sequence_read_begin(&p->sequence);
         copy(out, &p->at, (bytes + WORD - 1) / WORD);
     } while (ck_sequence_read_retry(&p->sequence, version));
-    ACQUIRE(p);
+    RP_ACQUIRE(p);
 }

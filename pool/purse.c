@@ -56,7 +56,8 @@ static uint32_t need(const struct pg_pool *pool)
 {
     const struct rp_purse *p = &pool->purse;
     if (p->slots < p->sure) return RP_NEED_SURE;
-    bool for_waiters = rp_pool_connecting(pool) < pool->nwaiting + pool->more_wanted + rp_slow_due(pool);
+    uint32_t waiting = pool->nurgent + pool->nwaiting + rp_slow_due(pool);
+    bool for_waiters = rp_pool_connecting(pool) < waiting + pool->more_wanted;
     return for_waiters ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
 }
 
@@ -285,6 +286,7 @@ bool rp_purse_resize(struct pg_pool *pool, uint32_t min_conns)
     tell_spare(p);
     ask_for_sure(pool);
     settle(p, 0);
+    give_way(pool); /* nobody who waited before could ask for what has become spare */
     return true;
 }
 

@@ -90,6 +90,7 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
         arm_deadlines(pool, q);
         rp_slot_start(slot, q);
         bool queued = rp_session_in_flight(&slot->conn.session) > 1;
+        if (!queued && rp_life_idle_wanted(pool)) rp_pool_kick(pool);
         if (queued && !pool->more_wanted && rp_pool_has_place(pool) && rp_worth_making(pool, 1)) {
             pool->more_wanted = true;
             rp_pool_kick(pool);

@@ -55,9 +55,16 @@ uint64_t rp_wait_until(const struct rp_waiter *w)
 
 bool rp_waited_enough(const struct rp_waiter *w) { return rp_wait_until(w) <= rp_now(w->pool->reactor); }
 
+static void fire_lease(struct rp_timer *timer)
+{
+    struct rp_waiter *w = RP_CONTAINER(timer, struct rp_waiter, timer);
+    w->pool->stats.timeout_count++;
+    rp_end_waiter(w, PG_E_TIMEOUT);
+}
+
 static void arm_deadline(struct rp_waiter *w)
 {
-    w->timer.fire = w->lane == RP_LANE_LEASE ? rp_fire_lease : rp_fire_query;
+    w->timer.fire = w->lane == RP_LANE_LEASE ? fire_lease : rp_fire_query;
     uint64_t until_ns = rp_wait_until(w);
     if (RP_PLANT(deadline_late) && until_ns != PG_NEVER) until_ns += 5 * MS;
     rp_timer_start(w->pool->reactor, &w->timer, until_ns);
@@ -316,13 +323,6 @@ void rp_forget_query(struct pg_query *q)
 }
 
 /* ---- deadlines ---- */
-
-void rp_fire_lease(struct rp_timer *timer)
-{
-    struct rp_waiter *w = RP_CONTAINER(timer, struct rp_waiter, timer);
-    w->pool->stats.timeout_count++;
-    rp_end_waiter(w, PG_E_TIMEOUT);
-}
 
 /* On a connection: not written yet, it is taken out; else its answer is still due, and the shared connection takes no
  * new work until it came, at most for the linger time. */

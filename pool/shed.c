@@ -19,11 +19,13 @@ static bool judged(const struct rp_waiter *w)
 /* Else neither rule has a use for what is measured. */
 static bool judges(const struct pg_pool *pool) { return pool->overload.target_ns || pool->info.pool_admission; }
 
+static void look(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, doomed)); }
+
 void rp_shed_open(struct pg_pool *pool)
 {
     rp_overload_open(&pool->overload, pool->info.pool_codel_target_ns, pool->info.pool_codel_interval_ns);
     rp_admission_open(&pool->admission);
-    pool->doomed.fire = rp_shed_look;
+    pool->doomed.fire = look;
 }
 
 /* ---- at the door ---- */
@@ -80,6 +82,7 @@ void rp_shed_served(const struct rp_waiter *w)
 void rp_shed_resumed(struct pg_pool *pool)
 {
     rp_admission_open(&pool->admission); /* it has not seen the pace of those */
+    rp_overload_open(&pool->overload, pool->overload.target_ns, pool->overload.interval_ns);
     if (judges(pool) && pool->nwaiting) rp_admission_began(&pool->admission, now_of(pool));
 }
 
@@ -108,5 +111,3 @@ void rp_shed_watch(struct pg_pool *pool)
     if (!pool->overload.target_ns) return;
     rp_timer_start(pool->reactor, &pool->doomed, end_of(pool, TAILQ_FIRST(&pool->waiting)));
 }
-
-void rp_shed_look(struct rp_timer *timer) { rp_pool_kick(RP_CONTAINER(timer, struct pg_pool, doomed)); }

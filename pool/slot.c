@@ -63,7 +63,11 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
     rp_timer_stop(slot->pool->reactor, &slot->stall);
     switch (state) {
     case RP_SLOT_SHARED:
-    case RP_SLOT_SOLO: rp_slot_set_normal(slot, true); break;
+    case RP_SLOT_SOLO:
+        rp_slot_set_normal(slot, true);
+        slot->fresh = false;
+        break;
+    case RP_SLOT_LEASED: slot->fresh = false; break;
     case RP_SLOT_FREE: rp_slot_set_normal(slot, false); break;
     case RP_SLOT_IDLE:
         rp_slot_set_normal(slot, false);
@@ -345,6 +349,7 @@ void rp_slot_made(struct rp_slot *slot)
 {
     struct pg_pool *pool = slot->pool;
     rp_try_up(slot);
+    slot->fresh = true;
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);

@@ -104,6 +104,7 @@ struct rp_slot {
     uint32_t chore;            /* of a state that has chores: how many were looked at            */
     const char *doing;         /* the one of them that was begun last                            */
     uint32_t warmed;           /* PREPARING: statements that were begun                          */
+    bool fresh;                /* it is up, and nobody has had it yet                            */
     bool used;                 /* a lease ran something on it since it was reset last            */
     struct pg_query own;       /* the one that a chore runs                                      */
     struct pg_hook *hook;      /* the handle; NULL: a new one is made when it is needed          */
@@ -225,7 +226,7 @@ struct pg_pool {
     struct rp_purse purse;
     struct rp_retired retired;           /* CLOSING or FREE again: PG_EVENT_RETIRED is still to be told */
 
-    bool closing, aborted, finished;
+    bool closing, finished;
     uint64_t drain_until_ns;
     struct rp_timer drain;
     void (*on_closed)(void *arg);
@@ -322,7 +323,6 @@ void rp_hook_drop(struct rp_slot *slot);           /* the connection goes: it is
 
 /* login.c */
 void rp_login_begin(struct rp_login *login, const struct pg_pool *pool);
-int rp_login_set(struct rp_login *login, const char *keyword, const char *value);
 void rp_login_wipe(struct rp_login *login);
 
 /* cancel.c */
@@ -424,7 +424,6 @@ void rp_forget_query(struct pg_query *q);                        /* no callback 
 void rp_tell_query(struct pg_query *q);                          /* at once; results are set */
 void rp_pool_tell(struct rp_node *node);                         /* pool->tell */
 void rp_fire_query(struct rp_timer *timer);
-void rp_fire_lease(struct rp_timer *timer);
 
 /* shed.c */
 void rp_shed_open(struct pg_pool *pool);
@@ -436,7 +435,6 @@ void rp_shed_served(const struct rp_waiter *w);    /* no longer parked, and this
 void rp_shed_resumed(struct pg_pool *pool);
 bool rp_shed_first(struct pg_pool *pool);          /* refuses the first of the queue, if it has waited in vain */
 void rp_shed_watch(struct pg_pool *pool);          /* so that this is not forgotten while nobody can be served */
-void rp_shed_look(struct rp_timer *timer);         /* pool->doomed */
 
 /* dispatch.c */
 void rp_pool_dispatch(struct rp_node *node);                     /* pool->dispatch */

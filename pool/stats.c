@@ -152,7 +152,14 @@ static void publish(struct pg_pool *pool)
     memset(pool->seeing.dirty, 0, sizeof pool->seeing.dirty);
 }
 
-static void run_publish(struct rp_node *node) { publish(RP_CONTAINER(node, struct pg_pool, seeing.publish)); }
+/* Who was to be served at once when he came, and was not, waits as well. */
+static void run_publish(struct rp_node *node)
+{
+    struct pg_pool *pool = RP_CONTAINER(node, struct pg_pool, seeing.publish);
+    uint32_t pending = pool->nwaiting + pool->nurgent + pool->nslow;
+    if (pending > pool->stats.max_pending) pool->stats.max_pending = pending;
+    publish(pool);
+}
 
 void rp_stats_open(struct pg_pool *pool)
 {

@@ -58,6 +58,10 @@ struct pg_budget_stats {
 };
 void pg_budget_stats(const struct pg_budget *budget, struct pg_budget_stats *out);
 
+/* The same as text for Prometheus, as pg_pool_metrics for a pool (pool.h), with `labels` such as `server="primary"`,
+ * copied as they are; NULL: none. Any thread. Like snprintf; 2 KiB and seven times the labels are enough. */
+size_t pg_budget_metrics(const struct pg_budget *budget, const char *labels, char *out, size_t capacity);
+
 #ifdef __cplusplus
 }
 #endif

@@ -100,8 +100,9 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
  *                  A connect that failed is told to on_event and tried again after a delay; with PG_E_CONFIG it ends
  *                  those who wait at once, like a wrong password.
  *  prepare_conn    on an idle connection before a lease gets it; leases only, never for statements of the shared lane.
- *                  Not 0: it is closed (PG_EVENT_RETIRED), and the same waiter gets another one. Who waits keeps its
- *                  place and its deadline meanwhile, and as many are checked at once as leases stand at the head.
+ *                  Not 0: it is closed (PG_EVENT_RETIRED), and the same waiter gets another one; after a delay, or
+ *                  from another host, if it was new and nobody had had it. Who waits keeps its place and its deadline
+ *                  meanwhile, and as many are checked at once as leases stand at the head.
  *                  pg_pool_try_acquire gives PG_E_REFUSED where there is this hook, since it cannot wait.
  *  after_release   when a lease is over, behind the ROLLBACK and before reset_sql; also when prepare_conn had ended
  *                  well and nobody waited any more. Not 0: it is closed (PG_EVENT_RETIRED).
@@ -235,6 +236,7 @@ struct pg_pool_stats {
                                * pool_close_linger: its backends may run on          */
     uint64_t maxwait_ns;                             /* the longest wait of those that were served          */
     uint64_t max_lifetime_destroy_count, max_idle_destroy_count; /* closed for their age, for being idle too long */
+    uint64_t retired_count;   /* these and all others that the pool closed though they were healthy: PG_EVENT_RETIRED */
     uint64_t leak_count;                             /* leases held beyond pool_leak_detection_threshold    */
     uint64_t nested_acquire_count; /* pg_await_acquire that timed out while its own fiber held another lease of the
                                     * pool (one whose struct is a local of it): enough of them wait for each other */

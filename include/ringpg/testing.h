@@ -54,7 +54,7 @@ bool pg_fake_run(struct pg_fake *fake, uint64_t ns);
 /* `answer` is asked once for each execution of a statement, in the order of their arrival, with the parameters that
  * were sent; for each statement of a PG_QUERY_SIMPLE by itself; also for what the pool runs itself: connect_sql,
  * reset_sql, the ROLLBACK of a connection that was returned in a transaction, the questions of target_session_attrs
- * (said nothing, this is a primary that may be written). It says rows, then pg_fake_complete or pg_fake_error or
+ * (said nothing, this is a primary that may be written) and of PG_BUDGET_PERCENT (it has 100). It says rows, then pg_fake_complete or pg_fake_error or
  * pg_fake_drop, and any delay, in any order; what it says is copied. It runs inside pg_fake_run, calls nothing of the
  * library and keeps nothing of `query`. NULL, which is also the state at first: the defaults for all. Said nothing:
  * rows end with SELECT n; BEGIN, START, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, SET, RESET, DISCARD,

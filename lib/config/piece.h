@@ -18,8 +18,6 @@ bool rp_piece_next(struct rp_piece *rest, char *c);
 size_t rp_piece_size(struct rp_piece piece); /* unescaped */
 /* Unescapes into out[capacity] and ends it with a NUL; false: it does not fit. */
 bool rp_piece_copy(struct rp_piece piece, char *out, size_t capacity);
-/* NULL, or what is wrong with a percent escape in it. */
-const char *rp_piece_fault(struct rp_piece piece);
 
 /* The keywords, in the order of the table in keyword.c. These five have places of their own in a URI. */
 enum rp_keyword {

@@ -81,7 +81,8 @@ bool rp_piece_copy(struct rp_piece piece, char *out, size_t capacity)
     return true;
 }
 
-const char *rp_piece_fault(struct rp_piece piece)
+/* NULL, or what is wrong with a percent escape in it. */
+static const char *piece_fault(struct rp_piece piece)
 {
     if (piece.escape != RP_ESCAPE_PERCENT) return NULL;
     while (seek(&piece)) {
@@ -119,7 +120,7 @@ static int missing_equals(int keyword, struct pg_error *error)
 
 static int set(struct rp_pieces *out, int keyword, struct rp_piece piece, struct pg_error *error)
 {
-    const char *fault = rp_piece_fault(piece);
+    const char *fault = piece_fault(piece);
     if (fault) return rp_error_set(error, PG_E_CONFIG, "%s: %s", rp_keyword_name(keyword), fault);
     if (rp_piece_size(piece) == 0) piece.size = 0;
     out->of[keyword] = piece;
@@ -244,7 +245,7 @@ static int parameter(struct rp_pieces *out, const char *at, const char *end, boo
     char name[64] = "";
     const char *equals = memchr(at, '=', (size_t)(end - at));
     struct rp_piece raw = { .at = at, .size = (size_t)((equals ? equals : end) - at), .escape = RP_ESCAPE_PERCENT };
-    if (rp_piece_fault(raw)) return rp_error_set(error, PG_E_CONFIG, "bad percent-encoding in an option's name");
+    if (piece_fault(raw)) return rp_error_set(error, PG_E_CONFIG, "bad percent-encoding in an option's name");
     bool fits = rp_piece_copy(raw, name, sizeof name);
     int keyword = fits ? rp_keyword_find(name, strlen(name)) : -1;
     if (!equals) return missing_equals(keyword, error);

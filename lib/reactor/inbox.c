@@ -6,15 +6,8 @@
  * of the program is under it and must be told what is ordered by what. */
 #include "inbox.h"
 #include <ck_pr.h>
+#include "tsan.h"
 #include "wire/check.h"
-#ifdef RP_TSAN
-#include <sanitizer/tsan_interface.h>
-#define RELEASE(at) __tsan_release(at)
-#define ACQUIRE(at) __tsan_acquire(at)
-#else
-#define RELEASE(at) ((void)(at))
-#define ACQUIRE(at) ((void)(at))
-#endif
 
 _Static_assert(sizeof(struct ck_stack_entry) == sizeof(struct pg_task *), "next_private is the stack's entry");
 
@@ -38,7 +31,7 @@ void rp_inbox_init(struct rp_inbox *inbox)
 bool rp_inbox_push(struct rp_inbox *inbox, struct pg_task *task)
 {
     struct ck_stack_entry *entry = entry_of(task), *head = ck_pr_load_ptr(&inbox->stack.head);
-    RELEASE(inbox);
+    RP_RELEASE(inbox);
     do {
         entry->next = head;
         ck_pr_fence_store_atomic();
@@ -52,7 +45,7 @@ struct pg_task *rp_inbox_take(struct rp_inbox *inbox)
     struct ck_stack_entry *entry = ck_stack_batch_pop_upmc(&inbox->stack);
     struct pg_task *oldest = NULL;
     ck_pr_fence_acquire();
-    ACQUIRE(inbox);
+    RP_ACQUIRE(inbox);
     while (entry) {
         struct ck_stack_entry *older = entry->next;
         struct pg_task *task = task_of(entry);

@@ -241,7 +241,7 @@ const struct scenario nth_pool[] = {
     { "hooks at work", has_hooks, HOOKED, "....|....", MODEL_TRUST, 0 },
     { "overload", stands_in_its_queue,
       "pool_max_conns=1 pool_max_pipeline=1 pool_codel_target=5ms pool_codel_interval=20ms pool_admission=on",
-      "..FF.F.F.F.F..FF.F.F.F.F|", MODEL_TRUST, 0 },
+      "...FFF.F.F.F...FFF.F.F.F|", MODEL_TRUST, 0 },
     { "a budget", shares_a_budget, NULL, "............|", MODEL_TRUST, WITH_BUDGET },
     { NULL, NULL, NULL, NULL, MODEL_TRUST, 0 },
 };

@@ -206,16 +206,19 @@ static void say_columns(struct pg_fake_query *q)
     for (uint32_t i = 0; i < q->columns; i++) free(q->name[i]);
 }
 
-/* What a pool with target_session_attrs asks of its server: this one is a primary that may be written. */
+/* What a pool with target_session_attrs or a budget asks of its server: this one is a primary that may be written, and
+ * has a hundred connections. */
 static bool is_asked_what_it_is(struct pg_fake_query *q)
 {
-    static const struct { const char *sql, *answer, *tag; } known_questions[] = {
-        { "SHOW transaction_read_only", "off", "SHOW" },
-        { "SELECT pg_catalog.pg_is_in_recovery()", "f", "SELECT 1" },
+    static const struct { const char *begin, *answer, *tag; uint32_t type; } known_questions[] = {
+        { "SHOW transaction_read_only", "off", "SHOW", PG_TYPE_TEXT },
+        { "SELECT pg_catalog.pg_is_in_recovery()", "f", "SELECT 1", PG_TYPE_BOOL },
+        { "SELECT current_setting('max_connections')::int4", "100", "SELECT 1", PG_TYPE_INT4 },
     };
     for (size_t i = 0; i < sizeof known_questions / sizeof *known_questions; i++) {
-        if (strcmp(q->model->sql, known_questions[i].sql) != 0) continue;
+        if (strncmp(q->model->sql, known_questions[i].begin, strlen(known_questions[i].begin)) != 0) continue;
         struct pg_param row = pg_str(known_questions[i].answer);
+        q->type[0] = known_questions[i].type;
         pg_fake_row(q, &row, 1);
         pg_fake_complete(q, known_questions[i].tag);
         return true;

@@ -72,6 +72,7 @@ static void look_at_pool(struct report *r, const struct pg_pool *pool)
         line(r, "a lease is held, and its connection is lost");
     TAILQ_FOREACH(w, &pool->urgent, link) tell_waiter(r, w, "waits");
     TAILQ_FOREACH(w, &pool->waiting, link) tell_waiter(r, w, "waits");
+    TAILQ_FOREACH(w, &pool->slow, link) tell_waiter(r, w, "waits");
     TAILQ_FOREACH(w, &pool->ended, link) tell_waiter(r, w, "has ended and was not told yet,");
 }
 

@@ -118,6 +118,35 @@ static void it_is_a_primary_that_may_be_written(void **state)
     }
 }
 
+static void maybe_nothing(struct fix *f, struct pg_fake_query *q)
+{
+    if (pg_fake_params(q)) echoes(f, q);
+}
+static void it_has_a_hundred_connections(void **state)
+{
+    struct fix f;
+    struct told t;
+    struct pg_budget *budget;
+    struct pg_pool *pool;
+    struct pg_error error;
+    struct pg_budget_stats stats = { .size = sizeof stats };
+    struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app");
+    (void)state;
+    fix_open(&f, "", echoes);
+    f.script = maybe_nothing;
+    assert_int_equal(pg_budget_open(&budget, PG_BUDGET_PERCENT(30)), 0);
+    pc.budget = budget;
+    assert_int_equal(pg_pool_open(&pool, f.reactor, &pc, &error), 0);
+    tell(&t, &f, &find, 1);
+    pg_pool_query(pool, &t.query);
+    pg_fake_run(f.fake, SECOND);
+    expect(&t, PG_OK);
+    pg_budget_stats(budget, &stats);
+    assert_int_equal(stats.connections, 30);
+    fix_close(&f);
+    pg_budget_close(budget);
+}
+
 static void notifications_disturb_nobody(void **state)
 {
     struct fix f;
@@ -273,6 +302,24 @@ static void leaks_are_named(void **state)
     fix_close(&f); /* asks for 0 */
 }
 
+/* Slow statements that wait for a place of their own are waiters like others. */
+static void slow_waiters_are_named(void **state)
+{
+    static struct pg_statement slow = { .sql = "SELECT sum(price) FROM item WHERE id > $1", .types = { PG_TYPE_INT8 },
+                                        .flags = PG_STATEMENT_SLOW };
+    struct fix f;
+    struct told t[2];
+    (void)state;
+    fix_open(&f, "pool_max_conns=2", echoes);
+    f.number = SECOND;
+    for (int i = 0; i < 2; i++) ask(&t[i], &f, &slow, 1);
+    pg_fake_run(f.fake, 10 * MS);
+    assert_int_equal(pg_fake_leaks(f.fake), 2);
+    for (int i = 0; i < 2; i++) pg_query_abandon(&t[i].query);
+    pg_fake_run(f.fake, 2 * SECOND);
+    fix_close(&f);
+}
+
 /* ---- misuse: one line says what it was, then the process is aborted ---- */
 
 static struct fix mis;
@@ -388,6 +435,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connects_are_refused_or_hang), cmocka_unit_test(the_server_refuses_in_words),
         cmocka_unit_test(it_is_a_primary_that_may_be_written),
+        cmocka_unit_test(it_has_a_hundred_connections),
+        cmocka_unit_test(slow_waiters_are_named),
         cmocka_unit_test(notifications_disturb_nobody), cmocka_unit_test(two_reactors_share_one_world),
         cmocka_unit_test(faults_come_by_the_seed),      cmocka_unit_test(leaks_are_named),
         cmocka_unit_test(misuse_is_named),

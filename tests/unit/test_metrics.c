@@ -118,7 +118,7 @@ static void parse(const char *text)
 {
     samples = families = 0;
     for (const char *at = text; *at;) at = *at == '#' ? take_comments(at) : take_sample(at);
-    assert_true(families > 10);
+    assert_true(families >= 7);
     for (size_t i = 0; i < families; i++) {
         const struct family *f = &family[i];
         bool counter = !strcmp(f->type, "counter"), histogram = !strcmp(f->type, "histogram");
@@ -199,7 +199,8 @@ static void every_figure_stands_at_its_name(void **state)
         .constructing_conns = 4, .pending = 5, .max_pending = 6, .acquire_count = 7,
         .acquire_duration_ns = 8500000001, .canceled_acquire_count = 9, .timeout_count = 10, .refused_count = 11,
         .lost_conns_count = 12, .connect_failed_count = 13, .abandoned_count = 14, .leak_count = UINT64_C(1) << 52,
-        .nested_acquire_count = 15, .max_lifetime_destroy_count = 16, .max_idle_destroy_count = 18,
+        .nested_acquire_count = 15, .max_lifetime_destroy_count = 16, .max_idle_destroy_count = 18, .solo_conns = 19,
+        .effective_max_conns = 21, .overload_count = 22, .not_admitted_count = 23, .retired_count = 24,
     };
     struct pg_metrics_source source = { &s, "" };
     pg_histogram_record(&s.wait, 1024, 2);
@@ -228,6 +229,11 @@ static void every_figure_stands_at_its_name(void **state)
         { "ringpg_pool_nested_acquires_total", "", 15 },
         { "ringpg_pool_max_lifetime_destroys_total", "", 16 },
         { "ringpg_pool_max_idle_destroys_total", "", 18 },
+        { "ringpg_pool_connections_solo", "", 19 },
+        { "ringpg_pool_connections_effective_max", "", 21 },
+        { "ringpg_pool_connections_retired_total", "", 24 },
+        { "ringpg_pool_overload_refused_total", "", 22 },
+        { "ringpg_pool_not_admitted_total", "", 23 },
         { "ringpg_pool_leaks_total", "", 4503599627370496.0 },
         { "db_client_connection_wait_time_seconds_bucket", "{le=\"0.000001024\"}", 2 },
         { "db_client_connection_wait_time_seconds_sum", "", 0.000002048 },
@@ -260,6 +266,35 @@ static void several_pools_share_names_and_differ_in_labels(void **state)
     const char *all = "{reactor=\"1\",zone=\"a b\",le=\"+Inf\"}";
     assert_value(value_of("db_client_operation_duration_seconds_bucket", all), 1);
     assert_value(value_of("db_client_operation_duration_seconds_sum", "{reactor=\"0\"}"), 0);
+}
+
+static void a_budget_has_figures_too(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pg_budget *b;
+    struct model_config server = { .startup_delay_ns = WORLD_MS };
+    struct sim_config sim = { .seed = 1 };
+    struct pg_pool_config pool = { .size = sizeof pool };
+    assert_int_equal(pg_budget_open(&b, 7), 0);
+    pool.budget = b;
+    world_open_pool(&w, &sim, &server, &pool, "pool_max_conns=4 pool_min_conns=3");
+    world_run(&w, WORLD_SECOND);
+    size_t size = pg_budget_metrics(b, "server=\"primary\"", text, sizeof text);
+    assert_true(size == strlen(text) && size < 2048);
+    parse(text);
+    assert_value(value_of("ringpg_budget_connections_max", "{server=\"primary\"}"), 7);
+    assert_value(value_of("ringpg_budget_connections_sure", "{server=\"primary\"}"), 3);
+    assert_value(value_of("ringpg_budget_connections", "{server=\"primary\"}"), 3);
+    assert_value(value_of("ringpg_budget_pools", "{server=\"primary\"}"), 1);
+    assert_value(value_of("ringpg_budget_pools_waiting", "{server=\"primary\"}"), 0);
+    world_close(&w);
+    (void)pg_budget_metrics(b, NULL, text, sizeof text);
+    parse(text);
+    assert_value(value_of("ringpg_budget_connections", ""), 0);
+    assert_value(value_of("ringpg_budget_given_total", ""), 0);
+    assert_value(value_of("ringpg_budget_abandoned_total", ""), 0);
+    pg_budget_close(b);
 }
 
 /* The longest that figures can become, against the sizes that the header promises. */
@@ -302,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_pool_is_told_in_full),
         cmocka_unit_test(every_figure_stands_at_its_name),
         cmocka_unit_test(several_pools_share_names_and_differ_in_labels),
+        cmocka_unit_test(a_budget_has_figures_too),
         cmocka_unit_test(the_promised_sizes_are_enough),
         cmocka_unit_test(a_short_buffer_gets_the_beginning),
     };

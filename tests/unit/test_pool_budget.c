@@ -136,6 +136,31 @@ static void shared_connections_give_way_too(void **state)
     many_close(&m, 8);
 }
 
+/* High priority waits for the budget like any other: for others it is no less urgent. */
+static void who_is_urgent_is_given_way_to(void **state)
+{
+    (void)state;
+    struct many m;
+    struct client heavy[CROWD];
+    struct held h[2];
+    many_open(&m, 2, 4, "pool_max_conns=4");
+    clients_start(&m, heavy, CROWD, 0, HOLD, 0);
+    held_init(&h[0]);
+    pg_pool_acquire(m.pool[1], &h[0].lease);
+    many_run(&m, WORLD_SECOND);
+    assert_int_equal(h[0].status + (int)h[0].grants, 1);
+    assert_int_equal(many_stats(&m, 0).total_conns, 3);
+    held_init(&h[1]);
+    h[1].lease.priority = PG_PRIORITY_HIGH;
+    pg_pool_acquire(m.pool[1], &h[1].lease);
+    many_run(&m, WORLD_SECOND);
+    assert_int_equal(h[1].grants, 1);
+    assert_int_equal(h[1].status, PG_OK);
+    assert_int_equal(many_stats(&m, 1).total_conns, 2);
+    for (int i = 0; i < 2; i++) pg_lease_release(&h[i].lease);
+    many_close(&m, 4);
+}
+
 /* ---- hysteresis ---- */
 
 /* Two pools that are busy in turns: their connections stay where they are. */
@@ -294,6 +319,7 @@ int main(void)
         cmocka_unit_test(stock_is_taken_without_a_wait),
         cmocka_unit_test(a_skewed_load_starves_nobody),
         cmocka_unit_test(shared_connections_give_way_too),
+        cmocka_unit_test(who_is_urgent_is_given_way_to),
         cmocka_unit_test(short_bursts_move_nothing),
         cmocka_unit_test(a_short_wait_disturbs_nobody),
         cmocka_unit_test(what_is_not_needed_for_long_goes_on),

@@ -370,6 +370,26 @@ static void two_pools_of_one_reactor(void **state)
     many_close(&m, 8);
 }
 
+/* What was sure has become spare while another pool waits for it. */
+static void a_smaller_minimum_is_given_to_those_who_wait(void **state)
+{
+    (void)state;
+    struct many m;
+    struct client c[2];
+    many_open(&m, 2, 4, NULL);
+    many_pool(&m, 0, "pool_max_conns=3 pool_min_conns=3");
+    many_pool(&m, 1, "pool_max_conns=4");
+    many_run(&m, WORLD_SECOND);
+    clients_start(&m, c, 2, 1, 100 * WORLD_SECOND, 0);
+    many_run(&m, WORLD_SECOND);
+    assert_int_equal(grants_of(c, 2), 1);
+    assert_int_equal(many_stats(&m, 0).idle_conns, 3);
+    assert_int_equal(pg_pool_resize(m.pool[0], 1, 3), 0);
+    many_run(&m, WORLD_SECOND / 2);
+    assert_int_equal(grants_of(c, 2), 2);
+    many_close(&m, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_larger_bound_serves_at_once),
         cmocka_unit_test(a_smaller_bound_is_given_back_first),
         cmocka_unit_test(a_smaller_bound_waits_for_those_who_hold),
+        cmocka_unit_test(a_smaller_minimum_is_given_to_those_who_wait),
         cmocka_unit_test(the_server_says_the_bound),
         cmocka_unit_test(a_server_that_does_not_say_it),
         cmocka_unit_test(two_pools_of_one_reactor),

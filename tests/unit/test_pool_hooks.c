@@ -296,7 +296,7 @@ static void a_refused_one_is_replaced_in_place(void **state)
     run(&h, 20);
     hooks_acquire(&h, &first);
     hooks_acquire(&h, &second);
-    run(&h, 20);
+    run(&h, 120); /* it was new: the next one is made after a delay */
     assert_int_equal(first.grants, 1);
     assert_int_equal(first.status, 0);
     assert_int_equal(second.grants, 0);
@@ -601,6 +601,29 @@ static void misuse_asserts(void **state)
     hooks_close(&bad);
 }
 
+static void refuse(void *arg, struct pg_hook *hook, struct pg_lease *lease)
+{
+    (void)arg, (void)lease;
+    pg_hook_done(hook, PG_E_VALUE);
+}
+
+/* A hook that refuses all there is costs the server no more connects than failures do. */
+static void prepare_conn_that_refuses_all(void **state)
+{
+    (void)state;
+    static struct hooks h;
+    struct held lease;
+    h = (struct hooks){ 0 };
+    h.config.prepare_conn = refuse;
+    hooks_open(&h, 0, NULL, "pool_max_conns=1 pool_acquire_timeout=2s");
+    hooks_acquire(&h, &lease);
+    run(&h, 3000);
+    assert_int_equal(lease.grants, 1);
+    assert_int_equal(lease.status, PG_E_UNAVAILABLE);
+    assert_in_range(model_stats(h.w.server)->connections_total, 3, 45);
+    hooks_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +647,7 @@ int main(void)
         cmocka_unit_test(a_fiber_in_a_hook),
         cmocka_unit_test(a_late_end_does_nothing),
         cmocka_unit_test(misuse_asserts),
+        cmocka_unit_test(prepare_conn_that_refuses_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -288,6 +288,7 @@ static void a_retirement_is_told_with_its_reason(void **state)
     world_run(&w, WORLD_SECOND);
     assert_int_equal(w.events[PG_EVENT_LOST], 1); /* that one was not healthy */
     w.events[PG_EVENT_LOST] = 0;
+    assert_int_equal(world_stats(&w).retired_count, 5);
     pg_pool_close(w.pool, 0, NULL, NULL); /* and this is no retirement */
     assert_retired(&w, 0, NULL);
     w.pool = NULL;
@@ -398,6 +399,30 @@ static void warm_without_a_timeout_waits(void **state)
     world_close(&w);
 }
 
+/* Also where nobody had to wait: another one is made for the one that was taken. */
+static void idle_ones_are_replaced_when_they_are_taken(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h;
+    struct seen s;
+    world_open(&w, "pool_max_conns=4 pool_min_idle_conns=1");
+    world_run(&w, 100 * WORLD_MS);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    held_init(&h);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), 0);
+    world_run(&w, 100 * WORLD_MS);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    seen_sql(&s, "SLEEP 500");
+    pg_pool_query(w.pool, &s.query);
+    world_run(&w, 100 * WORLD_MS);
+    assert_int_equal(s.done, 0);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    pg_lease_release(&h.lease);
+    world_run(&w, WORLD_SECOND);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +435,7 @@ int main(void)
         cmocka_unit_test(idle_ones_are_closed_down_to_the_minimum),
         cmocka_unit_test(idle_time_is_looked_at_once_a_period),
         cmocka_unit_test(a_minimum_of_idle_ones_is_kept),
+        cmocka_unit_test(idle_ones_are_replaced_when_they_are_taken),
         cmocka_unit_test(a_retirement_is_told_with_its_reason),
         cmocka_unit_test(warm_when_the_minimum_stands),
         cmocka_unit_test(warm_says_why_not),

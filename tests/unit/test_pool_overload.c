@@ -482,6 +482,70 @@ static void a_suspended_queue_is_not_judged(void **state)
     end(&l);
 }
 
+/* All connections are held, and the queue stands, though the last who waited in it were refused. */
+static void stand(struct load *l, struct held *holders)
+{
+    begin(l, LEASES, "pool_codel_target=5ms");
+    l->gap_us = 500;
+    l->end_ns = PG_NEVER;
+    arrive(l);
+    world_run(&l->w, WORLD_SECOND);
+    assert_true(world_stats(&l->w).overload_count > 0);
+    l->end_ns = 0;
+    for (int i = 0; i < CONNS; i++) {
+        held_init(&holders[i]);
+        holders[i].lease.priority = PG_PRIORITY_HIGH;
+        pg_pool_acquire(l->w.pool, &holders[i].lease);
+    }
+    for (int i = 0; i < CONNS; i++)
+        for (int ms = 0; ms < 100 && !holders[i].grants; ms++) world_run(&l->w, WORLD_MS);
+    world_run(&l->w, 20 * WORLD_MS); /* and nobody waits any more */
+    assert_int_equal(l->w.pool->nwaiting, 0);
+    for (int i = 0; i < CONNS; i++) assert_int_equal(holders[i].status + (int)holders[i].grants, 1);
+}
+
+static void all_return(void *arg)
+{
+    struct held *holders = arg;
+    for (int i = 0; i < CONNS; i++) pg_lease_release(&holders[i].lease);
+}
+
+/* Connections have become free in the turn in which those who wait would be refused. */
+static void whoever_can_be_served_is_not_refused(void **state)
+{
+    (void)state;
+    struct load l;
+    struct held holders[CONNS], h[CONNS + 1];
+    stand(&l, holders);
+    for (int i = 0; i < CONNS + 1; i++) held_init(&h[i]), pg_pool_acquire(l.w.pool, &h[i].lease);
+    sim_after(l.w.sim, 10 * WORLD_MS, all_return, holders);
+    world_run(&l.w, 12 * WORLD_MS);
+    for (int i = 0; i < CONNS; i++) assert_int_equal(h[i].status + (int)h[i].grants, 1);
+    assert_int_equal(h[CONNS].status, PG_E_REFUSED);
+    for (int i = 0; i < CONNS + 1; i++) pg_lease_abandon(&h[i].lease);
+    end(&l);
+}
+
+/* ... and is judged afterwards as if nobody had waited before. */
+static void a_resumed_queue_does_not_stand(void **state)
+{
+    (void)state;
+    struct load l;
+    struct held holders[CONNS], h[2];
+    stand(&l, holders);
+    pg_pool_suspend(l.w.pool);
+    for (int i = 0; i < 2; i++) held_init(&h[i]), pg_pool_acquire(l.w.pool, &h[i].lease);
+    world_run(&l.w, WORLD_SECOND);
+    pg_pool_resume(l.w.pool);
+    world_run(&l.w, 2 * WORLD_MS);
+    for (int i = 0; i < 2; i++) assert_int_equal(h[i].grants, 0);
+    for (int i = 0; i < CONNS; i++) pg_lease_abandon(&holders[i].lease);
+    world_run(&l.w, 2 * WORLD_MS);
+    for (int i = 0; i < 2; i++) assert_int_equal(h[i].status + (int)h[i].grants, 1);
+    for (int i = 0; i < 2; i++) pg_lease_abandon(&h[i].lease);
+    end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +563,8 @@ int main(void)
         cmocka_unit_test(administration_is_not_refused),
         cmocka_unit_test(a_standing_queue_is_cut_although_nothing_moves),
         cmocka_unit_test(a_suspended_queue_is_not_judged),
+        cmocka_unit_test(whoever_can_be_served_is_not_refused),
+        cmocka_unit_test(a_resumed_queue_does_not_stand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -458,6 +458,26 @@ static void a_full_standby_is_passed_over(void **state)
     world_close(&w);
 }
 
+/* What a host is does not matter while no other can be had, and nobody waits until it may have become another. */
+static void the_only_primary_is_back_as_soon_as_it_can_be_reached(void **state)
+{
+    (void)state;
+    struct world w;
+    struct seen s;
+    open_roles(&w, 1, (enum model_role[]){ P }, false, "pool_max_conns=1 target_session_attrs=prefer-standby");
+    for (int i = 0; i < 7; i++) { /* found to be no standby, again and again: the delay is at its longest */
+        serve(&w, &world_echo, 3100ull * WORLD_MS);
+        pg_pool_reset(w.pool);
+        world_run(&w, 20 * WORLD_MS);
+    }
+    serve(&w, &world_echo, 20 * WORLD_MS);
+    model_server_restart(w.servers[0], MODEL_END_RESET, 30 * WORLD_MS);
+    world_run(&w, WORLD_MS);
+    ask(&w, &s, &world_echo, 250 * WORLD_MS);
+    expect(&s, PG_OK);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +497,7 @@ int main(void)
         cmocka_unit_test(failover_seen_by_a_slow_statement),
         cmocka_unit_test(a_primary_is_not_overrun_for_want_of_a_standby),
         cmocka_unit_test(a_full_standby_is_passed_over),
+        cmocka_unit_test(the_only_primary_is_back_as_soon_as_it_can_be_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

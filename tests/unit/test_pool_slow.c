@@ -282,6 +282,31 @@ static void busy_connections_are_drained(void **state)
     world_close(&busy.w);
 }
 
+/* One that idles, reserved for others, is none that a slow statement could wait for. */
+static void reserved_ones_are_not_waited_for(void **state)
+{
+    (void)state;
+    struct seen one;
+    struct held h;
+    keep_busy("pool_max_conns=3 pool_reserved_conns=1 pool_slow_statement=0", 2);
+    held_init(&h);
+    h.lease.priority = PG_PRIORITY_HIGH;
+    pg_pool_acquire(busy.w.pool, &h.lease);
+    world_run(&busy.w, 20 * WORLD_MS);
+    pg_lease_release(&h.lease);
+    assert_int_equal(world_stats(&busy.w).idle_conns, 1);
+    timed_start(&busy.w, &one, &slow);
+    assert_int_equal(world_stats(&busy.w).pending, 1);
+    world_run(&busy.w, 5 * WORLD_MS);
+    assert_int_equal(world_stats(&busy.w).solo_conns, 1);
+    assert_int_equal(world_stats(&busy.w).idle_conns, 1);
+    world_run(&busy.w, 110 * WORLD_MS);
+    assert_int_equal(one.done, 1);
+    busy.over = true;
+    world_run(&busy.w, WORLD_SECOND);
+    world_close(&busy.w);
+}
+
 /* ---- learning ---- */
 
 static bool runs_alone(struct world *w, struct pg_statement *statement)
@@ -462,6 +487,7 @@ int main(void)
         cmocka_unit_test(leases_and_slow_ones_by_age),
         cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
+        cmocka_unit_test(reserved_ones_are_not_waited_for),
         cmocka_unit_test(slow_ones_are_found),
         cmocka_unit_test(fast_again),
         cmocka_unit_test(slow_is_what_others_are_not),

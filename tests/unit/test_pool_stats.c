@@ -396,9 +396,29 @@ static void a_fiber_that_waits_for_a_second_lease_is_found_out(void **state)
     world_close(&w);
 }
 
+/* A connection was idle when he came, and nobody was served any more. */
+static void the_most_is_never_below_those_who_wait(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h;
+    world_open(&w, "pool_max_conns=2 pool_min_conns=1");
+    world_run(&w, WORLD_SECOND / 10);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    held_init(&h);
+    pg_pool_acquire(w.pool, &h.lease);
+    pg_pool_suspend(w.pool);
+    world_run(&w, WORLD_SECOND / 10);
+    assert_int_equal(world_stats(&w).pending, 1);
+    assert_int_equal(world_stats(&w).max_pending, 1);
+    pg_lease_abandon(&h.lease);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_most_is_never_below_those_who_wait),
         cmocka_unit_test(one_connect_and_three_statements),
         cmocka_unit_test(a_lease_is_waited_for_and_held),
         cmocka_unit_test(refused_cancelled_and_late_ones_are_counted),
