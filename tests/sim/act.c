@@ -26,6 +26,7 @@ static void on_posted(struct pg_task *task)
     heap_bury(&r->heap, task);
     trace("reactor %u takes what was posted", r->index);
     noted(r, r->index);
+    r->callbacks--; /* no part of the budget: a turn runs all that was posted before it */
     if (!r->actors_left) return;
     r->actors_left--;
     arrive(r);
