@@ -217,10 +217,10 @@ void rp_role_parameter(struct rp_slot *slot)
 {
     const struct target *target = target_of(slot);
     if (target->subject == NOTHING || slot->pool->info.target == RP_TARGET_PREFER_STANDBY) return;
-    if (slot->state <= RP_SLOT_PREPARING || slot->state == RP_SLOT_CLOSING || RP_PLANT(old_primary_kept)) return;
+    if (slot->state < RP_SLOT_PREPARING || slot->state == RP_SLOT_CLOSING || RP_PLANT(old_primary_kept)) return;
     enum rp_fact now = reported(slot, target->subject);
     slot->role.misfit = now != RP_FACT_UNKNOWN && now != target->wanted;
-    if (!slot->role.misfit) return;
+    if (!slot->role.misfit || slot->state == RP_SLOT_PREPARING) return; /* there it is seen when it is made */
     if (parameter(slot, "in_hot_standby") != slot->role.standby) lose(slot);
     else rp_life_retire(slot, RP_REASON_ROLE);
 }

@@ -478,9 +478,28 @@ static void the_only_primary_is_back_as_soon_as_it_can_be_reached(void **state)
     world_close(&w);
 }
 
+/* It had been judged when its connect_sql began. */
+static void a_change_while_it_is_made_ready(void **state)
+{
+    (void)state;
+    struct world w;
+    open_roles(&w, 2, (enum model_role[]){ P, S }, false,
+               TWO "pool_max_conns=1 pool_min_conns=1 target_session_attrs=primary pool_connect_sql='SLEEP 30'");
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(world_stats(&w).constructing_conns, 1);
+    assert_int_equal(now(&w, 0), 1);
+    model_server_become(w.servers[0], S);
+    model_server_become(w.servers[1], P);
+    serve(&w, &world_echo, 10 * WORLD_SECOND);
+    assert_int_equal(now(&w, 0), 0);
+    assert_int_equal(now(&w, 1), 1);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_while_it_is_made_ready),
         cmocka_unit_test(each_target_finds_its_host),
         cmocka_unit_test(what_a_host_is_stays_known),
         cmocka_unit_test(when_none_fits_each_says_why),
