@@ -29,7 +29,9 @@ uint32_t rp_slow_most(const struct pg_pool *pool)
     uint32_t busy = n[RP_SLOT_SHARED] + n[RP_SLOT_DRAINING] + n[RP_SLOT_STALLED] + n[RP_SLOT_SOLO];
     uint32_t left = rp_left_to_normal(pool), there = rp_pool_idle(pool) + rp_pool_connecting(pool);
     bool no_more = rp_timer_armed(&pool->retry) || pool->purse.waiting;
-    uint32_t all = busy + (no_more && there < left ? there : left);
+    uint32_t all = busy + (no_more && there < left ? there : left), live = rp_pool_live(pool);
+    uint32_t too_many = live > pool->info.pool_max_conns ? live - pool->info.pool_max_conns : 0;
+    all -= too_many < all ? too_many : all;
     return all > 1 ? all - 1 : 0;
 }
 

@@ -154,6 +154,34 @@ static void closing_ones_take_no_solo_place(void **state)
     world_close(&w);
 }
 
+/* A connect that a resize made superfluous leaves no connection for the fast ones. */
+static void one_too_many_takes_no_solo_place(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h, other;
+    struct seen one, s;
+    timed_open(&w, 50000, "pool_max_conns=2 pool_slow_statement=0");
+    timed_make(&w, 1);
+    held_init(&h);
+    held_init(&other);
+    assert_int_equal(pg_pool_try_acquire(w.pool, &h.lease), 0);
+    pg_pool_acquire(w.pool, &other.lease);
+    world_run(&w, 0);
+    pg_lease_abandon(&other.lease);
+    pg_lease_release(&h.lease);
+    assert_int_equal(world_stats(&w).constructing_conns, 1);
+    assert_int_equal(world_stats(&w).idle_conns, 1);
+    assert_int_equal(pg_pool_resize(w.pool, 0, 1), 0);
+    timed_start(&w, &one, &slow);
+    timed_start(&w, &s, &fast);
+    assert_int_equal(world_stats(&w).solo_conns, 0);
+    assert_int_equal(world_stats(&w).pending, 0);
+    world_run(&w, 200 * WORLD_MS);
+    assert_int_equal(one.done + s.done, 2);
+    world_close(&w);
+}
+
 static void leases_and_slow_ones_by_age(void **state)
 {
     (void)state;
@@ -484,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_pool_of_one_shares),
         cmocka_unit_test(beside_leases_it_shares),
         cmocka_unit_test(closing_ones_take_no_solo_place),
+        cmocka_unit_test(one_too_many_takes_no_solo_place),
         cmocka_unit_test(leases_and_slow_ones_by_age),
         cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
