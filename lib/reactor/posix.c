@@ -106,12 +106,14 @@ uint64_t pg_reactor_now(struct pg_reactor *r)
     return rp_now(r);
 }
 
-/* xorshift64*, after Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016). */
+/* xorshift64*, after Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled" (2016). Where
+ * the host has no entropy to give, the clock is enough for jitter; an address would be, too, but no world would repeat.
+ */
 uint32_t rp_random(struct pg_reactor *r)
 {
     if (!r->random) {
         uint64_t seed;
-        if (rp_host_entropy(r, &seed, sizeof seed)) seed = rp_now(r) ^ (uintptr_t)r;
+        if (rp_host_entropy(r, &seed, sizeof seed)) seed = rp_now(r);
         r->random = seed | 1;
     }
     r->random ^= r->random >> 12;

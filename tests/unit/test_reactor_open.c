@@ -383,6 +383,32 @@ static void entropy_is_the_hosts_or_the_systems(void **state)
     pg_reactor_free(r);
 }
 
+static int none(struct pg_host *host, void *at, size_t bytes)
+{
+    (void)host, (void)at, (void)bytes;
+    return -EIO;
+}
+
+/* So that a simulated world repeats: not from where things lie in memory. */
+static void without_entropy_jitter_is_the_clocks(void **state)
+{
+    (void)state;
+    struct fake_clock_host fake[3];
+    struct pg_reactor *r[3];
+    uint32_t drawn[3];
+    for (int i = 0; i < 3; i++) {
+        fake_clock_host_init(&fake[i]);
+        fake[i].ops.entropy = none;
+        if (i == 2) fake[i].now_ns += 1000;
+        struct pg_reactor_config config = PG_REACTOR_CONFIG(&fake[i].host);
+        assert_int_equal(pg_reactor_open(&r[i], &config, NULL), 0);
+        for (int skipped = 0; skipped < 8; skipped++) drawn[i] = rp_random(r[i]);
+    }
+    assert_int_equal(drawn[0], drawn[1]);
+    assert_int_not_equal(drawn[0], drawn[2]);
+    for (int i = 0; i < 3; i++) pg_reactor_free(r[i]);
+}
+
 static void a_cancel_is_nothing_where_the_host_has_none(void **state)
 {
     (void)state;
@@ -436,6 +462,7 @@ int main(void)
         cmocka_unit_test(open_starts_a_connect_without_blocking),
         cmocka_unit_test(a_full_unix_backlog_is_again),
         cmocka_unit_test(entropy_is_the_hosts_or_the_systems),
+        cmocka_unit_test(without_entropy_jitter_is_the_clocks),
         cmocka_unit_test(a_cancel_is_nothing_where_the_host_has_none),
         cmocka_unit_test(a_failure_in_the_librarys_words),
     };
