@@ -9,7 +9,7 @@ void rp_ask_for_turn(struct pg_reactor *r)
 {
     if (r->in_turn || r->asked) return;
     r->asked = true;
-    if (r->ops.want_turn) r->ops.want_turn(r->host);
+    if (r->ops.want_turn && !RP_PLANT(turn_unasked)) r->ops.want_turn(r->host);
 }
 
 static void enqueue(struct pg_reactor *r, struct rp_nodes *queue, struct rp_node *node)

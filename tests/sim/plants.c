@@ -57,6 +57,7 @@
     P(timer_leaked, "the lifetime's deadline outlives its connection")                                                 \
     P(told_twice, "a query that timed out is told again when its answer comes")                                        \
     P(trials_unlimited, "a host that has failed is tried by any number of connects at a time")                         \
+    P(turn_unasked, "work that is queued outside of a turn asks for none")                                             \
     P(turn_unbounded, "a turn runs all callbacks that there are")                                                      \
     P(waiters_lost_on_failure, "a failed connect empties the queue and tells nobody")                                  \
     P(wrong_member_blamed, "in a batch the member behind the culprit gets its error")

@@ -31,6 +31,7 @@ static void draw_host(struct run *r)
     c->latency_max_ns = c->latency_min_ns + pick(r, 2000) * 1000;
     c->completion_ns = pick(r, 20000);
     c->turn_ns = between(r, 1, 20) * 500;
+    c->idle_turn = seldom(r, 500);
     if (r->set.calm) return;
     c->short_send = seldom(r, 500);
     c->short_recv = seldom(r, 500);
@@ -61,12 +62,12 @@ static void draw_sizes(struct run *r)
     s->waiters = pick(r, 5) || s->calm ? 10000 : (uint32_t)between(r, 1, 60);
     s->resumes = resumes[pick(r, 5)];
     s->row_limit = pick(r, 2) ? 65536 : 2048;
-    if (pick(r, 10) == 0) s->row_limit = 1 << 20;
+    if (pick(r, 40) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 370) : (uint32_t)between(r, 300, 1200);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 540) : (uint32_t)between(r, 300, 1200);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
-    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 9900);
+    if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 10000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);
     s->span_ns = between(r, 1, 2000) * MS;
     s->heal_ns = 2 * SECOND + pick(r, 3000) * MS;

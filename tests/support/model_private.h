@@ -114,9 +114,6 @@ struct model_server {
     struct model_conn **conns;
     size_t conn_count, conn_capacity;
     struct sim_bytes committed;
-    uint8_t salted[32];
-    char salted_password[128];
-    uint32_t salted_iterations;
 };
 
 /* model_server.c */

@@ -234,17 +234,32 @@ static void hmac(const uint8_t key[KEY], const void *at, size_t n, uint8_t out[K
     if (!HMAC(EVP_sha256(), key, KEY, at, n, out, &size)) sim_fail("HMAC is not to be had");
 }
 
-static const uint8_t *salted_password(struct model_server *server, uint32_t iterations)
+/* What RFC 5802 derives from a password. The salt is the same everywhere, so that few are ever derived: 3,000
+ * iterations cost as much as a hundred events. */
+struct keys {
+    char password[128];
+    uint32_t iterations;
+    uint8_t client[KEY], server[KEY], stored[KEY];
+};
+
+static const struct keys *keys_of(const char *password, uint32_t iterations)
 {
-    const char *password = server->config.password ? server->config.password : "";
-    if (server->salted_iterations != iterations || strcmp(server->salted_password, password)) {
-        snprintf(server->salted_password, sizeof server->salted_password, "%s", password);
-        server->salted_iterations = iterations;
-        if (!PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram_salt, sizeof scram_salt, (int)iterations,
-                               EVP_sha256(), KEY, server->salted))
-            sim_fail("PBKDF2 is not to be had");
-    }
-    return server->salted;
+    enum { KEPT = 4 };
+    static _Thread_local struct keys kept[KEPT];
+    static _Thread_local unsigned next;
+    uint8_t salted[KEY];
+    for (unsigned i = 0; i < KEPT; i++)
+        if (kept[i].iterations == iterations && !strcmp(kept[i].password, password)) return &kept[i];
+    struct keys *k = &kept[next++ % KEPT];
+    snprintf(k->password, sizeof k->password, "%s", password);
+    k->iterations = iterations;
+    if (!PKCS5_PBKDF2_HMAC(password, (int)strlen(password), scram_salt, sizeof scram_salt, (int)iterations,
+                           EVP_sha256(), KEY, salted))
+        sim_fail("PBKDF2 is not to be had");
+    hmac(salted, "Client Key", 10, k->client);
+    hmac(salted, "Server Key", 10, k->server);
+    if (!EVP_Digest(k->client, KEY, k->stored, NULL, EVP_sha256(), NULL)) sim_fail("SHA-256 is not to be had");
+    return k;
 }
 
 static uint32_t iterations_of(const struct model_server *server)
@@ -296,19 +311,17 @@ static void sasl_first(struct model_conn *conn, struct model_reader *r)
 static bool proof_is_right(struct model_conn *conn, const char *without_proof, const char *proof, char signature[64])
 {
     struct model_scram *scram = conn->scram;
-    const uint8_t *salted = salted_password(conn->server, iterations_of(conn->server));
-    uint8_t client_key[KEY], stored[KEY], client_signature[KEY], server_key[KEY], server_signature[KEY], given[64];
+    const char *password = conn->server->config.password ? conn->server->config.password : "";
+    const struct keys *k = keys_of(password, iterations_of(conn->server));
+    uint8_t client_signature[KEY], server_signature[KEY], given[64];
     char message[2048];
     int n = snprintf(message, sizeof message, "%s,%s,%s", scram->first_bare, scram->server_first, without_proof);
-    hmac(salted, "Client Key", 10, client_key);
-    hmac(salted, "Server Key", 10, server_key);
-    if (!EVP_Digest(client_key, KEY, stored, NULL, EVP_sha256(), NULL)) sim_fail("SHA-256 is not to be had");
-    hmac(stored, message, (size_t)n, client_signature);
-    hmac(server_key, message, (size_t)n, server_signature);
+    hmac(k->stored, message, (size_t)n, client_signature);
+    hmac(k->server, message, (size_t)n, server_signature);
     EVP_EncodeBlock((unsigned char *)signature, server_signature, KEY);
     if (strlen(proof) != 44 || EVP_DecodeBlock(given, (const unsigned char *)proof, 44) != 33) return false;
     for (int i = 0; i < KEY; i++) given[i] ^= client_signature[i];
-    return !memcmp(given, client_key, KEY);
+    return !memcmp(given, k->client, KEY);
 }
 
 static void sasl_final(struct model_conn *conn, struct model_reader *r)

@@ -158,6 +158,7 @@ static void op_deliver(struct sim *sim, struct sim_conn *conn, struct sim_op *op
     sim_trace(sim, TRACE_COMPLETE, conn->fd, (int64_t)(hash ^ (uint64_t)op->result));
     if (op->result == -ECANCELED) sim->counters.cancelled++;
     int32_t result = op->result;
+    ((struct sim_host_record *)conn->host)->touched = true;
     sim_op_drop(sim, op);
     memset(completion->host_priv, 0, sizeof completion->host_priv);
     completion->complete(completion, result);
@@ -377,6 +378,7 @@ static void host_close(struct pg_host *host, struct pg_socket *s)
 /* ---- clock, randomness, waking ---- */
 static uint64_t host_now(struct pg_host *host)
 {
+    ((struct sim_host_record *)host)->touched = true;
     return sim_under(host)->now_ns;
 }
 

@@ -36,6 +36,7 @@ struct sim_config {
     uint32_t refuse;           /* of a connect, before the listener is asked: SIM_REFUSE                             */
     uint32_t hang;             /* the same: SIM_HANG                                                                 */
     uint32_t backlog_full;     /* the same: SIM_BACKLOG_FULL                                                         */
+    uint32_t idle_turn;        /* a reactor has a turn although nothing has happened to it: the loop has others to serve */
     uint64_t burst_ns;         /* 1 ms if 0                                                                          */
     uint64_t hole_ns, jump_ns;
     uint64_t latency_min_ns;   /* of each segment, one way                                                           */
@@ -96,7 +97,8 @@ enum sim_end {
 enum sim_end sim_run(struct sim *sim, struct pg_reactor *reactor, uint64_t ns);
 enum sim_end sim_run_until(struct sim *sim, struct pg_reactor *reactor, bool (*done)(void *), void *arg,
                            uint64_t max_ns);
-/* Several reactors of one world, turned in a random order. SIM_CLOSED: all of them are. */
+/* Several reactors of one world, turned in a random order: those whose loop would have a turn now, since a completion
+ * came, a turn was asked for or the wait that the last one permitted is over. SIM_CLOSED: all of them are. */
 enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *),
                          void *arg, uint64_t max_ns);
 

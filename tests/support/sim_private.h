@@ -102,6 +102,9 @@ struct sim_host_record {
     struct pg_host host; /* first */
     struct sim *sim;
     bool wanted, failed;
+    bool touched;            /* since its last turn a completion was delivered, or the clock was read */
+    bool closed;             /* its reactor, by that turn                                             */
+    uint64_t until_ns;       /* so long that turn permitted to wait                                   */
     atomic_bool woken;
 };
 struct sim {

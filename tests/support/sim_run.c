@@ -2,40 +2,57 @@
  * need no reactor. */
 #include "support/sim_private.h"
 
-struct round {
-    int64_t wait_ns; /* the shortest that a reactor permitted; -1: none said one */
-    unsigned closed;
-};
-
-static void turn(struct sim *sim, struct pg_reactor *reactor, struct round *round)
+static uint64_t sum(uint64_t a, uint64_t b)
 {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static struct sim_host_record *record_of(struct sim *sim, const struct pg_reactor *reactor)
+{
+    for (unsigned i = 0; i < SIM_HOSTS; i++)
+        if (sim->hosts[i].host.reactor == reactor) return &sim->hosts[i];
+    sim_fail("a reactor of another world");
+}
+
+static bool is_due(const struct sim *sim, struct sim_host_record *h)
+{
+    return h->touched || h->wanted || h->until_ns <= sim->now_ns || atomic_load(&h->woken);
+}
+
+static void turn(struct sim *sim, struct sim_host_record *h)
+{
+    struct pg_reactor *reactor = h->host.reactor;
+    (void)sim_host_woken(&h->host);
     int64_t wait_ns = pg_reactor_turn(reactor);
     sim->counters.turns++;
+    h->touched = false;
+    h->closed = wait_ns == PG_WAIT_CLOSED;
+    h->until_ns = wait_ns < 0 ? UINT64_MAX : sum(sim->now_ns, (uint64_t)wait_ns);
     if (sim->after_turn) sim->after_turn(sim->watcher, reactor);
-    if (wait_ns == PG_WAIT_CLOSED) round->closed++;
-    else if (wait_ns != PG_WAIT_FOREVER && (round->wait_ns < 0 || wait_ns < round->wait_ns)) round->wait_ns = wait_ns;
 }
+
+struct round {
+    uint64_t until_ns; /* the shortest that a reactor permitted to wait */
+    unsigned closed;
+    bool hurry;        /* one must not wait at all */
+};
 
 /* Those that are closed too: somebody may still hold a lease and ask something of it. */
 static struct round turn_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n)
 {
-    struct round round = { .wait_ns = -1 };
+    struct round round = { .until_ns = UINT64_MAX };
     unsigned first = (unsigned)sim_random(sim, n);
-    for (unsigned i = 0; i < SIM_HOSTS; i++) sim_host_woken(&sim->hosts[i].host);
-    for (unsigned i = 0; i < n; i++) turn(sim, reactors[(first + i) % n], &round);
+    for (unsigned i = 0; i < n; i++) {
+        struct sim_host_record *h = record_of(sim, reactors[(first + i) % n]);
+        if (is_due(sim, h) || sim_chance(sim, sim->config.idle_turn)) turn(sim, h);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct sim_host_record *h = record_of(sim, reactors[i]);
+        round.closed += h->closed;
+        round.hurry = round.hurry || is_due(sim, h);
+        if (h->until_ns < round.until_ns) round.until_ns = h->until_ns;
+    }
     return round;
-}
-
-static bool anyone_woken(struct sim *sim)
-{
-    bool woken = false;
-    for (unsigned i = 0; i < SIM_HOSTS; i++) woken |= sim_host_woken(&sim->hosts[i].host);
-    return woken;
-}
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, unsigned n, bool (*done)(void *),
@@ -48,10 +65,8 @@ enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, un
         if (done && done(arg)) return SIM_DONE;
         if (round.closed == n) return SIM_CLOSED;
         if (sim->now_ns >= end_ns) return SIM_TIME;
-        uint64_t turned_ns = sim->now_ns;
         sim_jump(sim);
-        bool hurry = anyone_woken(sim) || round.wait_ns == 0;
-        if (hurry) {
+        if (round.hurry) {
             /* A loop that may not block still takes time, or a reactor that never waits would stop the clock. */
             uint64_t before_ns = sim->now_ns;
             sim_step_until(sim, before_ns);
@@ -59,9 +74,8 @@ enum sim_end sim_run_all(struct sim *sim, struct pg_reactor *const *reactors, un
             if (sim->now_ns < then_ns) sim->now_ns = then_ns; /* it may have jumped over the end already */
             continue;
         }
-        if (round.wait_ns < 0 && !sim_next_event(sim, &at)) return SIM_IDLE;
-        uint64_t limit_ns = round.wait_ns < 0 ? end_ns : sum(turned_ns, (uint64_t)round.wait_ns);
-        sim_step_until(sim, limit_ns < end_ns ? limit_ns : end_ns);
+        if (round.until_ns == UINT64_MAX && !sim_next_event(sim, &at)) return SIM_IDLE;
+        sim_step_until(sim, round.until_ns < end_ns ? round.until_ns : end_ns);
     }
 }
 
