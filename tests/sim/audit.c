@@ -13,7 +13,7 @@ enum { STACK_BYTES = 16 * 1024 };
 
 /* ---- after every event ---- */
 
-static void check_counts(struct run *r)
+void audit_counts(struct run *r)
 {
     const struct pg_pool *p = r->pool;
     uint32_t slots = 0, total;
@@ -39,7 +39,7 @@ void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed) check_counts(r);
+        if (!r->closed) audit_counts(r);
     shares_check(w);
 }
 
@@ -197,7 +197,8 @@ static void check_served(const struct run *r)
     if (!w && !rp_slow_most(p)) w = TAILQ_FIRST(&p->slow); /* it shares like others */
     if (!w) return;
     if (w->lane == RP_LANE_LEASE && p->count[RP_SLOT_CHECKING]) return;
-    REQUIRE(p->count[RP_SLOT_IDLE] <= rules_kept(r), "%u wait although %u connections are idle", p->nwaiting, p->count[RP_SLOT_IDLE]);
+    REQUIRE(p->count[RP_SLOT_IDLE] <= rules_kept(r), "%u wait although %u connections are idle", p->nwaiting,
+            p->count[RP_SLOT_IDLE]);
     for (uint32_t i = 0; i < p->nslots && w->lane != RP_LANE_LEASE; i++)
         REQUIRE(p->slot[i]->state != RP_SLOT_SHARED || !rp_slot_room(p->slot[i], rp_batch_size(rp_query_of(w))),
                 "a statement waits although there is room");
@@ -216,7 +217,8 @@ void audit_told(const struct run *r, uint64_t deadline_ns, uint64_t started_ns, 
 {
     if (deadline_ns == 0 || deadline_ns == PG_NEVER) return;
     if (deadline_ns < started_ns) deadline_ns = started_ns;
-    uint64_t turns = 2 + (uint64_t)r->most_alive * (r->set.resumes < 16 ? 2 : 1), bound_ns = deadline_ns + audit_slack(r);
+    uint64_t turns = 2 + (uint64_t)r->most_alive * (r->set.resumes < 16 ? 2 : 1);
+    uint64_t bound_ns = deadline_ns + audit_slack(r);
     bound_ns += turns * sim_settings(r->sim)->turn_ns + sim_counters(r->sim)->jumped_ns;
     REQUIRE(sim_now(r->sim) < bound_ns, "%s is told %llu us after its deadline", who,
             (unsigned long long)(sim_now(r->sim) - deadline_ns) / 1000);

@@ -274,6 +274,7 @@ void shares_close(struct scene *w);
 /* audit.c */
 struct audit_before { uint32_t waiting, slow; bool full; };
 void audit_event(void *scene);
+void audit_counts(struct run *r); /* of the pool, as it is at this moment */
 void audit_turn(void *scene, struct pg_reactor *reactor);
 void audit_callback(struct run *r);
 void audit_grant(struct holder *h);

@@ -94,7 +94,8 @@ void rules_turn(const struct run *r)
         struct rp_slot *slot = p->slot[i];
         bool leased = slot->state == RP_SLOT_LEASED, theirs = leased && slot->lease->priority == PG_PRIORITY_NORMAL;
         REQUIRE(!leased || slot->normal == theirs, "a slot does not know its lease's priority");
-        REQUIRE((slot->state != RP_SLOT_SHARED && slot->state != RP_SLOT_SOLO) || slot->normal, "a shared connection is in nobody's hands");
+        REQUIRE((slot->state != RP_SLOT_SHARED && slot->state != RP_SLOT_SOLO) || slot->normal,
+                "a shared connection is in nobody's hands");
         REQUIRE(slot->state != RP_SLOT_IDLE || !slot->normal, "an idle connection is in somebody's hands");
         normal += slot->normal;
     }

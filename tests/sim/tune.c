@@ -15,7 +15,7 @@ static void resize(struct run *r)
         REQUIRE(rc == (r->closing ? PG_E_CLOSED : PG_E_CONFIG), "a wrong size was answered by %s", pg_error_name(rc));
         return;
     }
-    if (!r->closing) rules_event(r); /* of the size that it had */
+    if (!r->closing) audit_counts(r); /* of the size that it had */
     CALL(r, rc = pg_pool_resize(r->pool, min, max));
     trace("resize to %u..%u: %s", min, max, pg_error_name(rc));
     if (rc == PG_E_CONFIG && r->scene->budget && !r->closing) return; /* it cannot be made sure of so many */

@@ -36,7 +36,7 @@ struct sim_config {
     uint32_t refuse;           /* of a connect, before the listener is asked: SIM_REFUSE                             */
     uint32_t hang;             /* the same: SIM_HANG                                                                 */
     uint32_t backlog_full;     /* the same: SIM_BACKLOG_FULL                                                         */
-    uint32_t idle_turn;        /* a reactor has a turn although nothing has happened to it: the loop has others to serve */
+    uint32_t idle_turn;        /* a reactor has a turn although nothing has happened to it: its loop has others, too */
     uint64_t burst_ns;         /* 1 ms if 0                                                                          */
     uint64_t hole_ns, jump_ns;
     uint64_t latency_min_ns;   /* of each segment, one way                                                           */
