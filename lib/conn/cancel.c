@@ -36,6 +36,7 @@ static void finish(struct rp_cancel *c)
         rp_host_close(c->reactor, &c->socket);
         c->bound = false;
     }
+    rp_coded_close(&c->coded, c->reactor);
     move(c, RP_CANCEL_NONE);
     c->over(c, c->eof || c->moved < sizeof c->request);
 }
@@ -44,7 +45,9 @@ static void open_socket(struct rp_cancel *c)
 {
     unsigned flags = PG_SOCKET_STREAM | (c->to.at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0);
     c->socket = (struct pg_socket){ .fd = -1, .flags = flags };
-    if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
+    if (c->transform && rp_coded_open(&c->coded, c->reactor, c->transform)) {
+        rp_cancel_stop(c);
+    } else if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
         rp_cancel_stop(c);
     } else if (rp_host_bind(c->reactor, &c->socket)) {
         rp_host_close(c->reactor, &c->socket);
@@ -65,15 +68,32 @@ static bool submitted(struct rp_cancel *c, int rc, bool *flying)
     return rc == 0 || rc == -EAGAIN;
 }
 
+/* What is to be sent next; 0: nothing, or nothing before the other side has spoken. */
+static size_t to_send(struct rp_cancel *c, const uint8_t **at)
+{
+    size_t left = sizeof c->request - c->moved;
+    *at = c->request + c->moved;
+    if (!rp_coded_on(&c->coded)) return left;
+    ptrdiff_t taken = rp_coded_encode(&c->coded, *at, left);
+    if (taken > 0) c->moved += (size_t)taken;
+    *at = c->coded.out + c->coded.at;
+    return c->coded.end - c->coded.at;
+}
+
+static int receive(struct rp_cancel *c)
+{
+    bool coded = rp_coded_on(&c->coded);
+    return rp_host_recv(c->reactor, &c->socket, coded ? c->coded.in : c->dropped,
+                        coded ? (size_t)RP_CODED_IN : sizeof c->dropped, &c->received);
+}
+
 static void talk(struct rp_cancel *c)
 {
     bool good = true;
-    size_t left = sizeof c->request - c->moved;
-    if (left && !c->sending)
-        good = submitted(c, rp_host_send(c->reactor, &c->socket, c->request + c->moved, left, &c->sent), &c->sending);
-    if (good && !c->receiving)
-        good = submitted(c, rp_host_recv(c->reactor, &c->socket, c->dropped, sizeof c->dropped, &c->received),
-                         &c->receiving);
+    const uint8_t *at;
+    size_t left = c->sending ? 0 : to_send(c, &at);
+    if (left) good = submitted(c, rp_host_send(c->reactor, &c->socket, at, left, &c->sent), &c->sending);
+    if (good && !c->receiving) good = submitted(c, receive(c), &c->receiving);
     if (!good) rp_cancel_stop(c);
 }
 
@@ -92,11 +112,24 @@ static void on_sent(struct pg_completion *completion, int32_t res)
 {
     struct rp_cancel *c = RP_CONTAINER(completion, struct rp_cancel, sent);
     c->sending = false;
-    if (res > 0) c->moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
+    bool coded = rp_coded_on(&c->coded);
+    size_t *moved = coded ? &c->coded.at : &c->moved;
+    if (res > 0) *moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
     if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
     else if (res < 0 && !rp_conn_retryable(res)) rp_cancel_stop(c);
-    else if (c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
+    else if (coded || c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
     else if (RP_PLANT(cancel_eof_unawaited)) c->eof = true, rp_cancel_stop(c);
+}
+
+/* The transform's own affairs; plain bytes are dropped. False: it has failed. Its end is not the socket's. */
+static bool heed(struct rp_cancel *c, size_t n)
+{
+    struct rp_transform *t = c->coded.transform;
+    ptrdiff_t read;
+    if (t->ops->feed(t, c->coded.in, n)) return false;
+    do read = t->ops->read(t, c->dropped, sizeof c->dropped);
+    while (read > 0);
+    return read != RP_TRANSFORM_FAILED;
 }
 
 static void on_received(struct pg_completion *completion, int32_t res)
@@ -106,7 +139,8 @@ static void on_received(struct pg_completion *completion, int32_t res)
     if (c->state == RP_CANCEL_CLOSING) {
         rp_ready(c->reactor, &c->node);
     } else if (res > 0 || rp_conn_retryable(res)) { /* a server that says something is not listened to */
-        rp_flush(c->reactor, &c->node);
+        if (res > 0 && rp_coded_on(&c->coded) && !heed(c, (size_t)res)) rp_cancel_stop(c);
+        else rp_flush(c->reactor, &c->node);
     } else {
         c->eof = res == 0;
         rp_cancel_stop(c);
@@ -120,6 +154,7 @@ void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t d
     struct rp_writer w = { .to = c->request, .capacity = sizeof c->request };
     c->reactor = conn->reactor;
     c->to = conn->peer;
+    c->transform = RP_PLANT(cancel_in_plain) ? NULL : conn->config->transform;
     c->deadline_ns = deadline_ns;
     c->node.run = step;
     c->timer.fire = fire;
@@ -136,6 +171,7 @@ void rp_cancel_abandon_socket(struct rp_cancel *c)
 {
     if (c->bound) rp_host_close(c->reactor, &c->socket);
     c->bound = false;
+    if (!c->sending && !c->receiving && c->reactor) rp_coded_close(&c->coded, c->reactor); /* else the host has it */
     if (!rp_cancel_busy(c)) return;
     rp_timer_stop(c->reactor, &c->timer);
     rp_unqueue(c->reactor, &c->node);

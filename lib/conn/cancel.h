@@ -10,7 +10,9 @@
  *
  * The server acts on the request before it closes the socket. So after its EOF the request can hit nothing any more,
  * and neither can one of which not every byte was taken; in all other cases it may still be under way somewhere, and
- * the connection that it names must never serve again. Allocates nothing. Knows nothing of the connection's queries.
+ * the connection that it names must never serve again. Where the connection's bytes are transformed, these are, too: a
+ * request counts as under way from when the transform has it. Allocates nothing but that. Knows nothing of the
+ * connection's queries.
  *
  * Source: PostgreSQL, chapter "Frontend/Backend Protocol", "Canceling Requests in Progress". */
 #ifndef RP_CONN_CANCEL_H
@@ -28,6 +30,8 @@ struct rp_cancel { /* zeroed, then rp_cancel_start as often as it is NONE */
     bool bound, sending, receiving;
     bool eof;               /* the server's, seen while TALKING                     */
     size_t moved;           /* bytes of the request that were taken                 */
+    const struct rp_transform_maker *transform;
+    struct rp_coded coded;
     uint64_t deadline_ns;
     struct rp_node node;    /* the step that is due                                 */
     struct rp_timer timer;

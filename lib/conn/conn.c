@@ -46,6 +46,7 @@ static int open_socket(struct rp_conn *c)
     uint8_t entropy[18];
     c->peer = *a;
     int rc = rp_host_entropy(c->reactor, entropy, sizeof entropy);
+    if (!rc && c->config->transform) rc = rp_coded_open(&c->coded, c->reactor, c->config->transform);
     if (rc) return rc;
     c->socket =
         (struct pg_socket){ .fd = -1, .flags = PG_SOCKET_STREAM | (a->at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0) };
@@ -64,7 +65,8 @@ static int open_socket(struct rp_conn *c)
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->shut = c->heard = c->reached = c->again = c->ended = c->over = false;
+    c->sending = c->receiving = c->shut = c->heard = c->reached = c->again = false;
+    c->ended = c->over = c->over_inside = false;
     c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
@@ -113,6 +115,10 @@ void rp_conn_end(struct rp_conn *c)
         return;
     }
     if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
+    if (c->over_inside) { /* nobody listens, and the socket's own end is still to come */
+        c->over = c->over_inside = false;
+        c->session.phase = RP_PHASE_BROKEN;
+    }
     if (c->over || RP_PLANT(freed_before_eof)) { /* there is nobody to say it to */
         rp_conn_set_due(c, false);
         rp_conn_close_now(c);
@@ -151,6 +157,7 @@ static void finish(struct rp_conn *c)
         rp_host_close(c->reactor, &c->socket);
         c->bound = false;
     }
+    rp_coded_close(&c->coded, c->reactor);
     rp_unqueue(c->reactor, &c->flush);
     rp_conn_small_buffers(c);
     if (c->again) {
@@ -214,6 +221,7 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
 void rp_conn_free(struct rp_conn *c)
 {
     if (c->sending || c->receiving) return; /* the host may still write there */
+    rp_coded_close(&c->coded, c->reactor);
     rp_conn_small_buffers(c);
     /* A password may have been on its way, a key half derived. */
     explicit_bzero(&c->session, sizeof c->session);

@@ -16,6 +16,7 @@
 #define RP_CONN_H
 #include "conn/catalog.h"
 #include "conn/query.h"
+#include "conn/transform.h"
 #include "session/session.h"
 
 enum rp_conn_state {
@@ -65,6 +66,7 @@ struct rp_conn_config {
     const struct rp_conn_ops *ops;
     struct rp_catalog *catalog;
     struct rp_keys *keys;
+    const struct rp_transform_maker *transform; /* of the bytes of each socket; NULL: they are plain */
     uint64_t connect_timeout_ns, close_linger_ns;
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms;
@@ -83,6 +85,7 @@ struct rp_conn {
     bool ended;             /* the end was received while a send was in flight     */
     bool over;              /* the end was received behind bytes that are not fed yet: told when they are, */
     int32_t over_result;    /* with this result of the receive                     */
+    bool over_inside;       /* or it is the transform's word (RP_TRANSFORM_*), and the socket's end is still to come */
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
     bool again;             /* CLOSING: the next address is tried afterwards      */
     bool heard;             /* at least one byte came from the server             */
@@ -96,6 +99,7 @@ struct rp_conn {
     bool held;              /* by the owner: no further request is written        */
     struct rp_node ready;   /* what is left to feed, to derive or to finish       */
     struct rp_node flush;
+    struct rp_coded coded;  /* between the buffers below and the socket            */
     struct rp_timer timer;  /* CONNECTING: the connect's deadline; ENDING: linger */
 
     struct rp_session session;

@@ -4,7 +4,7 @@
  * The input buffer holds [in_at, in_end) that is not fed yet. It is compacted only when a receive is about to be armed,
  * and never while a row is looked at (paused). Output is encoded when it is about to be sent and not before: a request
  * that is given up earlier leaves no trace, and one buffer is enough, since nothing can be sent while a send is in
- * flight. */
+ * flight. Where there is a transform, it stands between these two buffers and two of its own, which are the host's. */
 #include <errno.h>
 #include <string.h>
 #include "conn/internal.h"
@@ -78,6 +78,32 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
     rp_conn_fail(c, &why, ended);
 }
 
+/* What the transform has to say, as much as there is room for. False: nothing before more is received. */
+static bool pull(struct rp_conn *c)
+{
+    struct rp_transform *t = c->coded.transform;
+    bool any = false;
+    while (c->in_end < c->in_capacity && !c->over && !(any && RP_PLANT(record_left))) {
+        ptrdiff_t n = t->ops->read(t, c->in + c->in_end, c->in_capacity - c->in_end);
+        if (n == 0) break;
+        any = true;
+        if (n > 0) {
+            c->in_end += (size_t)n;
+        } else {
+            c->over = c->over_inside = true;
+            c->over_result = (int32_t)n;
+        }
+    }
+    return any;
+}
+
+static int receive(struct rp_conn *c)
+{
+    if (rp_coded_on(&c->coded))
+        return rp_host_recv(c->reactor, &c->socket, c->coded.in, RP_CODED_IN, &c->received);
+    return rp_host_recv(c->reactor, &c->socket, c->in + c->in_end, c->in_capacity - c->in_end, &c->received);
+}
+
 static void arm(struct rp_conn *c)
 {
     if (RP_PLANT(receive_armed_twice)) c->receiving = false;
@@ -90,25 +116,50 @@ static void arm(struct rp_conn *c)
         return;
     }
     if (c->in_end == c->in_capacity) return; /* paused with a full buffer */
-    int rc = rp_host_recv(c->reactor, &c->socket, c->in + c->in_end, c->in_capacity - c->in_end, &c->received);
+    if (rp_coded_on(&c->coded) && c->state != RP_CONN_ENDING && !RP_PLANT(record_left) && pull(c)) {
+        rp_ready(c->reactor, &c->ready);
+        return;
+    }
+    int rc = receive(c);
     if (rc == 0) c->receiving = true;
     else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
     else fail(c, rc, pg_error_text(rc), true);
 }
 
 /* The stream is at its end; `error` is what the sending side met before, or 0. */
-static void fail_at_end(struct rp_conn *c, int error)
+static void fail_at_end(struct rp_conn *c, int error, bool ended)
 {
-    if (error && error != -EPIPE) fail(c, error, pg_error_text(error), true);
+    if (error && error != -EPIPE) fail(c, error, pg_error_text(error), ended);
     else
         fail(c, PG_E_LOST,
-             c->heard ? "the server closed the connection" : "the server closed the connection without a word", true);
+             c->heard ? "the server closed the connection" : "the server closed the connection without a word", ended);
+}
+
+/* The socket's own end is awaited like after a Terminate; there is nothing to say any more. */
+static void end_inside(struct rp_conn *c, int32_t res)
+{
+    c->over = c->over_inside = false;
+    c->session.phase = RP_PHASE_BROKEN;
+    if (res == RP_TRANSFORM_END) fail_at_end(c, 0, false);
+    else fail(c, PG_E_PROTOCOL, c->coded.transform->why, false);
 }
 
 static void tell_end(struct rp_conn *c, int32_t res)
 {
-    if (res == 0) fail_at_end(c, c->send_error);
+    if (c->over_inside) end_inside(c, res);
+    else if (res == 0) fail_at_end(c, c->send_error, true);
     else fail(c, res, pg_error_text(res), true);
+}
+
+static void decode(struct rp_conn *c, size_t n)
+{
+    struct rp_transform *t = c->coded.transform;
+    if (t->ops->feed(t, c->coded.in, n)) {
+        c->over = c->over_inside = true;
+        c->over_result = RP_TRANSFORM_FAILED;
+    }
+    (void)pull(c);
+    rp_conn_feed(c);
 }
 
 /* Rows that wait for a resume, outcomes that wait for the next turn's budget. */
@@ -125,9 +176,9 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         rp_ready(c->reactor, &c->ready);
     } else if (res > 0) {
         c->heard = c->reached = true;
-        c->in_end += (size_t)res;
         if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
-        else rp_conn_feed(c);
+        else if (rp_coded_on(&c->coded)) decode(c, (size_t)res);
+        else c->in_end += (size_t)res, rp_conn_feed(c);
     } else if (rp_conn_retryable(res)) {
         rp_flush(c->reactor, &c->flush);
     } else if (c->state == RP_CONN_ENDING) {
@@ -149,13 +200,32 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
 static void say_end(struct rp_conn *c)
 {
     if (c->shut || rp_session_has_output(&c->session)) return;
+    if (rp_coded_on(&c->coded) && !c->coded.ended) {
+        rp_coded_end(&c->coded); /* that is said first */
+        rp_flush(c->reactor, &c->flush);
+        return;
+    }
     c->shut = true;
     rp_host_shutdown(c->reactor, &c->socket, SHUT_WR);
 }
 
+/* What is to be sent next; 0: nothing. */
+static size_t to_send(struct rp_conn *c, const uint8_t **at)
+{
+    struct rp_coded *coded = &c->coded;
+    *at = c->out + c->out_at;
+    if (!rp_coded_on(coded)) return c->out_end - c->out_at;
+    ptrdiff_t taken = rp_coded_encode(coded, *at, c->out_end - c->out_at);
+    c->out_at = taken < 0 ? c->out_end : c->out_at + (size_t)taken;
+    if (taken < 0 && c->state != RP_CONN_ENDING) end_inside(c, RP_TRANSFORM_FAILED);
+    if (c->state == RP_CONN_CLOSING) return 0;
+    *at = coded->out + coded->at;
+    return coded->end - coded->at;
+}
+
 static void send_more(struct rp_conn *c)
 {
-    if (RP_PLANT(send_buffer_reused) && c->sending) c->out[c->out_at]++;
+    if (RP_PLANT(send_buffer_reused) && c->sending) (rp_coded_on(&c->coded) ? c->coded.out : c->out)[c->out_at]++;
     if (c->sending || c->send_error || c->over) return;
     if (c->out_at == c->out_end) {
         if (c->held && c->state == RP_CONN_OPEN) return;
@@ -167,12 +237,14 @@ static void send_more(struct rp_conn *c)
         c->out_at = 0;
         c->out_end = rp_session_output(&c->session, c->out, c->out_capacity);
     }
-    if (c->out_end == 0) {
-        put_out(c);
+    const uint8_t *at;
+    size_t n = to_send(c, &at);
+    if (n == 0) {
+        if (c->out_at == c->out_end) put_out(c);
         if (c->state == RP_CONN_ENDING) say_end(c);
         return;
     }
-    int rc = rp_host_send(c->reactor, &c->socket, c->out + c->out_at, c->out_end - c->out_at, &c->sent);
+    int rc = rp_host_send(c->reactor, &c->socket, at, n, &c->sent);
     if (rc == -EAGAIN && RP_PLANT(again_taken_for_sent)) rc = 0;
     if (rc == 0) c->sending = true;
     else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
@@ -188,7 +260,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         return;
     }
     if (c->ended) {
-        fail_at_end(c, res < 0 ? res : 0);
+        fail_at_end(c, res < 0 ? res : 0, true);
         return;
     }
     if (res < 0 && !rp_conn_retryable(res)) {
@@ -199,10 +271,13 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         if (!c->receiving && !c->ready.queued && !c->over) fail(c, res, pg_error_text(res), true);
         return;
     }
-    if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(c->out_end - c->out_at);
-    if (res > 0) c->out_at += (size_t)res, c->reached = true;
+    bool coded = rp_coded_on(&c->coded);
+    size_t *moved = coded ? &c->coded.at : &c->out_at, end = coded ? c->coded.end : c->out_end;
+    if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(end - *moved);
+    if (res > 0) *moved += (size_t)res, c->reached = true;
     if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
-    if (c->out_end || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
+    if (c->out_end || coded || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING)
+        rp_flush(c->reactor, &c->flush);
 }
 
 /* One SEND, then the receive: the answer to the one finds the other armed. */

@@ -72,7 +72,7 @@ void act_close(struct run *r)
 /* Any callback may start, abandon, release and close anything. */
 void act_in_callback(struct run *r)
 {
-    if (r->scene->over) return;
+    if (r->scene->over || r->scene->resting) return;
     if (chance(r, r->set.closing_callback)) act_close(r);
     if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;

@@ -112,6 +112,7 @@ void hosts_heal(struct scene *w)
         m->max_connections = healed->max_connections;
         m->cancel_lost = m->cancel_mute = 0;
         m->cancel_delay_ns = 0;
+        m->toy_damage = 0;
         model_server_connects(w->host[i], SIM_ACCEPT);
         model_server_refuse(w->host[i], NULL);
         model_server_become(w->host[i], i == w->primary ? MODEL_PRIMARY : MODEL_STANDBY);

@@ -20,6 +20,7 @@
 #include "ringpg.h"
 #include "support/model_server.h"
 #include "support/sim.h"
+#include "support/toy.h"
 
 #define MS UINT64_C(1000000)
 #define SECOND UINT64_C(1000000000)
@@ -182,11 +183,13 @@ struct scene {
     bool verbose;
     struct sim *sim;
     struct model_server *server;
+    struct rp_transform_maker toy;    /* where the servers talk through one */
     struct model_server *host[HOSTS]; /* the first is that server; the others are more addresses of it */
     unsigned primary;
     struct ledger ledger;
     char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
+    bool resting;                /* nobody begins anything, not even in a callback     */
     struct pg_budget *budget;    /* of all pools; NULL: none                           */
     uint32_t connections, bound; /* of it: now; how many there may be                  */
     bool shrunk;

@@ -16,6 +16,7 @@
     P(callback_after_abandon, "an outcome that was decided is told although its caller has abandoned it")              \
     P(cancel_eof_unawaited, "the connection is used again before the end of the cancel request's socket was seen")     \
     P(cancel_hits_others, "a cancel request is sent while others have statements on the connection")                   \
+    P(cancel_in_plain, "a cancel request does not pass the transform of its connection")                               \
     P(close_hangs, "a closed pool waits for leases that are held")                                                     \
     P(closed_in_flight, "a descriptor is unbound and closed while operations are in flight")                           \
     P(closing_uncounted, "a connection that is being closed leaves its place at once")                                 \
@@ -44,6 +45,7 @@
     P(pipeline_exceeded, "one request more than pool_max_pipeline")                                                    \
     P(queue_unbounded, "pool_max_waiters is not honoured")                                                             \
     P(receive_armed_twice, "a second receive is armed while one is in flight")                                         \
+    P(record_left, "of what a receive brought through a transform one record is read before the next is armed")        \
     P(recursion, "a release grants to the next waiter inside of the call")                                             \
     P(repeated_though_sent, "a statement is sent again although the server may have executed it")                      \
     P(reset_skipped, "reset_sql is left out")                                                                          \

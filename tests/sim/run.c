@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "pool/state.h"
 #include "sim/pg_sim.h"
 
 struct scene *the_scene;
@@ -119,6 +120,8 @@ static void open_run(struct scene *w, struct run *r)
     pc.budget = w->budget;
     status = pg_pool_open(&r->pool, r->reactor, &pc, &error);
     REQUIRE(status == 0, "pg_pool_open: %s", pg_error_field(&error, 'M'));
+    w->toy = (struct rp_transform_maker){ toy_make, w->sim };
+    if (model_settings(r->server)->toy) r->pool->config.transform = &w->toy;
     r->heap.sim = w->sim;
     r->heap.fail = r->set.alloc_failures;
     tune_begin(r);
@@ -253,6 +256,7 @@ static void rest(struct scene *w)
 {
     bool lasting = true;
     if (!quiet(w) || pick(&w->run[0], 2)) return;
+    w->resting = true;
     (void)go(w, healed, 100 * SECOND);
     (void)go(w, NULL, 30 * SECOND);
     if (!at_rest(w)) (void)go(w, at_rest, 30 * SECOND);
@@ -263,6 +267,7 @@ static void rest(struct scene *w)
     hosts_check_rest(w);
     REQUIRE(!lasting || at_rest(w), "at rest, and the pools count other connections than the server, which has %u",
             model_stats(w->server)->connections_now);
+    w->resting = false;
 }
 
 static void end_leases(struct run *r)

@@ -185,6 +185,7 @@ void server_heal(struct scene *w)
     m->max_connections = 0;
     m->cancel_lost = m->cancel_mute = 0;
     m->cancel_delay_ns = 0;
+    m->toy_damage = 0;
     if (r->set.wrong_password) m->password = r->set.password;
     model_server_connects(r->server, SIM_ACCEPT);
     model_server_refuse(r->server, NULL);

@@ -128,6 +128,8 @@ static void draw_server(struct run *r)
     m->scram_iterations = pick(r, 8) ? 1 : 3000;
     m->password = "confidential";
     if (pick(r, 3) == 0) m->unread_limit = (size_t)between(r, 100, 20000);
+    m->toy = pick(r, 4) == 0;
+    m->toy_endless = seldom(r, 1000);
     if (s->calm) return;
     s->wrong_password = m->auth != MODEL_TRUST && pick(r, 40) == 0;
     if (pick(r, 8) == 0) m->max_connections = (uint32_t)between(r, 1, s->max_conns);
@@ -136,6 +138,7 @@ static void draw_server(struct run *r)
     if (pick(r, 3) == 0) m->cancel_delay_ns = pick(r, pick(r, 3) ? 20 : 1500) * MS;
     m->cancel_lost = seldom(r, 500);
     m->cancel_mute = seldom(r, 300);
+    m->toy_damage = m->toy ? seldom(r, 5) : 0;
     s->drop = seldom(r, 30);
     s->garbage = seldom(r, 20);
     s->forget = seldom(r, 50);
@@ -157,7 +160,7 @@ static bool is_strict(const struct run *r)
     if (c->reset || c->fatal || c->hole || c->hang || c->jump || c->fail_call) return false;
     if (s->drop || s->garbage || s->kill || s->restarts || s->outages || s->strays || s->alloc_failures) return false;
     if (s->host_outages) return false;
-    if (m->fault || s->wrong_password || m->unread_limit || s->closes_early) return false;
+    if (m->fault || m->toy_damage || s->wrong_password || m->unread_limit || s->closes_early) return false;
     return m->exit_delay_ns < s->linger_ns / 4 && s->delay_ns < s->linger_ns / 4 && !s->abandons && !s->cancels &&
            !s->deadlines && !s->hangs && !s->hook_never && !(s->hook_late && !s->calm);
 }

@@ -29,6 +29,7 @@ void model_put_end(struct sim_bytes *b, size_t begun);
 void model_put_error(struct sim_bytes *b, char type, const char *severity, const char *sqlstate, const char *message);
 void model_put_status(struct sim_bytes *b, const char *name, const char *value);
 
+struct toy;
 struct model_statement {
     struct model_statement *next;
     char *name, *sql;
@@ -77,6 +78,7 @@ struct model_conn {
     struct sim_peer *peer; /* NULL once it is gone */
     enum model_phase phase;
     struct sim_bytes input, output;
+    struct toy *toy;       /* NULL: they are the socket's bytes   */
     uint32_t pid, key;
     uint32_t target_pid, target_key; /* of a cancel request */
     bool backend;          /* counted in connections_now          */
@@ -115,6 +117,13 @@ struct model_server {
     size_t conn_count, conn_capacity;
     struct sim_bytes committed;
 };
+
+/* model_toy.c */
+void model_toy_open(struct model_conn *conn); /* if that is configured */
+void model_toy_bytes(struct model_conn *conn, const uint8_t *at, size_t n);
+void model_toy_send(struct model_conn *conn, const uint8_t *at, size_t n);
+void model_toy_end(struct model_conn *conn);
+void model_toy_free(struct model_conn *conn);
 
 /* model_server.c */
 void model_pump(struct model_conn *conn);

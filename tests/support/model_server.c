@@ -14,7 +14,8 @@ enum { LONGEST_MESSAGE = 1 << 30, LONGEST_STARTUP = 10000, UNREAD_POLL_NS = 100 
 void model_flush(struct model_conn *conn)
 {
     const struct sim_bytes *out = &conn->output;
-    if (conn->peer && out->size) sim_peer_send(conn->peer, out->at + out->head, out->size);
+    if (conn->toy && out->size) model_toy_send(conn, out->at + out->head, out->size);
+    else if (conn->peer && out->size) sim_peer_send(conn->peer, out->at + out->head, out->size);
     sim_bytes_take(&conn->output, NULL, conn->output.size);
 }
 
@@ -29,6 +30,7 @@ void model_close(struct model_conn *conn, bool reset)
     conn->backend = false;
     model_flush(conn);
     if (!conn->peer) return;
+    if (conn->toy && !reset) model_toy_end(conn);
     if (reset) sim_peer_reset(conn->peer);
     else if (conn->half) sim_peer_shut(conn->peer);
     else sim_peer_close(conn->peer);
@@ -165,7 +167,8 @@ void model_pump(struct model_conn *conn)
 static void on_bytes(struct sim_peer *peer, const uint8_t *at, size_t n)
 {
     struct model_conn *conn = peer->user;
-    sim_bytes_put(&conn->input, at, n);
+    if (conn->toy) model_toy_bytes(conn, at, n);
+    else sim_bytes_put(&conn->input, at, n);
     model_pump(conn);
 }
 
@@ -181,6 +184,7 @@ static void on_gone(struct sim_peer *peer)
 {
     struct model_conn *conn = peer->user;
     model_close(conn, false);
+    model_toy_free(conn);
     conn->peer = NULL;
 }
 
@@ -214,6 +218,7 @@ static enum sim_connect on_accept(void *arg, struct sim_peer *peer, const struct
     conn->peer = peer;
     conn->pid = server->whole->next_pid++;
     conn->key = (uint32_t)sim_random(server->config.sim, UINT32_MAX);
+    model_toy_open(conn);
     *peer = (struct sim_peer){ .user = conn, .on_bytes = on_bytes, .on_eof = on_eof, .on_gone = on_gone };
     struct model_stats *stats = &server->whole->stats;
     if (++stats->sockets_now > stats->sockets_max) stats->sockets_max = stats->sockets_now;
@@ -249,6 +254,7 @@ static void conn_free(struct model_conn *conn)
     model_statements_free(conn);
     model_portals_free(conn);
     model_scram_free(conn);
+    model_toy_free(conn);
     sim_bytes_free(&conn->input);
     sim_bytes_free(&conn->output);
     sim_bytes_free(&conn->startup);

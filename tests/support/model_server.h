@@ -57,6 +57,9 @@ struct model_config {
     uint32_t cancel_mute;        /* per mille: of those that are never closed from here                  */
     enum model_role role;        /* changed here it is not told to those who are connected */
     bool version_13;             /* reports neither of a role's parameters                 */
+    bool toy;                    /* talks through a transform (toy.h), on every socket                     */
+    uint32_t toy_damage;         /* per mille: of what is sent through it a byte is another                */
+    uint32_t toy_endless;        /* per mille: of connections that close without the transform's own end   */
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */
     model_answer_fn *answer;     /* NULL: the default answer               */
     void *arg;
