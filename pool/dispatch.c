@@ -126,7 +126,7 @@ static void count_wait(struct pg_pool *pool, const struct rp_waiter *w)
         pool->stats.acquire_count++;
         pool->stats.acquire_duration_ns += waited_ns;
     }
-    if (!(w->flags & RP_QUERY_WAITED)) return;
+    if (!(w->flags & RP_QUERY_WAITED) && !waited_ns) return; /* an idle one was there, and still was */
     pool->stats.empty_acquire_count++;
     pool->stats.empty_acquire_wait_ns += waited_ns;
     rp_saw_wait(pool, waited_ns);

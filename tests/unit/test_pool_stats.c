@@ -94,6 +94,27 @@ static void one_connect_and_three_statements(void **state)
     world_close(&w);
 }
 
+/* There was one when it came, and none when its turn had come. */
+static void a_wait_for_what_was_idle_is_one_too(void **state)
+{
+    (void)state;
+    struct world w;
+    struct held h;
+    world_open(&w, "pool_max_conns=1 pool_min_conns=1");
+    world_run(&w, WORLD_SECOND);
+    held_init(&h);
+    pg_pool_acquire(w.pool, &h.lease);
+    pg_pool_reset(w.pool);
+    world_run(&w, 50 * WORLD_MS);
+    assert_int_equal(h.grants, 1);
+    struct pg_pool_stats s = settled(&w);
+    assert_int_equal(s.wait.count, 1);
+    assert_int_equal(s.wait.sum_ns, s.acquire_duration_ns);
+    assert_true(s.wait.sum_ns > 100000);
+    pg_lease_release(&h.lease);
+    world_close(&w);
+}
+
 static void a_lease_is_waited_for_and_held(void **state)
 {
     (void)state;
@@ -420,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_most_is_never_below_those_who_wait),
         cmocka_unit_test(one_connect_and_three_statements),
+        cmocka_unit_test(a_wait_for_what_was_idle_is_one_too),
         cmocka_unit_test(a_lease_is_waited_for_and_held),
         cmocka_unit_test(refused_cancelled_and_late_ones_are_counted),
         cmocka_unit_test(a_refused_query_is_an_outcome_and_shows_without_a_completion),
