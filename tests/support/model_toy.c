@@ -18,14 +18,21 @@ void model_toy_free(struct model_conn *conn)
     conn->toy = NULL;
 }
 
-/* A hello stays whole: with another nonce it is the client that would seem to be wrong. */
+/* A hello stays whole: with another nonce it is the client that would seem to be wrong. And so does a record's size:
+ * nobody but a deadline could help a client that waits for the rest of a longer one. */
+static void damage_one(struct sim *sim, uint8_t *record, size_t n)
+{
+    size_t at = sim_random(sim, n);
+    record[at == 1 || at == 2 ? 0 : at] ^= 0x20;
+}
+
 static void send_coded(struct model_conn *conn, uint32_t damage)
 {
     struct sim *sim = conn->server->config.sim;
     uint8_t coded[2048];
     size_t n;
     while ((n = toy_ops.give(&conn->toy->transform, coded, sizeof coded))) {
-        if (sim_chance(sim, damage)) coded[sim_random(sim, n)] ^= 0x20;
+        if (sim_chance(sim, damage)) damage_one(sim, coded, n); /* it is given record by record */
         if (conn->peer) sim_peer_send(conn->peer, coded, n);
     }
 }
