@@ -6,7 +6,10 @@
 #include "wire/error.h"
 #include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
+
+#ifndef RP_SYSCONFDIR
+#define RP_SYSCONFDIR "/etc/postgresql-common"
+#endif
 
 enum { PATH_MOST = 1024, NAME_MOST = 256 };
 
