@@ -21,7 +21,7 @@
 const struct rp_option rp_options[] = {
     [RP_KEY_HOST] = { "host", "PGHOST", RP_LIST, FIELD(hosts) },
     [RP_KEY_HOSTADDR] = { "hostaddr", "PGHOSTADDR", RP_LIST, FIELD(hostaddrs) },
-    [RP_KEY_PORT] = { "port", "PGPORT", RP_PORTS },
+    [RP_KEY_PORT] = { "port", "PGPORT", .kind = RP_PORTS },
     [RP_KEY_DBNAME] = { "dbname", "PGDATABASE", RP_TEXT, .startup = true, FIELD(dbname) },
     [RP_KEY_USER] = { "user", "PGUSER", RP_TEXT, .startup = true, FIELD(user) },
     [RP_KEY_PASSWORD] = { "password", "PGPASSWORD", RP_TEXT, .secret = true, FIELD(password) },
@@ -30,7 +30,7 @@ const struct rp_option rp_options[] = {
                                            FIELD(application_name) },
     [RP_KEY_CLIENT_ENCODING] = { "client_encoding", "PGCLIENTENCODING", RP_TEXT, .startup = true,
                                  FIELD(client_encoding) },
-    [RP_KEY_SERVICE] = { "service", "PGSERVICE", RP_IGNORED }, /* service.c looks at it */
+    [RP_KEY_SERVICE] = { "service", "PGSERVICE", .kind = RP_IGNORED }, /* service.c looks at it */
     [RP_KEY_PASSFILE] = { "passfile", "PGPASSFILE", RP_TEXT, FIELD(passfile) },
     [RP_KEY_SSLMODE] = { "sslmode", "PGSSLMODE", RP_ONE_OF, FIELD(sslmode), /* as enum rp_sslmode; so those below */
                          .accepted = { "disable", "allow", "prefer", "require", "verify-ca", "verify-full" } },
@@ -70,8 +70,8 @@ const struct rp_option rp_options[] = {
     { "require_auth", "PGREQUIREAUTH", RP_METHODS_OF, FIELD(auth_refused) },
     { "gssencmode", "PGGSSENCMODE", RP_CHOICE, .accepted = { "disable", "prefer" }, .refused = { "require" },
       .why = GSS },
-    { "krbsrvname", "PGKRBSRVNAME", RP_IGNORED },
-    { "gsslib", "PGGSSLIB", RP_IGNORED },
+    { "krbsrvname", "PGKRBSRVNAME", .kind = RP_IGNORED },
+    { "gsslib", "PGGSSLIB", .kind = RP_IGNORED },
     { "gssdelegation", "PGGSSDELEGATION", RP_CHOICE, .accepted = { "0" }, .refused = { "1" }, .why = GSS },
     { "min_protocol_version", "PGMINPROTOCOLVERSION", RP_ONE_OF, FIELD(min_protocol_version),
       .accepted = { "3.0", "3.2", "latest" } },

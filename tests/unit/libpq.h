@@ -3,52 +3,12 @@
 #ifndef UNIT_LIBPQ_H
 #define UNIT_LIBPQ_H
 #include <pwd.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include <libpq-fe.h>
-#include "config/conninfo.h"
-#include "wire/check.h"
+#include "conninfo.h"
 
 #define HOME "/var/run/postgresql"
-extern char **environ;
-
-static void *allocate(void *arg, size_t bytes)
-{
-    (void)arg;
-    return malloc(bytes);
-}
-
-static void deallocate(void *arg, void *at, size_t bytes)
-{
-    (void)arg, (void)bytes;
-    free(at);
-}
-static const struct rp_memory memory = { allocate, deallocate, NULL };
-
-/* What the machine says is not what is tested. */
-static inline void forget_environment(void)
-{
-    for (char **e = environ; *e;) {
-        char name[64];
-        size_t size = strcspn(*e, "=");
-        if (strncmp(*e, "PG", 2) != 0 || size >= sizeof name) {
-            e++;
-            continue;
-        }
-        memcpy(name, *e, size);
-        name[size] = 0;
-        unsetenv(name);
-        e = environ;
-    }
-}
 
 static uint64_t seed;
 static inline uint32_t any(uint32_t below)
@@ -63,12 +23,6 @@ static inline void put(struct text *t, const char *s)
 {
     size_t size = strlen(s);
     if (t->size + size < sizeof t->at) memcpy(t->at + t->size, s, size + 1), t->size += size;
-}
-
-static inline void check_text(const char *text, const char *what, const char *is, const char *expected)
-{
-    if (!is != !expected || (is && strcmp(is, expected) != 0))
-        fail_msg("%s: %s is %s, expected %s", text, what, is ? is : "NULL", expected ? expected : "NULL");
 }
 
 /* NULL: absent. */

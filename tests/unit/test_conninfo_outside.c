@@ -30,21 +30,10 @@ static void write_bytes(const char *name, const char *bytes, size_t size, mode_t
 }
 static void write_file(const char *name, const char *text) { write_bytes(name, text, strlen(text), 0600); }
 
-extern char **environ;
 static int begin(void **state)
 {
     (void)state;
-    for (char **e = environ; *e;) {
-        char name[64] = "";
-        size_t size = strcspn(*e, "=");
-        if (strncmp(*e, "PG", 2) != 0 || size >= sizeof name) {
-            e++;
-            continue;
-        }
-        memcpy(name, *e, size);
-        unsetenv(name);
-        e = environ;
-    }
+    forget_environment();
     setenv("HOME", folder, 1);
     setenv("PGSYSCONFDIR", folder, 1);
     for (size_t i = 0; i < RP_COUNT(files); i++) unlink(path_of(files[i]));
