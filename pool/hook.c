@@ -69,7 +69,7 @@ static void call(struct rp_slot *slot)
     slot->hook->slot = slot;
     slot->hook_phase = RP_HOOK_CALLED;
     if (slot->hook_kind == RP_HOOK_BEFORE_CONNECT) {
-        rp_login_begin(&slot->hook->login, pool);
+        rp_login_begin(&slot->hook->login, pool, slot->host);
         pool->before_connect(pool->arg, slot->hook);
         return;
     }

@@ -92,8 +92,25 @@ int rp_hosts_open(struct pg_pool *pool, struct pg_error *error)
     return any ? 0 : rp_error_set(error, why.code, "%s", pg_error_field(&why, 'M'));
 }
 
+/* Nobody but the host itself is shown what the password file has for it (CVE-2018-10915), nor what is derived of it. */
+void rp_hosts_log_in(struct pg_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->hosts.count; i++) {
+        struct rp_host *host = &pool->hosts.at[i];
+        host->session = pool->config.session;
+        if (host->info->password) host->session.password = host->info->password;
+    }
+}
+
+void rp_hosts_wipe(struct pg_pool *pool)
+{
+    for (uint32_t i = 0; pool->hosts.at && i < pool->hosts.count; i++)
+        explicit_bzero(&pool->hosts.at[i].keys, sizeof pool->hosts.at[i].keys);
+}
+
 void rp_hosts_free(struct pg_pool *pool)
 {
+    rp_hosts_wipe(pool);
     if (pool->hosts.at) rp_free(pool->reactor, pool->hosts.at, pool->hosts.count * sizeof *pool->hosts.at);
     pool->hosts.at = NULL;
 }

@@ -12,6 +12,8 @@ enum { RP_ADDRESSES_MAX = 8 };
 
 struct rp_host {
     const struct rp_conninfo_host *info;
+    struct rp_session_config session; /* the pool's with this host's own password, if it has one (info->password)  */
+    struct rp_keys keys;         /* of that password, which no other host's salt is ever asked for with */
     char where[160];             /* for messages: "host:port" or the socket's path          */
     struct rp_address address[RP_ADDRESSES_MAX];
     uint32_t naddresses;         /* 0: its name could not be resolved yet                   */
@@ -26,7 +28,9 @@ struct rp_hosts { struct rp_host *at; uint32_t count; };
 
 /* Allocates and resolves; at least one name must be known. 0, -ENOMEM, PG_E_UNAVAILABLE, PG_E_CONFIG. */
 int rp_hosts_open(struct pg_pool *pool, struct pg_error *error);
+void rp_hosts_log_in(struct pg_pool *pool); /* once pool->config stands */
 void rp_hosts_free(struct pg_pool *pool);
+void rp_hosts_wipe(struct pg_pool *pool); /* the keys */
 
 /* The host of the next connect; NULL: none may be tried before rp_hosts_time (PG_NEVER: before a try has ended).
  * `*any`: what it is does not matter, since no other could be had. */

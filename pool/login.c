@@ -12,18 +12,17 @@ static const struct {
     { "application_name", "application_name" },
 };
 
-void rp_login_begin(struct rp_login *login, const struct pg_pool *pool)
+void rp_login_begin(struct rp_login *login, const struct pg_pool *pool, const struct rp_host *host)
 {
     _Static_assert(sizeof login->startup == sizeof pool->startup, "they are copied as a whole");
     memcpy(login->startup, pool->startup, sizeof login->startup);
-    login->session = pool->config.session;
+    login->session = host->session;
     login->session.startup = login->startup;
     login->changed = false;
 }
 
-static void point_at(struct rp_login *login, size_t which)
+static void point_at(struct rp_login *login, size_t which, const char *value)
 {
-    const char *value = login->value[which];
     if (which == RP_LOGIN_USER) login->session.user = value;
     if (which == RP_LOGIN_PASSWORD) login->session.password = value;
     for (struct rp_pair *p = login->startup; settable[which].startup && p->name; p++)
@@ -35,16 +34,22 @@ static int set(struct rp_login *login, const char *keyword, const char *value)
 {
     for (size_t i = 0; i < RP_LOGIN_VALUES; i++) {
         if (strcmp(settable[i].keyword, keyword) != 0) continue;
+        char *copy = i == RP_LOGIN_PASSWORD ? login->password : login->value[i];
         size_t size = value ? strlen(value) : SIZE_MAX;
-        if (size > RP_LOGIN_MOST) return PG_E_PARAMETER;
-        memcpy(login->value[i], value, size + 1);
-        point_at(login, i);
+        if (size > (i == RP_LOGIN_PASSWORD ? RP_LOGIN_PASSWORD_MOST : RP_LOGIN_MOST)) return PG_E_PARAMETER;
+        if (settable[i].startup && strpbrk(value, "\r\n")) return PG_E_PARAMETER;
+        memcpy(copy, value, size + 1);
+        point_at(login, i, copy);
         return 0;
     }
     return PG_E_PARAMETER;
 }
 
-void rp_login_wipe(struct rp_login *login) { explicit_bzero(login->value, sizeof login->value); }
+void rp_login_wipe(struct rp_login *login)
+{
+    explicit_bzero(login->value, sizeof login->value);
+    explicit_bzero(login->password, sizeof login->password);
+}
 
 int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value)
 {

@@ -18,6 +18,9 @@ static void fill_startup(struct pg_pool *pool)
         { "options", i->options },
         { "application_name", i->application_name },
         { "client_encoding", i->client_encoding ? i->client_encoding : "UTF8" },
+        { "datestyle", i->datestyle },
+        { "timezone", i->timezone },
+        { "geqo", i->geqo },
         { NULL, NULL },
     };
     _Static_assert(sizeof pairs <= sizeof pool->startup, "startup[] is too small");
@@ -34,6 +37,8 @@ static void fill_config(struct pg_pool *pool)
         .session = { .startup = pool->startup,
                      .user = i->user,
                      .password = i->password,
+                     .no_password = i->passfile_fault,
+                     .auth_refused = i->auth_refused,
                      .scram_iterations_max = i->pool_max_scram_iterations,
                      .message_limit = MESSAGE_LIMIT,
                      .row_limit = i->pool_max_row_bytes,
@@ -50,6 +55,8 @@ static void fill_config(struct pg_pool *pool)
         .keepalives_interval_s = i->keepalives_interval_s,
         .keepalives_count = i->keepalives_count,
         .tcp_user_timeout_ms = i->tcp_user_timeout_ms,
+        .requirepeer = i->requirepeer,
+        .peer = i->peer,
     };
 }
 
@@ -96,9 +103,14 @@ int rp_pool_make_slots(struct pg_pool *pool, uint32_t n)
 
 static void dealloc(void *arg, void *at, size_t bytes) { rp_free(arg, at, bytes); }
 static void *alloc(void *arg, size_t bytes) { return rp_alloc(arg, bytes); }
+static struct rp_memory memory_of(const struct pg_pool *pool)
+{
+    return (struct rp_memory){ .allocate = alloc, .deallocate = dealloc, .arg = pool->reactor };
+}
 
 static void free_parts(struct pg_pool *pool)
 {
+    const struct rp_memory memory = memory_of(pool);
     for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     rp_work_close(pool);
@@ -108,7 +120,7 @@ static void free_parts(struct pg_pool *pool)
     if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
     if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
     explicit_bzero(&pool->keys, sizeof pool->keys);
-    if (pool->info.storage) rp_conninfo_wipe(&pool->info, dealloc, pool->reactor);
+    rp_conninfo_wipe(&pool->info, &memory);
 }
 
 static const char *copy(char **end, const char *text)
@@ -170,7 +182,11 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (given->size < offsetof(struct pg_pool_config, max_conns) || given->size > sizeof c)
         return rp_error_set(error, PG_E_CONFIG, "pg_pool_config.size: %zu is no size of this version", given->size);
     memcpy(&c, given, given->size);
-    int rc = rp_conninfo_parse(&pool->info, c.conninfo ? c.conninfo : "", alloc, pool->reactor, error);
+    if (c.flags & ~PG_POOL_STRING_ONLY)
+        return rp_error_set(error, PG_E_CONFIG, "pg_pool_config.flags: %#x has a bit that nobody knows", c.flags);
+    const struct rp_memory memory = memory_of(pool);
+    int rc = rp_conninfo_parse(&pool->info, c.conninfo,
+                               c.flags & PG_POOL_STRING_ONLY ? RP_SOURCES_STRING : RP_SOURCES_ALL, &memory, error);
     if (rc) return rc;
     if (c.max_conns) pool->info.pool_max_conns = c.max_conns;
     if (c.min_conns) pool->info.pool_min_conns = c.min_conns;
@@ -181,6 +197,8 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     rc = rp_conninfo_check(&pool->info, error);
+    if (!rc) rc = rp_conninfo_refuse_tls(&pool->info, error);
+    if (!rc) rc = rp_conninfo_refuse_protocol(&pool->info, error);
     if (rc) return rc;
     rc = take_sql(pool, &c);
     take_hooks(pool, &c);
@@ -206,6 +224,7 @@ static void member_abort(struct rp_member *m)
     }
     rp_purse_abort(pool);
     explicit_bzero(&pool->keys, sizeof pool->keys);
+    rp_hosts_wipe(pool);
 }
 
 static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, struct pg_error *error)
@@ -216,6 +235,7 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     rc = rp_hosts_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
+    if (!rc) rp_hosts_log_in(pool);
     if (!rc) rc = rp_work_open(pool);
     if (!rc) rc = rp_pool_make_slots(pool, pool->info.pool_max_conns);
     if (!rc) rc = rp_purse_open(pool, budget, error); /* last: it would have to be left again */

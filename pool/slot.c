@@ -287,7 +287,7 @@ void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any)
     struct pg_pool *pool = slot->pool;
     slot->generation = pool->generation;
     slot->stall.fire = stalled;
-    slot->conn.login = NULL;
+    rp_conn_log_in(&slot->conn, host->info->password ? &host->session : NULL, &host->keys);
     rp_try_begin(slot, host, any);
     if (!pool->before_connect) {
         rp_slot_connect(slot);
@@ -299,7 +299,8 @@ void rp_slot_begin(struct rp_slot *slot, struct rp_host *host, bool any)
 
 void rp_slot_connect(struct rp_slot *slot)
 {
-    if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed) slot->conn.login = &slot->hook->login.session;
+    if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed)
+        rp_conn_log_in(&slot->conn, &slot->hook->login.session, NULL);
     rp_slot_move(slot, RP_SLOT_CONNECTING);
     rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses);
 }

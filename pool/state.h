@@ -59,11 +59,12 @@ struct rp_role {
 };
 
 /* login.c: who the connection is to be, by before_connect. */
-enum { RP_LOGIN_USER, RP_LOGIN_PASSWORD, RP_LOGIN_VALUES = 5, RP_LOGIN_MOST = 512 };
+enum { RP_LOGIN_USER, RP_LOGIN_PASSWORD, RP_LOGIN_VALUES = 5, RP_LOGIN_MOST = 512, RP_LOGIN_PASSWORD_MOST = 4096 };
 struct rp_login {
-    struct rp_session_config session; /* the pool's, with what was changed */
+    struct rp_session_config session; /* the host's, with what was changed */
     struct rp_pair startup[10];
-    char value[RP_LOGIN_VALUES][RP_LOGIN_MOST + 1];
+    char value[RP_LOGIN_VALUES][RP_LOGIN_MOST + 1]; /* but the password's */
+    char password[RP_LOGIN_PASSWORD_MOST + 1];      /* tokens are long */
     bool changed;
 };
 
@@ -322,7 +323,7 @@ void rp_hook_run(struct rp_node *node);            /* slot->hooking */
 void rp_hook_drop(struct rp_slot *slot);           /* the connection goes: it is not waited for any more */
 
 /* login.c */
-void rp_login_begin(struct rp_login *login, const struct pg_pool *pool);
+void rp_login_begin(struct rp_login *login, const struct pg_pool *pool, const struct rp_host *host);
 void rp_login_wipe(struct rp_login *login);
 
 /* cancel.c */

@@ -39,7 +39,10 @@ struct pg_event {
 
 struct pg_pool_config {
     size_t size;                                     /* sizeof this struct                                     */
-    const char *conninfo;                            /* keyword/value or URI, copied; NULL: "" (libpq's defaults) */
+    const char *conninfo;                            /* keyword/value or URI, copied; NULL: "" (libpq's defaults).
+                                                      * What it does not say is looked for in a service file, in the
+                                                      * PG* environment and, if it is the password, in a password
+                                                      * file: see PG_POOL_STRING_ONLY                           */
     uint32_t max_conns, min_conns, max_waiters;      /* not 0: wins over the string                            */
     void (*on_event)(void *arg, const struct pg_event *); /* from a turn or a completion; may be NULL          */
     void *arg;
@@ -66,16 +69,24 @@ struct pg_pool_config {
     void (*after_release)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
     void (*before_close)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
     struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
+    uint32_t flags;                                  /* PG_POOL_*                                              */
 };
+/* pg_pool_config.flags: nothing counts but the connection string. Without it the rest is libpq's, read once, when the
+ * pool opens: the section of a service (`service`, PGSERVICE) in ~/.pg_service.conf, PGSERVICEFILE or the system's
+ * pg_service.conf; the PG* variables of the environment; ~/.pgpass or `passfile` (PGPASSFILE), in which each host of a
+ * list has its own line. What stands earlier in "string, service, environment, default" wins, and a value that is there
+ * and empty asks for the default. A password file that others may read is passed over, and an error says so when a
+ * server asks for a password. With it `service` and `passfile` in the string are refused. */
+#define PG_POOL_STRING_ONLY 1u
 /* Every member is named, so that C++ compilers have nothing to warn of. */
 #define PG_POOL_CONFIG(conninfo_)                                                                                      \
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
       .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
       .nwarm = 0, .before_connect = NULL, .after_connect = NULL, .prepare_conn = NULL, .after_release = NULL,          \
-      .before_close = NULL, .budget = NULL }
+      .before_close = NULL, .budget = NULL, .flags = 0 }
 
-/* Parses, checks, resolves the hosts' names (getaddrinfo: that can block), allocates everything that the capacities add
- * up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
+/* Parses, checks, reads service and password file, resolves the hosts' names (getaddrinfo: that can block) and a user's
+ * (requirepeer), allocates everything that the capacities add up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
  * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again, which can
  * block a turn, whenever all of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the
  * reactor is closing; -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum
@@ -118,8 +129,8 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 void pg_hook_done(struct pg_hook *hook, int status);
 /* For this connect only, inside of before_connect or until its pg_hook_done: "user", "password", "dbname", "options",
  * "application_name", in the place of the connection string's. The value is copied, and a password wiped as soon as the
- * session is up or the connect has failed. 0; PG_E_PARAMETER: another keyword, or a value that is NULL
- * or has more than 512 bytes. */
+ * session is up or the connect has failed. 0; PG_E_PARAMETER: another keyword, or a value that is NULL, has more than
+ * 512 bytes (a password: 4096), or a line break where it goes into the startup message. */
 int pg_hook_set(struct pg_hook *hook, const char *keyword, const char *value) PG_WARN_UNUSED;
 
 /* New work is refused (PG_E_CLOSED); what is queued or out goes on until `drain_until_ns` (0: not at all) and is then

@@ -1,15 +1,21 @@
 /* config/conninfo.h - a connection string, keyword/value or URI, as values: libpq's keywords, pool_* beside them.
  *
- * Source: PostgreSQL, "Connection Strings" and "Parameter Key Words". One table lists every keyword; unknown ones are
- * refused by name, and those of libpq's that ask for something that is not built are refused with what they ask for.
- * Knows nothing of sockets; the password is in no error text. Not read: PG* environment variables, ~/.pgpass, service
- * files. */
+ * Source: PostgreSQL, "Connection Strings", "Parameter Key Words", "Environment Variables", "The Password File", "The
+ * Connection Service File". What counts is, first to last: the string, the service file, the environment, the default.
+ * A value that is there and empty asks for the default: neither file nor environment is looked at then.
+ *
+ * One table lists every keyword; unknown ones are refused by name, and those of libpq's that ask for something that is
+ * not built are refused with what they ask for. The password is in no error text. Knows nothing of sockets. A dbname
+ * that looks like a connection string is a name like any other, as for PQconnectdb: expanding it is what
+ * PQconnectdbParams does, where the name comes from a user's command line and not from a string. */
 #ifndef RP_CONFIG_CONNINFO_H
 #define RP_CONFIG_CONNINFO_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "ringpg/error.h"
+#include "wire/auth.h"
 
 enum { RP_HOSTS_MAX = 16 };
 
@@ -18,6 +24,7 @@ struct rp_conninfo_host {
     const char *name; /* a name, an address, or a directory that starts with '/' (or '@': abstract); default: hostaddr,
                        * or else /var/run/postgresql. libpq's socket in it is ".s.PGSQL.<port>" */
     const char *hostaddr; /* numeric; wins over resolving name; NULL: absent */
+    const char *password; /* the password file's for this host, if nothing else has one; NULL: absent */
     uint16_t port;        /* 5432 */
 };
 
@@ -27,20 +34,48 @@ enum rp_target {
     RP_TARGET_PREFER_STANDBY, RP_TARGETS
 };
 
-/* Values point into `storage`, a host's default name at a constant; absent strings are NULL. Times in ns, 0: none. */
+/* TLS, weakest first: what is at least REQUIRE never goes on without it. */
+enum rp_sslmode {
+    RP_SSLMODE_DISABLE, RP_SSLMODE_ALLOW, RP_SSLMODE_PREFER, RP_SSLMODE_REQUIRE, RP_SSLMODE_VERIFY_CA,
+    RP_SSLMODE_VERIFY_FULL
+};
+enum rp_sslnegotiation { RP_SSLNEGOTIATION_POSTGRES, RP_SSLNEGOTIATION_DIRECT };
+enum rp_sslcertmode { RP_SSLCERTMODE_DISABLE, RP_SSLCERTMODE_ALLOW, RP_SSLCERTMODE_REQUIRE };
+enum rp_channel_binding { RP_CHANNEL_BINDING_DISABLE, RP_CHANNEL_BINDING_PREFER, RP_CHANNEL_BINDING_REQUIRE };
+enum rp_tls_version { RP_TLS_1_0, RP_TLS_1_1, RP_TLS_1_2, RP_TLS_1_3, RP_TLS_NEWEST };
+enum rp_protocol { RP_PROTOCOL_3_0, RP_PROTOCOL_3_2 };
+
+/* Values point into `storage` and `secrets`, a host's default name at a constant; absent strings are NULL. Times in ns,
+ * 0: none. */
 struct rp_conninfo {
     struct rp_conninfo_host host[RP_HOSTS_MAX];
     uint32_t nhosts;                    /* at least 1 */
+    bool sockets;                       /* at least one of them is a Unix socket's */
     const char *hosts, *hostaddrs;      /* the lists, cut into the above; NULL: absent */
     uint32_t target;                    /* enum rp_target */
     uint32_t load_balance_hosts;        /* 1: in random order */
     const char *dbname;   /* default: user */
     const char *user;     /* default: the operating system's user name */
     const char *password;
+    const char *passfile;     /* as it was said; NULL: ~/.pgpass */
+    char passfile_fault[256]; /* why the password file was not read, in words, where it is there or was asked for; "" */
     const char *options, *application_name, *client_encoding;
+    const char *datestyle, *timezone, *geqo; /* of the environment alone: startup parameters of those names */
     uint64_t connect_timeout_ns; /* libpq's rule: seconds, below 2 means 2; 0 or absent: 0 */
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms; /* 0: the system's */
+
+    uint32_t sslmode, sslnegotiation, sslcertmode, channel_binding; /* the enums above; prefer, postgres, allow, prefer */
+    uint32_t ssl_min_protocol_version, ssl_max_protocol_version;    /* enum rp_tls_version; 1.2, the newest */
+    bool sslsni;                                                    /* true */
+    const char *sslcert, *sslkey, *sslpassword, *sslcrl, *sslcrldir;
+    const char *sslrootcert; /* "system": what the system trusts; then sslmode is verify-full */
+    bool outside;            /* files of the home directory may be looked at (~/.postgresql, too) */
+    uint32_t min_protocol_version, max_protocol_version; /* enum rp_protocol; 3.0, 3.0 */
+    uint32_t auth_refused;   /* require_auth: a bit per enum rp_method that the server may not ask for; 0: none */
+    const char *requirepeer; /* who the server must run as, if it is on a Unix socket; NULL: anybody */
+    uid_t peer;              /* the same, if it is not NULL and there are sockets */
+
     uint32_t pool_max_conns, pool_min_conns, pool_max_waiters, pool_connecting_limit, pool_max_pipeline;
     uint32_t pool_min_idle_conns, pool_reserved_conns;
     uint64_t pool_max_conn_lifetime_ns, pool_max_conn_lifetime_jitter_ns, pool_max_conn_idle_time_ns; /* 0: no limit */
@@ -54,19 +89,35 @@ struct rp_conninfo {
     uint64_t pool_max_row_bytes; /* a larger row ends its query with PG_E_FULL; 16 MiB; "64kB" "16MB" "1GB" or bytes */
     uint32_t pool_max_scram_iterations; /* 1,000,000 */
     const char *pool_connect_sql, *pool_reset_sql;
-    char *storage;                    /* one block for all strings: wiped and freed by rp_conninfo_wipe */
-    size_t storage_size;
+    char *storage, *secrets;          /* one block for all strings, one for the password file's: wiped and freed by
+                                       * rp_conninfo_wipe */
+    size_t storage_size, secrets_size;
 };
 
-/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL); -ENOMEM. Checks each value by
- * itself, and the lists (of unequal length, of more than RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL:
- * "". `allocate` as in pg_reactor_config but not NULL; called once, after all checks: a failure leaves nothing to free
- * and `out` zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r, if there is no user. */
-int rp_conninfo_parse(struct rp_conninfo *out, const char *text, void *(*allocate)(void *arg, size_t bytes), void *arg,
-                      struct pg_error *error);
-/* The contradictions: pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it. By
- * itself, so that a caller who has better values puts them in first. 0; PG_E_CONFIG as above. */
+/* As in pg_reactor_config, but neither is NULL. */
+struct rp_memory {
+    void *(*allocate)(void *arg, size_t bytes);
+    void (*deallocate)(void *arg, void *at, size_t bytes);
+    void *arg;
+};
+
+/* Where values come from: the string alone, or service file, environment and password file, too. */
+enum rp_sources { RP_SOURCES_STRING, RP_SOURCES_ALL };
+
+/* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL), and where a bad value comes from
+ * if that is not the string; -ENOMEM. Checks each value by itself, and the lists (of unequal length, of more than
+ * RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". A failure leaves nothing allocated and `out` zeroed,
+ * which rp_conninfo_wipe takes, too. Can block: getpwuid_r if there is no user, files. A password file that cannot be
+ * used is no failure, as for libpq: a server that asks for no password needs none. */
+int rp_conninfo_parse(struct rp_conninfo *out, const char *text, enum rp_sources sources,
+                      const struct rp_memory *memory, struct pg_error *error);
+/* The contradictions: pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it;
+ * what TLS options ask of each other. By itself, so that a caller who has better values puts them in first. 0;
+ * PG_E_CONFIG as above. */
 int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error);
-void rp_conninfo_wipe(struct rp_conninfo *c, void (*deallocate)(void *arg, void *at, size_t bytes), void *arg);
+/* What is asked for and not built yet: each of these goes when its part comes. 0; PG_E_CONFIG as above. */
+int rp_conninfo_refuse_tls(const struct rp_conninfo *c, struct pg_error *error);
+int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error);
+void rp_conninfo_wipe(struct rp_conninfo *c, const struct rp_memory *memory);
 
 #endif

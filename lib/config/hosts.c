@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define DEFAULT_HOST "/var/run/postgresql"
 enum { DEFAULT_PORT = 5432 };
 
 /* ---- elements ---- */
@@ -44,7 +43,7 @@ static void take(struct rp_piece *list, struct element *e)
 
 /* ---- one check for each list ---- */
 
-static int check_address(const char *value, struct pg_error *error)
+static int check_address(const struct rp_pieces *p, const char *value, struct pg_error *error)
 {
     struct in6_addr address;
     char bare[128];
@@ -53,89 +52,93 @@ static int check_address(const char *value, struct pg_error *error)
     memcpy(bare, value, size);
     bare[size] = '\0';
     if (inet_pton(AF_INET6, bare, &address) == 1) return 0;
-    return rp_error_set(error, PG_E_CONFIG, "hostaddr: not a numeric address");
+    return rp_keyword_refuse(p, RP_KEY_HOSTADDR, error, ": not a numeric address");
 }
 
-static int check_port(const char *value, uint16_t *port, struct pg_error *error)
+static int check_port(const struct rp_pieces *p, const char *value, uint16_t *port, struct pg_error *error)
 {
     int64_t n = 0;
     *port = DEFAULT_PORT;
     if (!*value) return 0;
     enum rp_number rc = rp_number_integer(value, &n);
-    if (rc == RP_NUMBER_GARBAGE) return rp_error_set(error, PG_E_CONFIG, "port: not a number");
+    if (rc == RP_NUMBER_GARBAGE) return rp_keyword_refuse(p, RP_KEY_PORT, error, ": not a number");
     if (rc == RP_NUMBER_RANGE || n < 1 || n > UINT16_MAX)
-        return rp_error_set(error, PG_E_CONFIG, "port: must be 1 to 65535");
+        return rp_keyword_refuse(p, RP_KEY_PORT, error, ": must be 1 to 65535");
     *port = (uint16_t)n;
     return 0;
 }
 
 /* Nothing that shows a URI cut in the wrong place. */
-static int check_names(struct rp_piece list, struct pg_error *error)
+static int check_names(const struct rp_pieces *p, struct pg_error *error)
 {
+    struct rp_piece list = p->of[RP_KEY_HOST];
     char c, first = '\0', before = ',';
     for (; rp_piece_next(&list, &c); before = c) {
         if (before == ',') first = c;
         else if (c == '@' && first != '/' && first != '@')
-            return rp_error_set(error, PG_E_CONFIG,
-                                "host: \"@\" in a name; in a URI those of user and password are percent-encoded");
+            return rp_keyword_refuse(p, RP_KEY_HOST, error,
+                                     ": \"@\" in a name; in a URI those of user and password are percent-encoded");
     }
     return 0;
 }
 
-static int check_socket(const struct element *name, uint16_t port, struct pg_error *error)
+static int check_socket(const struct rp_pieces *p, const struct element *name, uint16_t port, struct pg_error *error)
 {
     size_t file = sizeof ".s.PGSQL.";
     for (unsigned rest = port; rest > 0; rest /= 10) file++;
     size_t most = sizeof ((struct sockaddr_un *)0)->sun_path - 1 - file;
     if (name->size <= most) return 0;
-    return rp_error_set(error, PG_E_CONFIG, "host: a socket's directory of %zu bytes, %zu at the most", name->size,
-                        most);
+    return rp_keyword_refuse(p, RP_KEY_HOST, error, ": a socket's directory of %zu bytes, %zu at the most", name->size,
+                             most);
 }
 
 /* ---- all of them ---- */
 
-static int check_counts(uint32_t names, uint32_t addresses, uint32_t ports, struct pg_error *error)
+static int check_counts(const struct rp_pieces *p, uint32_t names, uint32_t addresses, uint32_t ports,
+                        struct pg_error *error)
 {
     uint32_t n = addresses ? addresses : names ? names : 1;
     if (n > RP_HOSTS_MAX)
-        return rp_error_set(error, PG_E_CONFIG, "%s: %u hosts, %d at the most", addresses ? "hostaddr" : "host", n,
-                            RP_HOSTS_MAX);
+        return rp_keyword_refuse(p, addresses ? RP_KEY_HOSTADDR : RP_KEY_HOST, error, ": %u hosts, %d at the most", n,
+                                 RP_HOSTS_MAX);
     if (names && names != n)
-        return rp_error_set(error, PG_E_CONFIG, "host: %u in the list do not match %u of hostaddr", names, n);
+        return rp_keyword_refuse(p, RP_KEY_HOST, error, ": %u in the list do not match %u of hostaddr", names, n);
     if (ports > 1 && ports != n)
-        return rp_error_set(error, PG_E_CONFIG, "port: %u in the list do not match %u host%s", ports, n,
-                            n > 1 ? "s" : "");
+        return rp_keyword_refuse(p, RP_KEY_PORT, error, ": %u in the list do not match %u host%s", ports, n,
+                                 n > 1 ? "s" : "");
     return 0;
 }
 
 struct lists {
+    const struct rp_pieces *pieces;
     struct rp_piece names, addresses, ports;
     uint32_t nports;
     struct element name, address, port; /* of the host that is looked at; one port is everybody's */
 };
 
-static int apply_host(struct lists *l, uint32_t i, struct rp_conninfo_host *out, struct pg_error *error)
+static int apply_host(struct lists *l, uint32_t i, struct rp_conninfo *out, struct pg_error *error)
 {
+    uint16_t *port = &out->host[i].port;
     take(&l->names, &l->name);
     take(&l->addresses, &l->address);
     if (i == 0 || l->nports > 1) take(&l->ports, &l->port);
-    int rc = check_address(l->address.text, error);
-    if (!rc) rc = check_port(l->port.text, &out->port, error);
-    if (!rc && !l->address.size && (l->name.first == '/' || l->name.first == '@'))
-        rc = check_socket(&l->name, out->port, error);
-    return rc;
+    int rc = check_address(l->pieces, l->address.text, error);
+    if (!rc) rc = check_port(l->pieces, l->port.text, port, error);
+    if (l->address.size || (l->name.size && l->name.first != '/' && l->name.first != '@')) return rc;
+    out->sockets = true;
+    return rc ? rc : check_socket(l->pieces, &l->name, *port, error);
 }
 
 int rp_hosts_apply(const struct rp_pieces *pieces, struct rp_conninfo *out, struct pg_error *error)
 {
-    struct lists l = { .names = pieces->of[RP_KEY_HOST], .addresses = pieces->of[RP_KEY_HOSTADDR],
+    struct lists l = { .pieces = pieces, .names = pieces->of[RP_KEY_HOST], .addresses = pieces->of[RP_KEY_HOSTADDR],
                        .ports = pieces->of[RP_KEY_PORT] };
     uint32_t names = count(l.names), addresses = count(l.addresses);
     l.nports = count(l.ports);
-    int rc = check_names(l.names, error);
-    if (!rc) rc = check_counts(names, addresses, l.nports, error);
+    int rc = check_names(pieces, error);
+    if (!rc) rc = check_counts(pieces, names, addresses, l.nports, error);
     if (!rc) out->nhosts = addresses ? addresses : names ? names : 1;
-    for (uint32_t i = 0; i < out->nhosts && !rc; i++) rc = apply_host(&l, i, &out->host[i], error);
+    for (uint32_t i = 0; i < out->nhosts && !rc; i++) rc = apply_host(&l, i, out, error);
     explicit_bzero(&l, sizeof l); /* what a slip of the pen made of a password */
     return rc;
 }
@@ -158,6 +161,6 @@ void rp_hosts_cut(struct rp_conninfo *c)
     for (uint32_t i = 0; i < c->nhosts; i++) {
         const char *name = cut(&names);
         c->host[i].hostaddr = cut(&addresses);
-        c->host[i].name = name ? name : c->host[i].hostaddr ? c->host[i].hostaddr : DEFAULT_HOST;
+        c->host[i].name = name ? name : c->host[i].hostaddr ? c->host[i].hostaddr : RP_DEFAULT_SOCKETS;
     }
 }

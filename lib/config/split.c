@@ -123,6 +123,7 @@ static int set(struct rp_pieces *out, int keyword, struct rp_piece piece, struct
     const char *fault = piece_fault(piece);
     if (fault) return rp_error_set(error, PG_E_CONFIG, "%s: %s", rp_keyword_name(keyword), fault);
     if (rp_piece_size(piece) == 0) piece.size = 0;
+    piece.origin = RP_FROM_STRING;
     out->of[keyword] = piece;
     return 0;
 }
@@ -221,6 +222,15 @@ static int host_and_port(const char **at, struct pg_error *error)
     return 0;
 }
 
+/* As part(): "//:5432/d" says nothing of the host. */
+static int half(struct rp_pieces *out, int keyword, enum rp_half which, struct rp_piece piece, struct pg_error *error)
+{
+    piece.half = which;
+    int rc = set(out, keyword, piece, error);
+    if (!rc && out->of[keyword].size == 0) out->of[keyword].origin = RP_FROM_NOWHERE;
+    return rc;
+}
+
 /* host:port,[host]:port ... `*at` goes to what follows: the end, "/" or "?". */
 static int hosts_and_ports(struct rp_pieces *out, const char **at, struct pg_error *error)
 {
@@ -232,10 +242,8 @@ static int hosts_and_ports(struct rp_pieces *out, const char **at, struct pg_err
     }
     struct rp_piece piece = { .at = *at, .size = (size_t)(p - *at), .escape = RP_ESCAPE_PERCENT };
     *at = p;
-    piece.half = RP_HALF_HOSTS;
-    if (!rc && piece.size) rc = set(out, RP_KEY_HOST, piece, error);
-    piece.half = RP_HALF_PORTS;
-    if (!rc && piece.size) rc = set(out, RP_KEY_PORT, piece, error);
+    if (!rc) rc = half(out, RP_KEY_HOST, RP_HALF_HOSTS, piece, error);
+    if (!rc) rc = half(out, RP_KEY_PORT, RP_HALF_PORTS, piece, error);
     return rc;
 }
 
@@ -250,8 +258,10 @@ static int parameter(struct rp_pieces *out, const char *at, const char *end, boo
     int keyword = fits ? rp_keyword_find(name, strlen(name)) : -1;
     if (!equals) return missing_equals(keyword, error);
     struct rp_piece value = { .at = equals + 1, .size = (size_t)(end - equals - 1), .escape = RP_ESCAPE_PERCENT };
-    if (fits && strcmp(name, "ssl") == 0 && value.size == 4 && memcmp(value.at, "true", 4) == 0) /* JDBC's spelling */
-        return rp_error_set(error, PG_E_CONFIG, "ssl=true: TLS is not there yet");
+    if (fits && strcmp(name, "ssl") == 0 && value.size == 4 && memcmp(value.at, "true", 4) == 0) { /* JDBC's spelling */
+        out->of[RP_KEY_SSLMODE] = rp_piece_of("require", RP_FROM_STRING);
+        return 0;
+    }
     if (keyword < 0) return unknown(name, fits ? strlen(name) : 0, *quotable, error);
     *quotable &= !rp_keyword_is_secret(keyword);
     if (memchr(value.at, '=', value.size))

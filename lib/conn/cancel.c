@@ -49,7 +49,7 @@ static void open_socket(struct rp_cancel *c)
         rp_cancel_stop(c);
     } else if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
         rp_cancel_stop(c);
-    } else if (rp_host_bind(c->reactor, &c->socket)) {
+    } else if (rp_conn_check_peer(c->config, &c->socket, NULL) || rp_host_bind(c->reactor, &c->socket)) {
         rp_host_close(c->reactor, &c->socket);
         rp_cancel_stop(c);
     } else {
@@ -153,6 +153,7 @@ void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t d
 {
     struct rp_writer w = { .to = c->request, .capacity = sizeof c->request };
     c->reactor = conn->reactor;
+    c->config = conn->config;
     c->to = conn->peer;
     c->transform = RP_PLANT(cancel_in_plain) ? NULL : conn->config->transform;
     c->deadline_ns = deadline_ns;

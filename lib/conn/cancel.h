@@ -24,6 +24,7 @@ enum rp_cancel_state { RP_CANCEL_NONE, RP_CANCEL_WANTED, RP_CANCEL_TALKING, RP_C
 struct rp_cancel { /* zeroed, then rp_cancel_start as often as it is NONE */
     struct pg_reactor *reactor;
     enum rp_cancel_state state;
+    const struct rp_conn_config *config; /* the connection's: what it asks of its server, this one asks, too */
     struct rp_address to;
     struct pg_socket socket;
     struct pg_completion sent, received;

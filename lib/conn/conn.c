@@ -52,7 +52,8 @@ static int open_socket(struct rp_conn *c)
         (struct pg_socket){ .fd = -1, .flags = PG_SOCKET_STREAM | (a->at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0) };
     rc = rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&a->at, a->size);
     if (rc) return rc;
-    rc = rp_host_bind(c->reactor, &c->socket);
+    rc = rp_conn_check_peer(c->config, &c->socket, &c->why);
+    if (!rc) rc = rp_host_bind(c->reactor, &c->socket);
     if (rc) {
         rp_host_close(c->reactor, &c->socket);
         return rc;
@@ -71,15 +72,23 @@ static void connect_next(struct rp_conn *c)
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
     c->paused = NULL;
     rp_conn_move(c, RP_CONN_CONNECTING);
+    c->why.code = 0;
     int rc = c->naddresses ? open_socket(c) : -EADDRNOTAVAIL;
     if (rc) {
-        rp_error_set(&c->why, rc, "%s", pg_error_text(rc));
+        if (!c->why.code) rp_error_set(&c->why, rc, "%s", pg_error_text(rc));
         rp_ready(c->reactor, &c->ready);
         return;
     }
     c->deadline_ns = rp_now(c->reactor) + c->config->connect_timeout_ns;
     rp_timer_start(c->reactor, &c->timer, c->deadline_ns);
     rp_flush(c->reactor, &c->flush);
+}
+
+void rp_conn_log_in(struct rp_conn *c, const struct rp_session_config *login, struct rp_keys *keys)
+{
+    RP_ASSERT(c->state == RP_CONN_CLOSED);
+    c->login = login;
+    c->keys = login ? keys : c->config->keys;
 }
 
 void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses)
@@ -203,7 +212,7 @@ static void fire(struct rp_timer *timer)
 
 int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_config *config)
 {
-    *c = (struct rp_conn){ .reactor = r, .config = config, .socket = { .fd = -1 } };
+    *c = (struct rp_conn){ .reactor = r, .config = config, .keys = config->keys, .socket = { .fd = -1 } };
     c->ready.run = step;
     c->flush.run = rp_conn_flush;
     c->timer.fire = fire;

@@ -70,6 +70,8 @@ struct rp_conn_config {
     uint64_t connect_timeout_ns, close_linger_ns;
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms;
+    const char *requirepeer; /* of a Unix socket: NULL: anybody; else the name of `peer`, whom the server must run as */
+    uid_t peer;
 };
 
 struct rp_conn {
@@ -91,8 +93,8 @@ struct rp_conn {
     bool heard;             /* at least one byte came from the server             */
     bool reached;           /* or went there: it has a connection, which is to be ended */
     uint64_t deadline_ns;   /* of the connect to this address                     */
-    const struct rp_session_config *login; /* for this connect, in the place of config->session, and different only in
-                                            * who it is; NULL: none. The owner's, until it is up or closed          */
+    const struct rp_session_config *login; /* rp_conn_log_in */
+    struct rp_keys *keys;
     size_t address;         /* which one is in use                                */
     struct rp_address peer; /* it itself: the list may be another one by now      */
     uint32_t parameter_changes; /* of the session's, those that the owner knows   */
@@ -115,6 +117,7 @@ struct rp_conn {
     size_t in_at, in_end;        /* bytes not fed yet                             */
     size_t in_need;              /* the next message takes as many                */
     size_t out_at, out_end;      /* bytes not sent yet                            */
+    bool out_secret;             /* among them may be a password                  */
     struct pg_query *paused;     /* the caller of the row that is being looked at */
     struct pg_error why;         /* of a failure that is still to be told         */
 };
@@ -124,6 +127,9 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
 void rp_conn_free(struct rp_conn *c); /* CLOSED, or never to be completed again (pg_reactor_free before the end: leaks
                                          what the host holds) */
 
+/* CLOSED: who the next connect is to be, until it is up or closed. `login` NULL: as config->session says, and with
+ * config->keys; else in its place, and different only in who it is, with `keys` (NULL: none are kept). */
+void rp_conn_log_in(struct rp_conn *c, const struct rp_session_config *login, struct rp_keys *keys);
 /* CLOSED; ends in `up` or in `down` and `closed`. The addresses are tried in their order, and are not copied: they stay
  * as they are until `up` or `down`. Without any it fails. */
 void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses);

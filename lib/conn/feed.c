@@ -31,11 +31,17 @@ static void put_out(struct rp_conn *c)
     c->out = c->out_small;
     c->out_capacity = RP_CONN_OUT;
 }
+static void wipe_out(struct rp_conn *c)
+{
+    if (c->out_secret) explicit_bzero(c->out, c->out_capacity);
+    c->out_secret = false;
+}
 void rp_conn_forget_row(struct rp_conn *c) { c->session.row.count = 0; }
 
 void rp_conn_small_buffers(struct rp_conn *c)
 {
     rp_conn_forget_row(c);
+    wipe_out(c);
     put_in(c);
     put_out(c);
     c->in_at = c->in_end = c->out_at = c->out_end = 0;
@@ -235,6 +241,7 @@ static void send_more(struct rp_conn *c)
             if (large) c->out = large, c->out_capacity = bytes;
         }
         c->out_at = 0;
+        c->out_secret = c->session.phase != RP_PHASE_READY;
         c->out_end = rp_session_output(&c->session, c->out, c->out_capacity);
     }
     const uint8_t *at;
@@ -275,7 +282,10 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
     size_t *moved = coded ? &c->coded.at : &c->out_at, end = coded ? c->coded.end : c->out_end;
     if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(end - *moved);
     if (res > 0) *moved += (size_t)res, c->reached = true;
-    if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
+    if (c->out_at == c->out_end) {
+        wipe_out(c);
+        c->out_at = c->out_end = 0;
+    }
     if (c->out_end || coded || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING)
         rp_flush(c->reactor, &c->flush);
 }
@@ -349,9 +359,9 @@ static void need_key(struct rp_conn *c)
 {
     const struct rp_scram *scram = &c->session.scram;
     const char *password = c->session.config->password;
-    size_t known = c->login ? 0 : RP_COUNT(c->config->keys->salted); /* of this password */
+    size_t known = c->keys ? RP_COUNT(c->keys->salted) : 0; /* of this password */
     for (size_t i = 0; i < known; i++) {
-        const struct rp_salted *k = &c->config->keys->salted[i];
+        const struct rp_salted *k = &c->keys->salted[i];
         if (k->iterations == scram->iterations && k->salt_size == scram->salt_size &&
             !memcmp(k->salt, scram->salt, k->salt_size)) {
             rp_session_key(&c->session, k->key);
@@ -365,14 +375,14 @@ static void need_key(struct rp_conn *c)
 void rp_conn_derive(struct rp_conn *c)
 {
     const struct rp_scram *scram = &c->session.scram;
-    struct rp_keys *keys = c->config->keys;
+    struct rp_keys *keys = c->keys;
     struct rp_salted fresh = { .salt_size = scram->salt_size, .iterations = scram->iterations };
     if (!rp_pbkdf2_run(&c->pbkdf2, PBKDF2_SLICE, fresh.key)) {
         rp_flush(c->reactor, &c->ready);
         return;
     }
     memcpy(fresh.salt, scram->salt, scram->salt_size);
-    if (!c->login) keys->salted[keys->next++ % RP_COUNT(keys->salted)] = fresh;
+    if (keys) keys->salted[keys->next++ % RP_COUNT(keys->salted)] = fresh;
     rp_session_key(&c->session, fresh.key);
     explicit_bzero(&fresh, sizeof fresh);
     rp_conn_feed(c);

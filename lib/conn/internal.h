@@ -16,6 +16,9 @@ void rp_conn_close_now(struct rp_conn *c);
 /* `ended`: the descriptor is known to be at its end. Tells the owner, or tries the next address. */
 void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended);
 
+/* peer.c: requirepeer, of a socket that was opened and not used yet. 0; PG_E_CONFIG, and `why` names both users. */
+int rp_conn_check_peer(const struct rp_conn_config *config, const struct pg_socket *socket, struct pg_error *why);
+
 /* feed.c */
 void rp_conn_flush(struct rp_node *node);
 void rp_conn_on_sent(struct pg_completion *completion, int32_t res);

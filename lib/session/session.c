@@ -211,6 +211,7 @@ static void write_saying(struct rp_session *s, struct rp_writer *w)
 {
     switch (s->say) {
     case RP_SAY_STARTUP: rp_write_startup(w, s->config->startup); break;
+    case RP_SAY_CLEARTEXT: rp_write_password(w, s->config->password); break;
     case RP_SAY_PASSWORD: rp_write_password(w, s->say_text); break;
     case RP_SAY_SASL_FIRST: rp_write_sasl(w, "SCRAM-SHA-256", s->say_text, strlen(s->say_text)); break;
     case RP_SAY_SASL_FINAL: rp_write_sasl(w, NULL, s->say_text, strlen(s->say_text)); break;

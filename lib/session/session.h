@@ -21,6 +21,7 @@
 #define RP_SESSION_H
 #include "ringpg/query.h"
 #include "session/scram.h"
+#include "wire/auth.h"
 #include "wire/message.h"
 #include "wire/row.h"
 
@@ -112,6 +113,8 @@ enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values t
 struct rp_session_config {
     const struct rp_pair *startup;      /* ends with a NULL name */
     const char *user, *password;        /* password NULL: none   */
+    const char *no_password;            /* what is to be said of a password file when there is none; NULL, "": nothing */
+    uint32_t auth_refused;              /* a bit per enum rp_method that the server may not ask for (require_auth) */
     uint32_t scram_iterations_max;
     size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
     size_t row_limit;                   /* a larger DataRow is passed over and its query ends with PG_E_FULL */
@@ -137,7 +140,7 @@ struct rp_session {
     size_t written;                     /* of entry `unsent`, or of the startup message              */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
 
-    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;
+    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;
     char say_text[RP_SCRAM_MESSAGE + 1];
     size_t say_size;
     enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;

@@ -11,7 +11,8 @@
 #include "wire/cursor.h"
 #include "wire/error.h"
 
-enum { AUTH_OK = 0, AUTH_CLEARTEXT = 3, AUTH_MD5 = 5, AUTH_SASL = 10, AUTH_SASL_CONTINUE = 11, AUTH_SASL_FINAL = 12 };
+enum { AUTH_OK = 0, AUTH_CLEARTEXT = 3, AUTH_MD5 = 5, AUTH_GSS = 7, AUTH_SSPI = 9, AUTH_SASL = 10,
+       AUTH_SASL_CONTINUE = 11, AUTH_SASL_FINAL = 12 };
 
 /* ---- ParameterStatus ---- */
 
@@ -45,7 +46,8 @@ static void say(struct rp_session *s, int what)
     RP_ASSERT(!s->say);
     s->say = what;
     s->written = 0;
-    s->say_size = what == RP_SAY_PASSWORD     ? rp_write_password(NULL, s->say_text)
+    s->say_size = what == RP_SAY_CLEARTEXT    ? rp_write_password(NULL, s->config->password)
+                  : what == RP_SAY_PASSWORD   ? rp_write_password(NULL, s->say_text)
                   : what == RP_SAY_SASL_FIRST ? rp_write_sasl(NULL, "SCRAM-SHA-256", s->say_text, strlen(s->say_text))
                                               : rp_write_sasl(NULL, NULL, s->say_text, strlen(s->say_text));
 }
@@ -64,31 +66,52 @@ static bool refuse(struct rp_session *s, int code, const char *text, struct rp_e
 
 static bool need_password(struct rp_session *s, struct rp_event *ev)
 {
-    const char *password = s->config->password;
-    if (!password)
-        return !refuse(s, PG_E_CONFIG, "the server asks for a password and the connection string has none", ev);
-    if (strlen(password) > RP_SCRAM_MESSAGE)
-        return !refuse(s, PG_E_CONFIG, "the password is longer than 512 bytes", ev);
-    return true;
+    const char *file = s->config->no_password;
+    if (s->config->password) return true;
+    rp_error_set(&s->error, PG_E_CONFIG, "the server asks for a password and the connection string has none%s%s",
+                 file && *file ? "; the password file " : "", file ? file : "");
+    return !refuse(s, PG_E_CONFIG, NULL, ev);
 }
 
 /* ---- what the server asks ---- */
+
+/* require_auth, in the words of what the server does: whoever asks for something else than what was agreed on may be
+ * somebody else, and hears nothing of the password. */
+static bool permitted(struct rp_session *s, enum rp_method method, struct rp_event *ev)
+{
+    static const char *const asks[RP_METHODS] = {
+        [RP_METHOD_NONE] = "lets everybody in without authentication",
+        [RP_METHOD_PASSWORD] = "asks for the password in cleartext",
+        [RP_METHOD_MD5] = "asks for an MD5 hash of the password",
+        [RP_METHOD_GSS] = "asks for GSSAPI authentication",
+        [RP_METHOD_SSPI] = "asks for SSPI authentication",
+        [RP_METHOD_SCRAM] = "asks for SCRAM-SHA-256 authentication",
+        [RP_METHOD_OAUTH] = "asks for OAuth authentication",
+    };
+    if (!(s->config->auth_refused & 1u << method)) return true;
+    rp_error_set(&s->error, PG_E_CONFIG, "the server %s, which require_auth excludes", asks[method]);
+    return !refuse(s, PG_E_CONFIG, NULL, ev);
+}
 
 static bool plain_password(struct rp_session *s, const uint8_t *salt, struct rp_event *ev)
 {
     if (!need_password(s, ev)) return true;
     if (salt) rp_md5_password(s->config->user, s->config->password, salt, s->say_text);
-    else memcpy(s->say_text, s->config->password, strlen(s->config->password) + 1);
     s->auth = RP_AUTH_DONE;
-    say(s, RP_SAY_PASSWORD);
+    say(s, salt ? RP_SAY_PASSWORD : RP_SAY_CLEARTEXT);
     return false;
 }
 
 static bool sasl(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
 {
-    bool offered = false;
-    while (c->left > 1) offered |= !strcmp(rp_read_cstr(c), "SCRAM-SHA-256");
+    bool offered = false, oauth = false;
+    while (c->left > 1) {
+        const char *mechanism = rp_read_cstr(c);
+        offered |= !strcmp(mechanism, "SCRAM-SHA-256");
+        oauth |= !strcmp(mechanism, "OAUTHBEARER");
+    }
     if (c->left != 1 || *c->at) return refuse(s, PG_E_PROTOCOL, "a malformed list of SASL mechanisms", ev);
+    if (!permitted(s, oauth && !offered ? RP_METHOD_OAUTH : RP_METHOD_SCRAM, ev)) return true;
     if (!offered)
         return refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
     if (!need_password(s, ev)) return true;
@@ -128,15 +151,16 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
             return refuse(s, PG_E_PROTOCOL,
                           "the server ended the authentication without proving that it knows the password", ev);
         if (s->say || c->left) break;
+        if (fresh && !permitted(s, RP_METHOD_NONE, ev)) return true;
         s->phase = RP_PHASE_SETUP;
         rp_session_wipe(s);
         return false;
     case AUTH_CLEARTEXT:
-        if (fresh && !c->left) return plain_password(s, NULL, ev);
-        break;
+        if (!fresh || c->left) break;
+        return permitted(s, RP_METHOD_PASSWORD, ev) ? plain_password(s, NULL, ev) : true;
     case AUTH_MD5:
-        if (fresh && c->left == 4) return plain_password(s, c->at, ev);
-        break;
+        if (!fresh || c->left != 4) break;
+        return permitted(s, RP_METHOD_MD5, ev) ? plain_password(s, c->at, ev) : true;
     case AUTH_SASL:
         if (fresh) return sasl(s, c, ev);
         break;
@@ -149,6 +173,10 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
             return refuse(s, PG_E_PROTOCOL, why, ev);
         s->auth = RP_AUTH_SASL_DONE;
         return false;
+    case AUTH_GSS:
+    case AUTH_SSPI:
+        if (!permitted(s, method == AUTH_GSS ? RP_METHOD_GSS : RP_METHOD_SSPI, ev)) return true;
+        /* fall through */
     default:
         rp_error_set(&s->error, PG_E_CONFIG, "the server asks for authentication method %u, which is not supported",
                      method);

@@ -8,9 +8,11 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "support/live.h"
 
@@ -66,6 +68,76 @@ static void roles_come_in_by_their_methods(void **state)
 
 /* The server listens on 127.0.0.1 alone; where localhost is ::1 first, that is refused and the next address is tried.
  */
+/* What stands outside of the string leads in, too: user and database of the environment, passwords of a file. */
+static void environment_and_password_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ringpg-passfile-XXXXXX", line[200], text[300];
+    struct pg_error error;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    int size = snprintf(line, sizeof line, "*:*:*:nobody:wr0ng\n*:%s:postgres:scram_user:%s\n",
+                        live_env("RINGPG_TEST_PORT"), live_env("RINGPG_TEST_PASSWORD"));
+    assert_int_equal(write(fd, line, (size_t)size), size);
+    close(fd);
+    setenv("PGUSER", "scram_user", 1);
+    setenv("PGDATABASE", "postgres", 1);
+    setenv("PGPASSFILE", path, 1);
+    setenv("PGDATESTYLE", "SQL, DMY", 1);
+    snprintf(text, sizeof text, "host=127.0.0.1,127.0.0.1 port=%s", live_env("RINGPG_TEST_PORT"));
+    if (ask(text, &error)) fail_msg("%s", pg_error_field(&error, 'M'));
+    unsetenv("PGUSER"), unsetenv("PGDATABASE"), unsetenv("PGPASSFILE"), unsetenv("PGDATESTYLE");
+    unlink(path);
+}
+
+/* failures 5: each role's method is the only one that it comes in by. */
+static void required_methods(void **state)
+{
+    (void)state;
+    static const struct { const char *user, *methods, *refused; } table[] = {
+        { "scram_user", "scram-sha-256", NULL },
+        { "scram_user", "!scram-sha-256", "the server asks for SCRAM-SHA-256 authentication, which require_auth excludes" },
+        { "md5_user", "none,md5", NULL },
+        { "md5_user", "scram-sha-256", "the server asks for an MD5 hash of the password, which require_auth excludes" },
+        { "plain_user", "password", NULL },
+        { "plain_user", "!password,!md5", "the server asks for the password in cleartext, which require_auth excludes" },
+        { "tcp_user", "none", NULL },
+        { "tcp_user", "scram-sha-256",
+          "the server lets everybody in without authentication, which require_auth excludes" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        char text[400];
+        struct pg_error error;
+        snprintf(text, sizeof text, "host=127.0.0.1 port=%s user=%s dbname=postgres password=%s require_auth=%s",
+                 live_env("RINGPG_TEST_PORT"), table[i].user, live_env("RINGPG_TEST_PASSWORD"), table[i].methods);
+        int status = ask(text, &error);
+        if (!table[i].refused && status) fail_msg("%s: %s", table[i].user, pg_error_field(&error, 'M'));
+        if (!table[i].refused) continue;
+        assert_int_equal(status, PG_E_UNAVAILABLE);
+        if (!strstr(pg_error_field(&error, 'M'), table[i].refused)) fail_msg("%s", pg_error_field(&error, 'M'));
+    }
+}
+
+static void required_peer(void **state)
+{
+    (void)state;
+    char text[500], socket[200], expected[200];
+    struct stat server;
+    struct pg_error error;
+    const char *folder = live_env("RINGPG_TEST_SOCKET_DIR"), *port = live_env("RINGPG_TEST_PORT");
+    snprintf(socket, sizeof socket, "%s/.s.PGSQL.%s", folder, port);
+    assert_int_equal(stat(socket, &server), 0);
+    const char *owner = getpwuid(server.st_uid)->pw_name, *other = server.st_uid ? "root" : "daemon";
+    for (int right = 0; right < 2; right++) {
+        snprintf(text, sizeof text, "host=%s port=%s user=scram_user dbname=postgres password=%s requirepeer=%s", folder,
+                 port, live_env("RINGPG_TEST_PASSWORD"), right ? owner : other);
+        int status = ask(text, &error);
+        snprintf(expected, sizeof expected, "requirepeer: the server must run as %s, and runs as %s", other, owner);
+        if (right && status) fail_msg("%s", pg_error_field(&error, 'M'));
+        if (!right && !strstr(pg_error_field(&error, 'M'), expected)) fail_msg("%s", pg_error_field(&error, 'M'));
+    }
+}
+
 static void every_address_of_a_name_is_tried(void **state)
 {
     (void)state;
@@ -176,6 +248,8 @@ static void bad_options_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(environment_and_password_file),
+        cmocka_unit_test(required_methods),               cmocka_unit_test(required_peer),
         cmocka_unit_test(roles_come_in_by_their_methods), cmocka_unit_test(every_address_of_a_name_is_tried),
         cmocka_unit_test(an_unknown_database_is_named),
         cmocka_unit_test(an_unreachable_host_is_named),   cmocka_unit_test(garbage_is_called_garbage),

@@ -209,6 +209,7 @@ static void open_world(void)
     snprintf(options, sizeof options, "host=127.0.0.1 user=app password=secret connect_timeout=2 pool_max_conns=%u "
                                       "pool_close_linger=%ums", w->conns, (unsigned)LINGER_MS);
     struct pg_pool_config pc = PG_POOL_CONFIG(options);
+    pc.flags = PG_POOL_STRING_ONLY;
     pc.on_event = on_event;
     REQUIRE_(pg_pool_open(&w->pool, w->reactor, &pc, &error) == 0, "pg_pool_open: %s", error.text);
     w->start_ns = sim_now(w->sim);

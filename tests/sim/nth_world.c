@@ -49,6 +49,7 @@ int open_pool(struct world *w, struct pg_pool **pool, const char *options)
              "user=app dbname=app password=secret pool_max_conns=3 pool_close_linger=100ms %s %s",
              strstr(options, "host=") ? "" : "host=127.0.0.1", options);
     struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
+    pc.flags = PG_POOL_STRING_ONLY;
     if (strstr(options, "connect_sql")) pc.warm = warm, pc.nwarm = 2;
     if (strstr(options, "hooked")) set_hooks(&pc);
     pc.budget = w->budget;

@@ -114,6 +114,7 @@ static void open_run(struct scene *w, struct run *r)
     int status = pg_reactor_open(&r->reactor, &rc, &error);
     REQUIRE(status == 0, "pg_reactor_open: %s", error.text);
     struct pg_pool_config pc = PG_POOL_CONFIG(r->set.options);
+    pc.flags = PG_POOL_STRING_ONLY; /* a seed is the same world on every machine */
     pc.on_event = on_event;
     pc.arg = r;
     chores_config(r, &pc);

@@ -49,21 +49,26 @@ static bool all_zero(const void *at, size_t size)
 static void wipe(struct rp_conninfo *c)
 {
     struct memory m = { .bytes = c->storage_size };
-    rp_conninfo_wipe(c, deallocate, &m);
+    const struct rp_memory memory = { allocate, deallocate, &m };
+    rp_conninfo_wipe(c, &memory);
     assert_true(all_zero(c, sizeof *c));
 }
 
 static int parse(struct rp_conninfo *c, const char *text, struct pg_error *error)
 {
     struct memory m = { 0 };
+    const struct rp_memory memory = { allocate, deallocate, &m };
     if (error) memset(error, 0, sizeof *error);
-    int rc = rp_conninfo_parse(c, text, allocate, &m, error);
-    assert_int_equal(m.calls, rc == 0);
+    int rc = rp_conninfo_parse(c, text, RP_SOURCES_STRING, &memory, error);
     if (rc) {
+        assert_int_equal(m.calls, 0);
         assert_true(all_zero(c, sizeof *c));
     } else {
+        assert_int_equal(m.calls, 1);
         assert_int_equal(c->storage_size, m.bytes);
         rc = rp_conninfo_check(c, error);
+        if (!rc) rc = rp_conninfo_refuse_tls(c, error);
+        if (!rc) rc = rp_conninfo_refuse_protocol(c, error);
         if (rc) wipe(c);
     }
     if (rc) assert_int_equal(rc, PG_E_CONFIG);
@@ -132,7 +137,7 @@ static void good_strings(void **state)
         { "user=u dbname='host=h'", HOME, NULL, 5432, "u", "host=h", NULL, NULL, NULL },
         { "user=u fallback_application_name=f", HOME, NULL, 5432, "u", "u", NULL, NULL, "f" },
         { "user=u fallback_application_name=f application_name=a", HOME, NULL, 5432, "u", "u", NULL, NULL, "a" },
-        { "user=u fallback_application_name=f application_name=''", HOME, NULL, 5432, "u", "u", NULL, NULL, "f" },
+        { "user=u fallback_application_name=f application_name=''", HOME, NULL, 5432, "u", "u", NULL, NULL, NULL },
         { "user=\xc3\xa4\xff password=\xff\xfe", HOME, NULL, 5432, "\xc3\xa4\xff", "\xc3\xa4\xff", "\xff\xfe", NULL,
           NULL },
         { "postgresql://", HOME, NULL, 5432, me, me, NULL, NULL, NULL },
@@ -402,29 +407,18 @@ static void bad_strings(void **state)
         { "sslmode=require", "sslmode=require: TLS is not there yet" },
         { "sslmode=verify-ca", "sslmode=verify-ca: TLS is not there yet" },
         { "sslmode=verify-full", "sslmode=verify-full: TLS is not there yet" },
-        { "sslmode=Prefer", "sslmode: must be one of disable, allow, prefer" },
-        { "sslnegotiation=direct", "sslnegotiation=direct: TLS is not there yet" },
-        { "sslcert=/x", "sslcert: TLS is not there yet" },
-        { "sslkey=/x", "sslkey: TLS is not there yet" },
-        { "sslpassword=secret", "sslpassword: TLS is not there yet" },
+        { "sslmode=Prefer", "sslmode: must be one of disable, allow, prefer, require, verify-ca, verify-full" },
         { "sslpassword=my secret=x", HIDDEN },
-        { "sslrootcert=system", "sslrootcert: TLS is not there yet" },
-        { "sslcrl=/x", "sslcrl: TLS is not there yet" },
-        { "sslsni=2", "sslsni: TLS is not there yet" },
-        { "ssl_min_protocol_version=TLSv1.2", "ssl_min_protocol_version: TLS is not there yet" },
         { "gssencmode=require", "gssencmode=require: GSSAPI is not there yet" },
         { "channel_binding=require", "channel_binding=require: TLS is not there yet" },
-        { "channel_binding=maybe", "channel_binding: must be one of disable, prefer" },
-        { "require_auth=scram-sha-256", "require_auth: not there yet" },
-        { "requirepeer=postgres", "requirepeer: not there yet" },
-        { "min_protocol_version=3.2", "min_protocol_version=3.2: protocol 3.2 is not there yet" },
+        { "channel_binding=maybe", "channel_binding: must be one of disable, prefer, require" },
         { "max_protocol_version=2.0", "max_protocol_version: must be one of 3.0, 3.2, latest" },
         { "target_session_attrs=master",
           "target_session_attrs: must be one of any, read-write, read-only, primary, standby, prefer-standby" },
         { "load_balance_hosts=on", "load_balance_hosts: must be one of disable, random" },
         { "replication=database", "replication=database: not there yet" },
-        { "passfile=/x", "passfile: password files are not there yet" },
-        { "service=x", "service: service files are not there yet" },
+        { "passfile=/x", "passfile: files are switched off (PG_POOL_STRING_ONLY)" },
+        { "service=x", "service: files are switched off (PG_POOL_STRING_ONLY)" },
         { "pool_max_conn_lifetime=1x", "pool_max_conn_lifetime: not a duration such as 10s, 500ms or 1m30s" },
         { "pool_max_conn_lifetime_jitter=9000h", "pool_max_conn_lifetime_jitter: must be 0 to 8760h" },
         { "pool_max_conn_idle_time=-1s", "pool_max_conn_idle_time: must be 0 to 8760h" },
@@ -459,7 +453,10 @@ static void bad_strings(void **state)
         { "postgresql://h?user=a&&port=1", "missing \"=\" after an option's name" },
         { "postgresql://h?hots", "missing \"=\" after an option's name" },
         { "postgresql://h?user=a=b", "user: a second \"=\"; percent-encode it" },
-        { "postgresql://h?ssl=true", "ssl=true: TLS is not there yet" },
+        { "postgresql://h?ssl=true", "sslmode=require: TLS is not there yet" },
+        { "datestyle=ISO", "unknown option \"datestyle\"" }, /* these three are the environment's alone */
+        { "timezone=UTC", "unknown option \"timezone\"" },
+        { "geqo=off", "unknown option \"geqo\"" },
         { "postgresql://h?ssl=false", "unknown option \"ssl\"" },
         { "postgresql://h?sslmode=require", "sslmode=require: TLS is not there yet" },
         { "postgresql://a:1,b:2,c/d?host=a,b", "port: 3 in the list do not match 2 hosts" },
@@ -558,16 +555,17 @@ static void memory(void **state)
     struct rp_conninfo c;
     struct pg_error error;
     struct memory m = { .fail_at = 1 };
-    assert_int_equal(rp_conninfo_parse(&c, "user=u password=p", allocate, &m, &error), -ENOMEM);
+    const struct rp_memory memory = { allocate, deallocate, &m };
+    assert_int_equal(rp_conninfo_parse(&c, "user=u password=p", RP_SOURCES_STRING, &memory, &error), -ENOMEM);
     assert_int_equal(error.code, -ENOMEM);
     assert_true(all_zero(&c, sizeof c));
-    rp_conninfo_wipe(&c, deallocate, &m);
+    rp_conninfo_wipe(&c, &memory);
     assert_int_equal(m.frees, 0);
     m = (struct memory){ .fail_at = 2 }; /* there is no second */
-    assert_int_equal(rp_conninfo_parse(&c, "user=u password=p", allocate, &m, &error), 0);
+    assert_int_equal(rp_conninfo_parse(&c, "user=u password=p", RP_SOURCES_STRING, &memory, &error), 0);
     assert_int_equal(m.calls, 1);
     assert_int_equal(m.bytes, sizeof "u" + sizeof "u" + sizeof "p");
-    rp_conninfo_wipe(&c, deallocate, &m);
+    rp_conninfo_wipe(&c, &memory);
     assert_int_equal(m.frees, 1);
 }
 

@@ -156,6 +156,7 @@ static void before_connect_says_who(void **state)
         for (size_t s = 0; s < 2; s++) { /* wiped as soon as it is up */
             const struct rp_login *login = &h.w.pool->slot[s]->hook->login;
             for (size_t at = 0; at < sizeof login->value; at++) assert_int_equal(((const char *)login->value)[at], 0);
+            for (size_t at = 0; at < sizeof login->password; at++) assert_int_equal(login->password[at], 0);
         }
         /* The next one has another password, and the same salt: no key of the first is used for it. */
         model_settings(h.w.server)->password = "second";
@@ -209,16 +210,22 @@ static void a_password_of_its_own_has_a_key_of_its_own(void **state)
 static unsigned refusals;
 static void set_what_is_refused(void *arg, struct pg_hook *hook)
 {
-    char value[600];
+    char value[5000];
     (void)arg;
     memset(value, 'v', sizeof value);
-    value[513] = 0;
+    value[4097] = 0;
     refusals += pg_hook_set(hook, "password", value) == PG_E_PARAMETER;
+    value[4096] = 0;
+    refusals += pg_hook_set(hook, "password", value) == 0;
+    value[513] = 0;
+    refusals += pg_hook_set(hook, "user", value) == PG_E_PARAMETER;
+    refusals += pg_hook_set(hook, "dbname", "a\nb") == PG_E_PARAMETER; /* failures 12 */
+    refusals += pg_hook_set(hook, "password", "a\nb") == 0;            /* is no startup parameter */
     refusals += pg_hook_set(hook, "password", NULL) == PG_E_PARAMETER;
     refusals += pg_hook_set(hook, "host", "elsewhere") == PG_E_PARAMETER;
     refusals += pg_hook_set(hook, "pool_max_conns", "7") == PG_E_PARAMETER;
     value[512] = 0;
-    refusals += pg_hook_set(hook, "password", value) == 0;
+    refusals += pg_hook_set(hook, "user", value) == 0;
     pg_hook_done(hook, PG_E_CONFIG); /* nobody would be served ever */
 }
 static void what_may_not_be_set(void **state)
@@ -231,7 +238,7 @@ static void what_may_not_be_set(void **state)
     hooks_open(&h, 0, NULL, "pool_max_conns=1");
     hooks_acquire(&h, &lease);
     run(&h, 20);
-    assert_int_equal(refusals, 5);
+    assert_int_equal(refusals, 9);
     assert_int_equal(lease.grants, 1);
     assert_int_equal(lease.status, PG_E_UNAVAILABLE);
     assert_non_null(strstr(pg_error_field(&lease.error, 'M'), "before_connect: refused with PG_E_CONFIG"));

@@ -174,9 +174,8 @@ static void test_secrets_are_wiped(void **state)
     transcript_pull(t);
     t->hold = true;
     transcript_server(t, "R(3)");
-    assert_true(holds(t, "secret"));
-    transcript_pull(t);
-    assert_false(holds(t, "secret")); /* as soon as it is said */
+    assert_true(rp_session_has_output(&t->s));
+    assert_false(holds(t, "secret")); /* it is said from where it stands, and not copied */
     transcript_free(t);
 
     t = transcript_new();
@@ -319,18 +318,96 @@ static void test_without_a_password(void **state)
     check_wrong(&(struct wrong){ { "R(3)" }, PG_E_CONFIG, none }, NULL);
     check_wrong(&(struct wrong){ { "R(5,salt)" }, PG_E_CONFIG, none }, NULL);
     check_wrong(&(struct wrong){ { SASL }, PG_E_CONFIG, none }, NULL);
-    char password[RP_SCRAM_MESSAGE + 2];
-    memset(password, 'x', sizeof password);
-    password[sizeof password - 1] = 0;
-    check_wrong(&(struct wrong){ { "R(3)" }, PG_E_CONFIG, "the password is longer than 512 bytes" }, password);
-    password[sizeof password - 2] = 0;
+}
+
+/* What a password file has against it is told where a password is missed. */
+static void test_password_file_fault(void **state)
+{
+    (void)state;
     struct transcript *t = transcript_new();
-    t->config.password = password;
+    t->config.password = NULL;
+    t->config.no_password = "is not a plain file";
     transcript_begin(t, false);
     transcript_pull(t);
     transcript_server(t, "R(3)");
-    transcript_server(t, "R(0) Z(I)");
-    transcript_expect(t, "ready");
+    assert_string_equal(pg_error_field(&t->s.error, 'M'), "the server asks for a password and the connection string has "
+                                                          "none; the password file is not a plain file");
+    transcript_free(t);
+}
+
+/* As long as tokens are, and longer than any buffer of ours. */
+static void test_long_passwords(void **state)
+{
+    (void)state;
+    static char password[10001];
+    static const char *const asked[] = { "R(3)", "R(5,salt)", "R(10,SCRAM-SHA-256)" };
+    memset(password, 'x', sizeof password - 1);
+    for (size_t i = 0; i < RP_COUNT(asked); i++) {
+        struct transcript *t = transcript_new();
+        t->config.password = password;
+        transcript_begin(t, false);
+        transcript_pull(t);
+        size_t before = t->sent.size;
+        transcript_server(t, asked[i]);
+        assert_int_not_equal(t->s.phase, RP_PHASE_BROKEN);
+        if (i == 0) assert_int_equal(t->sent.size - before, 1 + 4 + sizeof password);
+        if (i < 2) {
+            transcript_server(t, "R(0) Z(I)");
+            transcript_expect(t, "ready");
+        }
+        transcript_free(t);
+    }
+}
+
+/* ---- require_auth (failures 5) ---- */
+
+/* Each way of asking against each set that permits one method alone: only where they meet does it go on. */
+static void test_required_methods(void **state)
+{
+    (void)state;
+    static const struct { const char *asked; enum rp_method method; bool supported; const char *message; } asks[] = {
+        { "R(0)", RP_METHOD_NONE, true, "the server lets everybody in without authentication, which require_auth excludes" },
+        { "R(3)", RP_METHOD_PASSWORD, true, "the server asks for the password in cleartext, which require_auth excludes" },
+        { "R(5,salt)", RP_METHOD_MD5, true, "the server asks for an MD5 hash of the password, which require_auth excludes" },
+        { "R(7)", RP_METHOD_GSS, false, "the server asks for GSSAPI authentication, which require_auth excludes" },
+        { "R(9)", RP_METHOD_SSPI, false, "the server asks for SSPI authentication, which require_auth excludes" },
+        { "R(10,SCRAM-SHA-256)", RP_METHOD_SCRAM, true,
+          "the server asks for SCRAM-SHA-256 authentication, which require_auth excludes" },
+        { "R(10,OAUTHBEARER)", RP_METHOD_OAUTH, false,
+          "the server asks for OAuth authentication, which require_auth excludes" },
+    };
+    for (size_t i = 0; i < RP_COUNT(asks); i++)
+        for (uint32_t only = 0; only < RP_METHODS; only++) {
+            struct transcript *t = transcript_new();
+            t->config.auth_refused = ((1u << RP_METHODS) - 1) & ~(1u << only);
+            transcript_begin(t, false);
+            transcript_pull(t);
+            size_t before = t->sent.size;
+            transcript_server(t, asks[i].asked);
+            bool permitted = asks[i].method == only;
+            assert_int_equal(t->s.phase == RP_PHASE_BROKEN, !permitted || !asks[i].supported);
+            if (!permitted) {
+                assert_string_equal(pg_error_field(&t->s.error, 'M'), asks[i].message);
+                assert_int_equal(t->s.error.code, PG_E_CONFIG);
+                assert_int_equal(t->sent.size, before); /* and nothing of the password is said */
+            }
+            transcript_free(t);
+        }
+}
+
+/* The Ok behind a method that is permitted is no entry without authentication. */
+static void test_required_and_done(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    t->config.auth_refused = ((1u << RP_METHODS) - 1) & ~(1u << RP_METHOD_SCRAM);
+    transcript_begin(t, false);
+    transcript_pull(t);
+    transcript_server(t, "R(10,SCRAM-SHA-256)");
+    transcript_server(t, "R(11," SERVER_FIRST ")");
+    transcript_server(t, scram.r12);
+    transcript_server(t, "R(0) " WELCOME);
+    transcript_expect(t, "key(4096) ready");
     transcript_free(t);
 }
 
@@ -398,6 +475,10 @@ int main(void)
         cmocka_unit_test(test_secrets_are_wiped),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_without_a_password),
+        cmocka_unit_test(test_password_file_fault),
+        cmocka_unit_test(test_long_passwords),
+        cmocka_unit_test(test_required_methods),
+        cmocka_unit_test(test_required_and_done),
         cmocka_unit_test(test_not_postgresql),
         cmocka_unit_test(test_malformed_sasl_list),
     };
