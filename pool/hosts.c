@@ -22,7 +22,7 @@ static const uint64_t RETURN_NS = 30ull * 1000000000;
 
 /* ---- where a host is ---- */
 
-static bool is_socket(const struct rp_host *host)
+bool rp_host_is_socket(const struct rp_host *host)
 {
     return !host->info->hostaddr && (host->info->name[0] == '/' || host->info->name[0] == '@');
 }
@@ -50,7 +50,7 @@ static int resolve(struct rp_host *host, struct pg_error *error)
     const char *name = host->info->hostaddr ? host->info->hostaddr : host->info->name;
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *list = NULL;
     char port[8];
-    if (is_socket(host)) return resolve_unix(host, error);
+    if (rp_host_is_socket(host)) return resolve_unix(host, error);
     snprintf(port, sizeof port, "%u", host->info->port);
     int rc = getaddrinfo(name, port, &hints, &list);
     if (rc == EAI_NONAME && !host->info->hostaddr) {
@@ -72,7 +72,7 @@ static void name_place(struct rp_host *host)
 {
     const struct rp_conninfo_host *i = host->info;
     const char *name = i->hostaddr ? i->hostaddr : i->name;
-    snprintf(host->where, sizeof host->where, is_socket(host) ? "%s/.s.PGSQL.%u" : "%s:%u", name, i->port);
+    snprintf(host->where, sizeof host->where, rp_host_is_socket(host) ? "%s/.s.PGSQL.%u" : "%s:%u", name, i->port);
 }
 
 int rp_hosts_open(struct pg_pool *pool, struct pg_error *error)
@@ -303,7 +303,7 @@ bool rp_try_failed(struct rp_slot *slot, const struct pg_error *why)
     host->error = *why;
     host->refuses = permanent(why);
     /* Every known address has failed: the name may stand for others by now. */
-    if (!host->connecting && !is_socket(host) && !host->info->hostaddr) {
+    if (!host->connecting && !rp_host_is_socket(host) && !host->info->hostaddr) {
         struct pg_error unknown;
         if (resolve(host, &unknown) && !host->naddresses) host->error = unknown;
     }

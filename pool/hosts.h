@@ -3,6 +3,7 @@
 #define RP_POOL_HOSTS_H
 #include "config/conninfo.h"
 #include "conn/conn.h"
+#include "conn/tls.h"
 #include "pool/circuit.h"
 
 struct pg_pool;
@@ -14,6 +15,9 @@ struct rp_host {
     const struct rp_conninfo_host *info;
     struct rp_session_config session; /* the pool's with this host's own password, if it has one (info->password)  */
     struct rp_keys keys;         /* of that password, which no other host's salt is ever asked for with */
+    const struct rp_security *security; /* of its connections; NULL: they are plain         */
+    struct rp_security secured;
+    struct rp_tls_peer tls;
     char where[160];             /* for messages: "host:port" or the socket's path          */
     struct rp_address address[RP_ADDRESSES_MAX];
     uint32_t naddresses;         /* 0: its name could not be resolved yet                   */
@@ -29,6 +33,7 @@ struct rp_hosts { struct rp_host *at; uint32_t count; };
 /* Allocates and resolves; at least one name must be known. 0, -ENOMEM, PG_E_UNAVAILABLE, PG_E_CONFIG. */
 int rp_hosts_open(struct pg_pool *pool, struct pg_error *error);
 void rp_hosts_log_in(struct pg_pool *pool); /* once pool->config stands */
+bool rp_host_is_socket(const struct rp_host *host);
 void rp_hosts_free(struct pg_pool *pool);
 void rp_hosts_wipe(struct pg_pool *pool); /* the keys */
 

@@ -38,6 +38,7 @@ static void fill_config(struct pg_pool *pool)
                      .user = i->user,
                      .password = i->password,
                      .no_password = i->passfile_fault,
+                     .channel_binding = i->channel_binding,
                      .auth_refused = i->auth_refused,
                      .scram_iterations_max = i->pool_max_scram_iterations,
                      .message_limit = MESSAGE_LIMIT,
@@ -115,6 +116,7 @@ static void free_parts(struct pg_pool *pool)
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     rp_work_close(pool);
     rp_hook_free_strays(pool);
+    rp_secure_close(pool);
     rp_hosts_free(pool);
     if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
     if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
@@ -197,7 +199,6 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     rc = rp_conninfo_check(&pool->info, error);
-    if (!rc) rc = rp_conninfo_refuse_tls(&pool->info, error);
     if (!rc) rc = rp_conninfo_refuse_protocol(&pool->info, error);
     if (rc) return rc;
     rc = take_sql(pool, &c);
@@ -233,6 +234,7 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     int rc = apply_config(pool, config, &budget, error);
     if (rc) return rc;
     rc = rp_hosts_open(pool, error);
+    if (!rc) rc = rp_secure_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
     if (!rc) fill_config(pool);
     if (!rc) rp_hosts_log_in(pool);

@@ -302,7 +302,7 @@ void rp_slot_connect(struct rp_slot *slot)
     if (slot->state == RP_SLOT_ASKING && slot->hook->login.changed)
         rp_conn_log_in(&slot->conn, &slot->hook->login.session, NULL);
     rp_slot_move(slot, RP_SLOT_CONNECTING);
-    rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses);
+    rp_conn_open(&slot->conn, slot->host->address, slot->host->naddresses, slot->host->security);
 }
 
 void rp_slot_check(struct rp_slot *slot)

@@ -184,6 +184,7 @@ struct pg_pool {
     struct rp_conn_config config;
     struct rp_pair startup[10];
     struct rp_hosts hosts;
+    struct rp_tls *tls;                  /* NULL: no connection is encrypted                    */
     struct rp_catalog catalog;
     struct rp_keys keys;
     void (*on_event)(void *arg, const struct pg_event *);
@@ -443,6 +444,10 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why);
 bool rp_pool_grant_first(struct pg_pool *pool, struct rp_slot *slot); /* false: no lease may have it */
 bool rp_pool_can_grow(struct pg_pool *pool); /* a connection is wanted, and may be made; a budget aside */
 void rp_pool_kick(struct pg_pool *pool); /* something changed: dispatch in this or the next turn */
+
+/* secure.c */
+int rp_secure_open(struct pg_pool *pool, struct pg_error *error); /* once the hosts are there. 0, PG_E_CONFIG, -ENOMEM */
+void rp_secure_close(struct pg_pool *pool);
 
 /* capacity.c */
 void rp_capacity_open(struct pg_pool *pool);

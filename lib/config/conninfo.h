@@ -41,7 +41,6 @@ enum rp_sslmode {
 };
 enum rp_sslnegotiation { RP_SSLNEGOTIATION_POSTGRES, RP_SSLNEGOTIATION_DIRECT };
 enum rp_sslcertmode { RP_SSLCERTMODE_DISABLE, RP_SSLCERTMODE_ALLOW, RP_SSLCERTMODE_REQUIRE };
-enum rp_channel_binding { RP_CHANNEL_BINDING_DISABLE, RP_CHANNEL_BINDING_PREFER, RP_CHANNEL_BINDING_REQUIRE };
 enum rp_tls_version { RP_TLS_1_0, RP_TLS_1_1, RP_TLS_1_2, RP_TLS_1_3, RP_TLS_NEWEST };
 enum rp_protocol { RP_PROTOCOL_3_0, RP_PROTOCOL_3_2 };
 
@@ -116,7 +115,6 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, enum rp_sources
  * PG_E_CONFIG as above. */
 int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error);
 /* What is asked for and not built yet: each of these goes when its part comes. 0; PG_E_CONFIG as above. */
-int rp_conninfo_refuse_tls(const struct rp_conninfo *c, struct pg_error *error);
 int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error);
 void rp_conninfo_wipe(struct rp_conninfo *c, const struct rp_memory *memory);
 

@@ -59,16 +59,6 @@ int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error)
 
 /* ---- not built yet ---- */
 
-int rp_conninfo_refuse_tls(const struct rp_conninfo *c, struct pg_error *error)
-{
-    const char *what = NULL, *value = "require";
-    if (c->sslmode >= RP_SSLMODE_REQUIRE) what = "sslmode", value = sslmodes[c->sslmode];
-    else if (c->sslnegotiation == RP_SSLNEGOTIATION_DIRECT) what = "sslnegotiation", value = "direct";
-    else if (c->channel_binding == RP_CHANNEL_BINDING_REQUIRE) what = "channel_binding";
-    else if (c->sslcertmode == RP_SSLCERTMODE_REQUIRE) what = "sslcertmode";
-    return what ? rp_error_set(error, PG_E_CONFIG, "%s=%s: TLS is not there yet", what, value) : 0;
-}
-
 int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error)
 {
     if (c->min_protocol_version == RP_PROTOCOL_3_0) return 0;

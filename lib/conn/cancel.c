@@ -45,7 +45,7 @@ static void open_socket(struct rp_cancel *c)
 {
     unsigned flags = PG_SOCKET_STREAM | (c->to.at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0);
     c->socket = (struct pg_socket){ .fd = -1, .flags = flags };
-    if (c->transform && rp_coded_open(&c->coded, c->reactor, c->transform)) {
+    if (c->way == RP_WAY_DIRECT && rp_coded_open(&c->coded, c->reactor, &c->security->transform)) {
         rp_cancel_stop(c);
     } else if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
         rp_cancel_stop(c);
@@ -73,6 +73,10 @@ static size_t to_send(struct rp_cancel *c, const uint8_t **at)
 {
     size_t left = sizeof c->request - c->moved;
     *at = c->request + c->moved;
+    if (c->asking) {
+        *at = c->hello + c->asked;
+        return sizeof c->hello - c->asked;
+    }
     if (!rp_coded_on(&c->coded)) return left;
     ptrdiff_t taken = rp_coded_encode(&c->coded, *at, left);
     if (taken > 0) c->moved += (size_t)taken;
@@ -112,13 +116,21 @@ static void on_sent(struct pg_completion *completion, int32_t res)
 {
     struct rp_cancel *c = RP_CONTAINER(completion, struct rp_cancel, sent);
     c->sending = false;
-    bool coded = rp_coded_on(&c->coded);
-    size_t *moved = coded ? &c->coded.at : &c->moved;
+    bool coded = c->coded.at < c->coded.end, hello = !coded && c->asked < sizeof c->hello && c->way == RP_WAY_DEMANDED;
+    size_t *moved = coded ? &c->coded.at : hello ? &c->asked : &c->moved;
     if (res > 0) *moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
     if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
     else if (res < 0 && !rp_conn_retryable(res)) rp_cancel_stop(c);
-    else if (coded || c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
+    else if (c->security || c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
     else if (RP_PLANT(cancel_eof_unawaited)) c->eof = true, rp_cancel_stop(c);
+}
+
+/* One byte, S, and nothing behind it: the rest is as for the connection itself, which would not go on without TLS. */
+static bool agreed(struct rp_cancel *c, size_t n)
+{
+    c->asking = false;
+    return c->asked == sizeof c->hello && n == 1 && c->dropped[0] == 'S' &&
+           rp_coded_open(&c->coded, c->reactor, &c->security->transform) == 0;
 }
 
 /* The transform's own affairs; plain bytes are dropped. False: it has failed. Its end is not the socket's. */
@@ -139,8 +151,9 @@ static void on_received(struct pg_completion *completion, int32_t res)
     if (c->state == RP_CANCEL_CLOSING) {
         rp_ready(c->reactor, &c->node);
     } else if (res > 0 || rp_conn_retryable(res)) { /* a server that says something is not listened to */
-        if (res > 0 && rp_coded_on(&c->coded) && !heed(c, (size_t)res)) rp_cancel_stop(c);
-        else rp_flush(c->reactor, &c->node);
+        bool good = res <= 0 || (c->asking ? agreed(c, (size_t)res) : !c->security || heed(c, (size_t)res));
+        if (good) rp_flush(c->reactor, &c->node);
+        else rp_cancel_stop(c);
     } else {
         c->eof = res == 0;
         rp_cancel_stop(c);
@@ -151,11 +164,16 @@ static void fire(struct rp_timer *timer) { rp_cancel_stop(RP_CONTAINER(timer, st
 
 void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t deadline_ns)
 {
-    struct rp_writer w = { .to = c->request, .capacity = sizeof c->request };
+    struct rp_writer w = { .to = c->request, .capacity = sizeof c->request },
+                     hello = { .to = c->hello, .capacity = sizeof c->hello };
     c->reactor = conn->reactor;
     c->config = conn->config;
     c->to = conn->peer;
-    c->transform = RP_PLANT(cancel_in_plain) ? NULL : conn->config->transform;
+    c->security = rp_coded_on(&conn->coded) && !RP_PLANT(cancel_in_plain) ? conn->security : NULL;
+    bool direct = c->security && conn->security->way[conn->way] == RP_WAY_DIRECT;
+    c->way = !c->security ? RP_WAY_PLAIN : direct ? RP_WAY_DIRECT : RP_WAY_DEMANDED;
+    c->asking = c->way == RP_WAY_DEMANDED;
+    c->asked = 0;
     c->deadline_ns = deadline_ns;
     c->node.run = step;
     c->timer.fire = fire;
@@ -163,6 +181,7 @@ void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t d
     c->received.complete = on_received;
     c->eof = false;
     c->moved = 0;
+    rp_write_tls_request(&hello);
     rp_write_cancel(&w, conn->session.backend_pid, conn->session.backend_key);
     move(c, RP_CANCEL_WANTED);
     rp_ready(c->reactor, &c->node);

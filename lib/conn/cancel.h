@@ -31,12 +31,16 @@ struct rp_cancel { /* zeroed, then rp_cancel_start as often as it is NONE */
     bool bound, sending, receiving;
     bool eof;               /* the server's, seen while TALKING                     */
     size_t moved;           /* bytes of the request that were taken                 */
-    const struct rp_transform_maker *transform;
+    const struct rp_security *security; /* of the connection, if its bytes are transformed; NULL: in plain */
+    enum rp_way way;
+    bool asking;            /* TLS was asked for, and is not agreed on yet          */
     struct rp_coded coded;
     uint64_t deadline_ns;
     struct rp_node node;    /* the step that is due                                 */
     struct rp_timer timer;
     uint8_t request[RP_CANCEL_SIZE], dropped[16];
+    uint8_t hello[RP_TLS_REQUEST_SIZE];
+    size_t asked;           /* bytes of it that were taken                          */
     /* It is NONE again. Not certain: the server may still act on it, at any time. From a turn. */
     void (*over)(struct rp_cancel *, bool certain);
 };

@@ -40,13 +40,16 @@ static void set_options(struct rp_conn *c)
             (void)!setsockopt(c->socket.fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
+static enum rp_way way_of(const struct rp_conn *c) { return c->security ? c->security->way[c->way] : RP_WAY_PLAIN; }
+
 static int open_socket(struct rp_conn *c)
 {
     const struct rp_address *a = &c->addresses[c->address];
     uint8_t entropy[18];
     c->peer = *a;
     int rc = rp_host_entropy(c->reactor, entropy, sizeof entropy);
-    if (!rc && c->config->transform) rc = rp_coded_open(&c->coded, c->reactor, c->config->transform);
+    enum rp_way way = way_of(c);
+    if (!rc && way == RP_WAY_DIRECT) rc = rp_coded_open(&c->coded, c->reactor, &c->security->transform);
     if (rc) return rc;
     c->socket =
         (struct pg_socket){ .fd = -1, .flags = PG_SOCKET_STREAM | (a->at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0) };
@@ -61,12 +64,14 @@ static int open_socket(struct rp_conn *c)
     c->bound = true;
     set_options(c);
     rp_session_init(&c->session, c->login ? c->login : &c->config->session, c->entries, c->prepared, entropy);
+    if (way == RP_WAY_OFFERED || way == RP_WAY_DEMANDED) rp_session_ask_tls(&c->session, way == RP_WAY_DEMANDED);
     return 0;
 }
 
 static void connect_next(struct rp_conn *c)
 {
-    c->sending = c->receiving = c->shut = c->heard = c->reached = c->again = false;
+    c->sending = c->receiving = c->shut = c->heard = c->reached = false;
+    c->again = RP_AGAIN_NO;
     c->ended = c->over = c->over_inside = false;
     c->send_error = 0;
     c->in_at = c->in_end = c->in_need = c->out_at = c->out_end = 0;
@@ -91,8 +96,11 @@ void rp_conn_log_in(struct rp_conn *c, const struct rp_session_config *login, st
     c->keys = login ? keys : c->config->keys;
 }
 
-void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses)
+void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses,
+                  const struct rp_security *security)
 {
+    c->security = security;
+    c->way = 0;
     c->addresses = addresses;
     c->naddresses = naddresses;
     c->address = 0;
@@ -118,7 +126,7 @@ void rp_conn_close_now(struct rp_conn *c)
 
 void rp_conn_end(struct rp_conn *c)
 {
-    c->again = false;
+    c->again = RP_AGAIN_NO;
     if (c->state == RP_CONN_CONNECTING && !c->reached) {
         rp_conn_close_now(c);
         return;
@@ -143,12 +151,26 @@ void rp_conn_end(struct rp_conn *c)
     rp_flush(c->reactor, &c->flush);
 }
 
+/* It may have failed for the way in which it was secured, or was not. */
+static bool other_way_helps(const struct rp_conn *c, const struct pg_error *why)
+{
+    bool last = !c->security || c->way + 1 >= RP_COUNT(c->security->way) || !c->security->way[c->way + 1];
+    bool tried = way_of(c) == RP_WAY_PLAIN || rp_coded_on(&c->coded); /* else the server has said that it has none */
+    if (last || !tried) return false;
+    if (rp_coded_on(&c->coded) && !c->session.tls) return true;
+    return why->code == PG_E_SERVER && !strcmp(pg_error_field(why, 'C'), "28000");
+}
+
 /* The connection is of no more use. Before `up` the next address may be. */
 void rp_conn_fail(struct rp_conn *c, const struct pg_error *why, bool ended)
 {
     bool connecting = c->state == RP_CONN_CONNECTING;
     /* What one server refuses by its own word, another address of it refuses too. */
-    bool again = connecting && c->address + 1 < c->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG;
+    bool other = c->address + 1 < c->naddresses && why->code != PG_E_SERVER && why->code != PG_E_CONFIG;
+    int again = !connecting                ? RP_AGAIN_NO
+                : other_way_helps(c, why)  ? RP_AGAIN_WAY
+                : other                    ? RP_AGAIN_ADDRESS
+                                           : RP_AGAIN_NO;
     struct pg_error copy = *why;
     if (ended) rp_conn_close_now(c);
     else rp_conn_end(c);
@@ -170,7 +192,8 @@ static void finish(struct rp_conn *c)
     rp_unqueue(c->reactor, &c->flush);
     rp_conn_small_buffers(c);
     if (c->again) {
-        c->address++;
+        c->way = c->again == RP_AGAIN_WAY ? c->way + 1 : 0;
+        c->address += c->again == RP_AGAIN_ADDRESS;
         connect_next(c);
         return;
     }

@@ -66,7 +66,6 @@ struct rp_conn_config {
     const struct rp_conn_ops *ops;
     struct rp_catalog *catalog;
     struct rp_keys *keys;
-    const struct rp_transform_maker *transform; /* of the bytes of each socket; NULL: they are plain */
     uint64_t connect_timeout_ns, close_linger_ns;
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms;
@@ -89,13 +88,15 @@ struct rp_conn {
     int32_t over_result;    /* with this result of the receive                     */
     bool over_inside;       /* or it is the transform's word (RP_TRANSFORM_*), and the socket's end is still to come */
     int send_error;         /* what ended our sending; the receive goes on to the end of what came */
-    bool again;             /* CLOSING: the next address is tried afterwards      */
+    enum { RP_AGAIN_NO, RP_AGAIN_ADDRESS, RP_AGAIN_WAY } again; /* CLOSING: the next of them is tried afterwards */
     bool heard;             /* at least one byte came from the server             */
     bool reached;           /* or went there: it has a connection, which is to be ended */
     uint64_t deadline_ns;   /* of the connect to this address                     */
     const struct rp_session_config *login; /* rp_conn_log_in */
     struct rp_keys *keys;
     size_t address;         /* which one is in use                                */
+    const struct rp_security *security; /* NULL: its bytes are plain              */
+    unsigned way;           /* which one of the security's                        */
     struct rp_address peer; /* it itself: the list may be another one by now      */
     uint32_t parameter_changes; /* of the session's, those that the owner knows   */
     bool held;              /* by the owner: no further request is written        */
@@ -131,8 +132,9 @@ void rp_conn_free(struct rp_conn *c); /* CLOSED, or never to be completed again 
  * config->keys; else in its place, and different only in who it is, with `keys` (NULL: none are kept). */
 void rp_conn_log_in(struct rp_conn *c, const struct rp_session_config *login, struct rp_keys *keys);
 /* CLOSED; ends in `up` or in `down` and `closed`. The addresses are tried in their order, and are not copied: they stay
- * as they are until `up` or `down`. Without any it fails. */
-void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses);
+ * as they are until `up` or `down`. Without any it fails. `security` NULL: in plain. */
+void rp_conn_open(struct rp_conn *c, const struct rp_address *addresses, size_t naddresses,
+                  const struct rp_security *security);
 /* Gracefully, whatever runs: the FIFO must have been emptied by the owner. Ends in `closed`. No-op when it is on its
  * way. */
 void rp_conn_end(struct rp_conn *c);

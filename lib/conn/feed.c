@@ -84,6 +84,20 @@ static void fail(struct rp_conn *c, int code, const char *text, bool ended)
     rp_conn_fail(c, &why, ended);
 }
 
+static void in_tls(struct rp_conn *c)
+{
+    struct rp_transform *t = c->coded.transform;
+    uint8_t binding[RP_SCRAM_BINDING];
+    rp_session_in_tls(&c->session, binding, t->ops->binding(t, binding));
+}
+
+/* The server agrees to it, and has said nothing behind that. */
+static void begin_tls(struct rp_conn *c)
+{
+    RP_ASSERT(c->in_at == c->in_end && c->security);
+    if (rp_coded_open(&c->coded, c->reactor, &c->security->transform)) fail(c, -ENOMEM, pg_error_text(-ENOMEM), false);
+}
+
 /* What the transform has to say, as much as there is room for. False: nothing before more is received. */
 static bool pull(struct rp_conn *c)
 {
@@ -94,6 +108,7 @@ static bool pull(struct rp_conn *c)
         if (n == 0) break;
         any = true;
         if (n > 0) {
+            if (!c->session.tls) in_tls(c);
             c->in_end += (size_t)n;
         } else {
             c->over = c->over_inside = true;
@@ -147,7 +162,7 @@ static void end_inside(struct rp_conn *c, int32_t res)
     c->over = c->over_inside = false;
     c->session.phase = RP_PHASE_BROKEN;
     if (res == RP_TRANSFORM_END) fail_at_end(c, 0, false);
-    else fail(c, PG_E_PROTOCOL, c->coded.transform->why, false);
+    else fail(c, c->coded.transform->certain ? PG_E_CONFIG : PG_E_PROTOCOL, c->coded.transform->why, false);
 }
 
 static void tell_end(struct rp_conn *c, int32_t res)
@@ -278,7 +293,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         if (!c->receiving && !c->ready.queued && !c->over) fail(c, res, pg_error_text(res), true);
         return;
     }
-    bool coded = rp_coded_on(&c->coded);
+    bool coded = c->coded.at < c->coded.end; /* else it was the request for TLS, to which the answer was faster */
     size_t *moved = coded ? &c->coded.at : &c->out_at, end = coded ? c->coded.end : c->out_end;
     if (res > 0 && RP_PLANT(short_send_dropped)) res = (int32_t)(end - *moved);
     if (res > 0) *moved += (size_t)res, c->reached = true;
@@ -286,7 +301,7 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         wipe_out(c);
         c->out_at = c->out_end = 0;
     }
-    if (c->out_end || coded || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING)
+    if (c->out_end || rp_coded_on(&c->coded) || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING)
         rp_flush(c->reactor, &c->flush);
 }
 
@@ -404,6 +419,7 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
     if (!tell_parameter(c)) return false;
     switch (ev->kind) {
     case RP_EVENT_MORE: c->in_need = ev->need; return false;
+    case RP_EVENT_TLS: begin_tls(c); return c->state == RP_CONN_CONNECTING;
     case RP_EVENT_KEY: need_key(c); return !c->session.wait_key;
     case RP_EVENT_READY:
         rp_conn_move(c, RP_CONN_OPEN);

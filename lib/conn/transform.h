@@ -34,10 +34,14 @@ struct rp_transform_ops {
     /* Nothing more will be written: the end is the last that it gives. */
     void (*end)(struct rp_transform *);
     void (*free)(struct rp_transform *); /* and wipes what is secret */
+    /* Once something was read: what ties an authentication to this connection (session.h), into at most 64 bytes; 0:
+     * nothing does. */
+    size_t (*binding)(struct rp_transform *, uint8_t *to);
 };
 struct rp_transform { /* embedded first */
     const struct rp_transform_ops *ops;
     const char *why;
+    bool certain; /* another try would fail for the same reason */
 };
 
 /* Makes one for a new socket. Called by a turn. */
@@ -45,6 +49,22 @@ struct rp_transform_maker {
     struct rp_transform *(*make)(void *arg, struct pg_reactor *r); /* NULL: there is no memory */
     void *arg;
 };
+
+/* How a connect gets a transform, if it does: sslmode, one or two of these in their order. The second is tried where
+ * the first has failed for what may be its sake: the handshake itself, or a server that lets nobody in this way
+ * (28000); never a wrong password. */
+enum rp_way {
+    RP_WAY_NONE,     /* of the second: there is none                                            */
+    RP_WAY_PLAIN,
+    RP_WAY_OFFERED,  /* the server is asked (SSLRequest), and without it if it says no          */
+    RP_WAY_DEMANDED, /* the server is asked, and must agree                                     */
+    RP_WAY_DIRECT    /* from the first byte on                                                  */
+};
+struct rp_security { /* of one host; outlives its connections */
+    struct rp_transform_maker transform;
+    enum rp_way way[2];
+};
+
 
 enum { RP_CODED_IN = 8 * 1024, RP_CODED_OUT = 8 * 1024 };
 struct rp_coded { /* zeroed: there is none, and bytes are plain */

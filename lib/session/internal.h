@@ -7,6 +7,9 @@
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text);
 /* One message before the first ReadyForQuery. True: `*ev` is an event. */
 bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
+/* The answer to SSLRequest, of which nothing was consumed yet. True: `*ev` is an event, else the session goes on
+ * without TLS. */
+bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* What was secret in the authentication. */
 void rp_session_wipe(struct rp_session *s);
 void rp_session_keep_parameter(struct rp_session *s, const char *name, const char *value);

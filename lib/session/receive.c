@@ -431,6 +431,7 @@ struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t 
         if (s->phase == RP_PHASE_BROKEN) return (struct rp_event){ .kind = RP_EVENT_BROKEN };
         if (s->finishing && next_outcome(s, &ev)) return ev;
         if (s->wait_key) return ev;
+        if (s->phase == RP_PHASE_TLS && rp_session_tls_answer(s, at, size, consumed, &ev)) return ev;
         size_t have = size - *consumed, need;
         if (s->skip) {
             size_t passed = s->skip < have ? s->skip : have;

@@ -1,4 +1,4 @@
-/* session/scram.c - the client's half of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding.
+/* session/scram.c - the client's half of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677, RFC 5929).
  *
  * Owns the exchange's own strings, in the caller's struct. Must never know descriptors, time, randomness or memory
  * functions. What the server says is untrusted: bounded before it is copied, checked before it is used, and never
@@ -13,12 +13,14 @@
 #include "wire/check.h"
 #include <string.h>
 
-#define GS2_HEADER "n,,"     /* the client does not bind to a channel */
-#define GS2_HEADER_64 "biws" /* the same as client-final repeats it   */
+static const char *const headers[] = {
+    [RP_GS2_NONE] = "n,,", [RP_GS2_NOT_OFFERED] = "y,,", [RP_GS2_BOUND] = "p=tls-server-end-point,,"
+};
+enum { HEADER = 24, BOUND = HEADER + RP_SCRAM_BINDING };
 
 _Static_assert(RP_BASE64_SIZE(18) == RP_SCRAM_NONCE, "18 bytes of entropy are the nonce");
-_Static_assert(sizeof GS2_HEADER "n=,r=" + RP_SCRAM_NONCE <= RP_SCRAM_MESSAGE, "client-first fits");
-_Static_assert(sizeof "c=" GS2_HEADER_64 ",r=,p=" + RP_SCRAM_SERVER_NONCE + RP_BASE64_SIZE(RP_SCRAM_KEY) <=
+_Static_assert(HEADER + sizeof "n=,r=" + RP_SCRAM_NONCE <= RP_SCRAM_MESSAGE, "client-first fits");
+_Static_assert(sizeof "c=,r=,p=" + RP_BASE64_SIZE(BOUND) + RP_SCRAM_SERVER_NONCE + RP_BASE64_SIZE(RP_SCRAM_KEY) <=
                    RP_SCRAM_MESSAGE,
                "client-final fits");
 
@@ -35,13 +37,43 @@ static char *append(char *out, const char *at, size_t size)
 }
 #define APPEND(out, literal) append((out), (literal), sizeof(literal) - 1)
 
+static char *append_text(char *out, const char *text) { return append(out, text, strlen(text)); }
+
+size_t rp_scram_choose(struct rp_scram *s, enum rp_gs2 gs2, char *out)
+{
+    s->gs2 = gs2;
+    char *end = append_text(out, headers[gs2]);
+    end = APPEND(end, "n=,r=");
+    end = append(end, s->nonce, RP_SCRAM_NONCE);
+    return (size_t)(end - out);
+}
+
 size_t rp_scram_first(struct rp_scram *s, const uint8_t entropy[18], char *out)
 {
     memset(s, 0, sizeof *s);
     rp_base64_encode(entropy, 18, s->nonce);
-    char *end = APPEND(out, GS2_HEADER "n=,r=");
-    end = append(end, s->nonce, RP_SCRAM_NONCE);
-    return (size_t)(end - out);
+    return rp_scram_choose(s, RP_GS2_NONE, out);
+}
+
+void rp_scram_bind(struct rp_scram *s, const uint8_t *binding, size_t size)
+{
+    RP_ASSERT(size <= sizeof s->binding);
+    memcpy(s->binding, binding, size);
+    s->binding_size = size;
+}
+
+const char *rp_scram_mechanism(const struct rp_scram *s)
+{
+    return s->gs2 == RP_GS2_BOUND ? "SCRAM-SHA-256-PLUS" : "SCRAM-SHA-256";
+}
+
+/* cbind-input: the header again, and what it promises. */
+static char *append_binding(const struct rp_scram *s, char *out)
+{
+    uint8_t input[BOUND];
+    char *end = append_text((char *)input, headers[s->gs2]);
+    if (s->gs2 == RP_GS2_BOUND) end = append(end, (const char *)s->binding, s->binding_size);
+    return out + rp_base64_encode(input, (size_t)(end - (char *)input), out);
 }
 
 /* ---- attributes: letter "=" value, separated by commas ---- */
@@ -158,7 +190,8 @@ void rp_scram_proof(const uint8_t salted[RP_SCRAM_KEY], const char *auth_message
 size_t rp_scram_final(struct rp_scram *s, const uint8_t salted[RP_SCRAM_KEY], char *out)
 {
     RP_ASSERT(s->server_first[0] != '\0');
-    char *end = APPEND(out, "c=" GS2_HEADER_64 ",r=");
+    char *end = append_binding(s, APPEND(out, "c="));
+    end = APPEND(end, ",r=");
     end = append(end, s->server_nonce, strlen(s->server_nonce));
     size_t without_proof = (size_t)(end - out);
 

@@ -19,6 +19,7 @@ enum {
     RP_SCRAM_SALT_MAX = 64,       /* decoded; PostgreSQL uses 16                                     */
     RP_SCRAM_SERVER_NONCE = 128,  /* the longest combined nonce that is accepted                     */
     RP_SCRAM_MESSAGE = 512,       /* the longest message of either side                              */
+    RP_SCRAM_BINDING = 64,        /* the longest hash of a certificate (SHA-512)                     */
 };
 
 /* PBKDF2-HMAC-SHA-256 in slices: `rp_pbkdf2_run` does at most `iterations` more and says whether it is done. The first
@@ -29,7 +30,14 @@ void rp_pbkdf2_start(struct rp_pbkdf2 *p, const char *password, size_t size, con
 /* True: key is set, state wiped. */
 bool rp_pbkdf2_run(struct rp_pbkdf2 *p, uint32_t iterations, uint8_t key[RP_SCRAM_KEY]);
 
+/* What the client says of channel binding: it does not do it, it would and believes that the server does not, it does
+ * (tls-server-end-point). */
+enum rp_gs2 { RP_GS2_NONE, RP_GS2_NOT_OFFERED, RP_GS2_BOUND };
+
 struct rp_scram {
+    enum rp_gs2 gs2;
+    uint8_t binding[RP_SCRAM_BINDING]; /* the hash of the server's certificate */
+    size_t binding_size;               /* 0: there is none                     */
     char nonce[RP_SCRAM_NONCE + 1];
     char server_nonce[RP_SCRAM_SERVER_NONCE + 1]; /* ours + the server's */
     char server_first[RP_SCRAM_MESSAGE + 1];
@@ -43,6 +51,10 @@ struct rp_scram {
 /* Turns entropy into the nonce and writes client-first ("n,,n=,r=..."; PostgreSQL takes the user from the startup
  * message). Returns its size; `out` has RP_SCRAM_MESSAGE bytes. */
 size_t rp_scram_first(struct rp_scram *s, const uint8_t entropy[18], char *out);
+void rp_scram_bind(struct rp_scram *s, const uint8_t *binding, size_t size); /* known from now on, used if chosen */
+/* In the place of that client-first; the nonce stays. */
+size_t rp_scram_choose(struct rp_scram *s, enum rp_gs2 gs2, char *out);
+const char *rp_scram_mechanism(const struct rp_scram *s);
 /* Parses server-first. 0: salt and iterations are set. PG_E_PROTOCOL and a static `*why`: a nonce that does not extend
  * ours or is huge, an iteration count of 0, with a sign, garbage or overflow, or above `iterations_max` (checked before
  * anything is derived), a missing or mandatory-extension attribute (m=), bad base64. */

@@ -40,6 +40,21 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
+void rp_session_ask_tls(struct rp_session *s, bool required)
+{
+    RP_ASSERT(s->phase == RP_PHASE_START && s->say == RP_SAY_STARTUP && !s->written);
+    s->phase = RP_PHASE_TLS;
+    s->tls_required = required;
+    s->say = RP_SAY_TLS;
+    s->say_size = RP_TLS_REQUEST_SIZE;
+}
+
+void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size)
+{
+    s->tls = true;
+    rp_scram_bind(&s->scram, binding, size);
+}
+
 
 /* Dropped entries leave the FIFO as soon as nothing older is due. */
 static void settle(struct rp_session *s)
@@ -210,10 +225,11 @@ static void write_entry(struct rp_writer *w, const struct rp_entry *e)
 static void write_saying(struct rp_session *s, struct rp_writer *w)
 {
     switch (s->say) {
+    case RP_SAY_TLS: rp_write_tls_request(w); break;
     case RP_SAY_STARTUP: rp_write_startup(w, s->config->startup); break;
     case RP_SAY_CLEARTEXT: rp_write_password(w, s->config->password); break;
     case RP_SAY_PASSWORD: rp_write_password(w, s->say_text); break;
-    case RP_SAY_SASL_FIRST: rp_write_sasl(w, "SCRAM-SHA-256", s->say_text, strlen(s->say_text)); break;
+    case RP_SAY_SASL_FIRST: rp_write_sasl(w, rp_scram_mechanism(&s->scram), s->say_text, strlen(s->say_text)); break;
     case RP_SAY_SASL_FINAL: rp_write_sasl(w, NULL, s->say_text, strlen(s->say_text)); break;
     case RP_SAY_NOTHING: break;
     }

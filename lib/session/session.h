@@ -86,6 +86,7 @@ _Static_assert(sizeof(struct rp_entry) <= 64, "each connection keeps one for eve
 enum rp_event_kind {
     RP_EVENT_MORE,      /* nothing more in these bytes: `need` says how many the next message takes      */
     RP_EVENT_KEY,       /* SCRAM waits for rp_session_key (salt and iterations stand in session->scram)  */
+    RP_EVENT_TLS,       /* the server agrees to TLS: from here on the bytes are those inside of it        */
     RP_EVENT_READY,     /* the start is complete                                                         */
     RP_EVENT_COLUMNS,   /* `body` is a RowDescription that rp_session_described must answer              */
     RP_EVENT_ROW,       /* session->row is a row of `query` (NULL: nobody's)                             */
@@ -106,7 +107,9 @@ struct rp_event {
 
 /* ---- the session ---- */
 
-enum rp_phase { RP_PHASE_START, RP_PHASE_AUTH, RP_PHASE_SETUP, RP_PHASE_READY, RP_PHASE_BROKEN };
+enum rp_phase {
+    RP_PHASE_START, RP_PHASE_TLS, RP_PHASE_AUTH, RP_PHASE_SETUP, RP_PHASE_READY, RP_PHASE_BROKEN
+};
 
 enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values that are kept */
 
@@ -114,6 +117,7 @@ struct rp_session_config {
     const struct rp_pair *startup;      /* ends with a NULL name */
     const char *user, *password;        /* password NULL: none   */
     const char *no_password;            /* what is to be said of a password file when there is none; NULL, "": nothing */
+    uint32_t channel_binding;           /* enum rp_channel_binding */
     uint32_t auth_refused;              /* a bit per enum rp_method that the server may not ask for (require_auth) */
     uint32_t scram_iterations_max;
     size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
@@ -140,11 +144,16 @@ struct rp_session {
     size_t written;                     /* of entry `unsent`, or of the startup message              */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
 
-    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;
+    enum {
+        RP_SAY_NOTHING, RP_SAY_TLS, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST,
+        RP_SAY_SASL_FINAL
+    } say;
     char say_text[RP_SCRAM_MESSAGE + 1];
     size_t say_size;
     enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;
     struct rp_scram scram;
+    bool tls_required;                  /* an answer of N breaks it                                  */
+    bool tls;                           /* the bytes are those inside of TLS                         */
 
     uint8_t *prepared;                  /* config->statements + 1 bytes      */
     uint32_t backend_pid, backend_key;
@@ -158,6 +167,13 @@ struct rp_session {
 /* `entries` and `prepared` are zeroed memory of the sizes in config; `entropy` is fresh for each connection. */
 void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
                      uint8_t *prepared, const uint8_t entropy[18]);
+
+/* Right behind rp_session_init: TLS is asked for first (SSLRequest). Not required: where the server has none the session
+ * goes on without it. */
+void rp_session_ask_tls(struct rp_session *s, bool required);
+/* TLS stands, and nothing of the server's has been fed since. `binding`: the tls-server-end-point data of its
+ * certificate (RFC 5929), RP_SCRAM_BINDING bytes at the most; none: there is none for such a certificate. */
+void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size);
 
 /* The next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
  * is still looked at until the next call. */

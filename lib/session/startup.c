@@ -1,6 +1,8 @@
 /* session/startup.c - from the startup message to the first ReadyForQuery: which authentication message may come when.
  * Source: chapter "Frontend/Backend Protocol", "Start-up" and "SASL Authentication"; RFC 5802.
  *
+ *      TLS asked for -> S: TLS, or N: without it -> the startup message, and then
+ *
  *      NONE -> (trust) Ok
  *      NONE -> cleartext or MD5 asked, password said -> DONE -> Ok
  *      NONE -> SASL asked, first said -> SASL_FIRST -> continue, key, final said -> SASL_FINAL -> server proved ->
@@ -48,7 +50,8 @@ static void say(struct rp_session *s, int what)
     s->written = 0;
     s->say_size = what == RP_SAY_CLEARTEXT    ? rp_write_password(NULL, s->config->password)
                   : what == RP_SAY_PASSWORD   ? rp_write_password(NULL, s->say_text)
-                  : what == RP_SAY_SASL_FIRST ? rp_write_sasl(NULL, "SCRAM-SHA-256", s->say_text, strlen(s->say_text))
+                  : what == RP_SAY_SASL_FIRST ? rp_write_sasl(NULL, rp_scram_mechanism(&s->scram), s->say_text,
+                                                              strlen(s->say_text))
                                               : rp_write_sasl(NULL, NULL, s->say_text, strlen(s->say_text));
 }
 
@@ -88,8 +91,12 @@ static bool permitted(struct rp_session *s, enum rp_method method, struct rp_eve
         [RP_METHOD_SCRAM] = "asks for SCRAM-SHA-256 authentication",
         [RP_METHOD_OAUTH] = "asks for OAuth authentication",
     };
-    if (!(s->config->auth_refused & 1u << method)) return true;
-    rp_error_set(&s->error, PG_E_CONFIG, "the server %s, which require_auth excludes", asks[method]);
+    const char *by = NULL;
+    if (s->config->auth_refused & 1u << method) by = "require_auth";
+    else if (s->config->channel_binding == RP_CHANNEL_BINDING_REQUIRE && method != RP_METHOD_SCRAM)
+        by = "channel_binding=require";
+    if (!by) return true;
+    rp_error_set(&s->error, PG_E_CONFIG, "the server %s, which %s excludes", asks[method], by);
     return !refuse(s, PG_E_CONFIG, NULL, ev);
 }
 
@@ -102,20 +109,44 @@ static bool plain_password(struct rp_session *s, const uint8_t *salt, struct rp_
     return false;
 }
 
+struct offers { bool plain, plus, oauth; };
+
+/* The mechanism, and what is said of channel binding (RFC 5802, section 6). Outside of TLS nothing can be bound; a
+ * certificate without a hash of its own (CVE-2025-49146) binds as little, and then "n" is said: with "y" a server that
+ * does offer it must believe that somebody has taken the offer out. False: there is none. */
+static bool choose(struct rp_session *s, const struct offers *offers, struct rp_event *ev)
+{
+    bool can = s->tls && s->config->channel_binding != RP_CHANNEL_BINDING_DISABLE;
+    bool bound = can && offers->plus && s->scram.binding_size;
+    const char *why = !s->tls          ? "the connection is not encrypted"
+                      : !offers->plus  ? "the server does not offer it"
+                                       : "there is none for the server's certificate";
+    if (!bound && s->config->channel_binding == RP_CHANNEL_BINDING_REQUIRE) {
+        rp_error_set(&s->error, PG_E_CONFIG, "channel_binding=require: %s", why);
+        return !refuse(s, PG_E_CONFIG, NULL, ev);
+    }
+    if (!bound && !offers->plain)
+        return !refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
+    enum rp_gs2 gs2 = bound ? RP_GS2_BOUND : can && !offers->plus ? RP_GS2_NOT_OFFERED : RP_GS2_NONE;
+    s->say_text[rp_scram_choose(&s->scram, gs2, s->say_text)] = 0;
+    return true;
+}
+
 static bool sasl(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
 {
-    bool offered = false, oauth = false;
+    struct offers offers = { 0 };
     while (c->left > 1) {
         const char *mechanism = rp_read_cstr(c);
-        offered |= !strcmp(mechanism, "SCRAM-SHA-256");
-        oauth |= !strcmp(mechanism, "OAUTHBEARER");
+        offers.plain |= !strcmp(mechanism, "SCRAM-SHA-256");
+        offers.plus |= !strcmp(mechanism, "SCRAM-SHA-256-PLUS");
+        offers.oauth |= !strcmp(mechanism, "OAUTHBEARER");
     }
     if (c->left != 1 || *c->at) return refuse(s, PG_E_PROTOCOL, "a malformed list of SASL mechanisms", ev);
-    if (!permitted(s, oauth && !offered ? RP_METHOD_OAUTH : RP_METHOD_SCRAM, ev)) return true;
-    if (!offered)
-        return refuse(s, PG_E_CONFIG, "the server offers no SASL mechanism that is supported (SCRAM-SHA-256)", ev);
+    bool scram = offers.plain || offers.plus;
+    if (!permitted(s, offers.oauth && !scram ? RP_METHOD_OAUTH : RP_METHOD_SCRAM, ev)) return true;
+    if (!choose(s, &offers, ev)) return true;
     if (!need_password(s, ev)) return true;
-    s->auth = RP_AUTH_SASL_FIRST; /* client-first stands in say_text since the start */
+    s->auth = RP_AUTH_SASL_FIRST;
     say(s, RP_SAY_SASL_FIRST);
     return false;
 }
@@ -183,6 +214,28 @@ static bool authentication(struct rp_session *s, struct rp_cursor *c, struct rp_
         return refuse(s, PG_E_CONFIG, NULL, ev);
     }
     return refuse(s, PG_E_PROTOCOL, "an authentication message that was not due, or is malformed", ev);
+}
+
+/* Whoever sits in the middle may have put something behind the S, to be taken for what came inside of TLS
+ * (CVE-2021-23222), and may write any text into an error (CVE-2024-10977). */
+bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev)
+{
+    if (size == 0) {
+        *ev = (struct rp_event){ .kind = RP_EVENT_MORE, .need = 1 };
+        return true;
+    }
+    if (s->say) return refuse(s, PG_E_PROTOCOL, "the server spoke before it was asked", ev);
+    if (at[0] == 'N' && s->tls_required)
+        return refuse(s, PG_E_CONFIG, "the server has no TLS, and sslmode asks for it", ev);
+    if (at[0] == 'E') return refuse(s, PG_E_PROTOCOL, "the server answered the request for TLS with an error", ev);
+    if (at[0] != 'S' && at[0] != 'N') return refuse(s, PG_E_PROTOCOL, "the answer is not PostgreSQL's protocol", ev);
+    if (size > 1) return refuse(s, PG_E_PROTOCOL, "bytes came behind the answer to the request for TLS", ev);
+    *consumed = 1;
+    s->phase = RP_PHASE_START;
+    s->say = RP_SAY_STARTUP;
+    s->say_size = rp_write_startup(NULL, s->config->startup);
+    *ev = (struct rp_event){ .kind = at[0] == 'S' ? RP_EVENT_TLS : RP_EVENT_MORE };
+    return at[0] == 'S';
 }
 
 bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)

@@ -13,4 +13,7 @@ enum rp_method {
     RP_METHODS
 };
 
+/* channel_binding: whether SCRAM may not, may or must vouch for the TLS connection that it happens in. */
+enum rp_channel_binding { RP_CHANNEL_BINDING_DISABLE, RP_CHANNEL_BINDING_PREFER, RP_CHANNEL_BINDING_REQUIRE };
+
 #endif

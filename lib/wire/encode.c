@@ -4,7 +4,7 @@
 #include "wire/check.h"
 #include "wire/param.h"
 
-enum { PROTOCOL_3_0 = 196608, CANCEL_CODE = 80877102 };
+enum { PROTOCOL_3_0 = 196608, CANCEL_CODE = 80877102, TLS_CODE = 80877103 };
 
 void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
 {
@@ -159,6 +159,12 @@ void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key)
     rp_write_u32(w, CANCEL_CODE);
     rp_write_u32(w, pid);
     rp_write_u32(w, key);
+}
+
+void rp_write_tls_request(struct rp_writer *w)
+{
+    rp_write_u32(w, RP_TLS_REQUEST_SIZE);
+    rp_write_u32(w, TLS_CODE);
 }
 
 size_t rp_query_size(const char *sql) { return 1 + 4 + strlen(sql) + 1; }

@@ -61,12 +61,14 @@ size_t rp_parse_size(const struct rp_bind *b, const char *sql);
 void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql);
 size_t rp_close_size(uint32_t statement);
 void rp_write_close(struct rp_writer *w, uint32_t statement);
-enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5, RP_CANCEL_SIZE = 16 };
+enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5, RP_CANCEL_SIZE = 16,
+       RP_TLS_REQUEST_SIZE = 8 };
 void rp_write_describe_portal(struct rp_writer *w);
 void rp_write_execute(struct rp_writer *w);
 void rp_write_sync(struct rp_writer *w);
 void rp_write_terminate(struct rp_writer *w);
 void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key); /* no type byte: on a socket of its own */
+void rp_write_tls_request(struct rp_writer *w);                        /* SSLRequest, without one either */
 size_t rp_query_size(const char *sql);
 void rp_write_query(struct rp_writer *w, const char *sql);
 

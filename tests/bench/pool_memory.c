@@ -74,7 +74,7 @@ static void keep_idle(void *arg, int out)
     char conninfo[256];
     bool warm = false;
     if (!live_open(&live, LIVE_URING) && !live_open(&live, LIVE_EPOLL)) bench_die("no host");
-    snprintf(conninfo, sizeof conninfo, "host=%s port=%u user=bench dbname=bench pool_connecting_limit=64",
+    snprintf(conninfo, sizeof conninfo, "host=%s port=%u user=bench dbname=bench sslmode=disable pool_connecting_limit=64",
              guest->target->host, guest->target->port);
     struct pg_pool_config config = PG_POOL_CONFIG(conninfo);
     config.max_conns = config.min_conns = guest->connections;

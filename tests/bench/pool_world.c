@@ -40,7 +40,7 @@ void pool_world_open(struct pool_world *world, unsigned connections, const char 
     reactor.deallocate = deallocate;
     reactor.arg = world;
     if (pg_reactor_open(&world->reactor, &reactor, &error)) bench_die("%s", pg_error_field(&error, 'M'));
-    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 user=app dbname=app %s", options);
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 user=app dbname=app sslmode=disable %s", options);
     struct pg_pool_config pool = PG_POOL_CONFIG(conninfo);
     pool.max_conns = pool.min_conns = connections;
     pool.max_waiters = 10000000;

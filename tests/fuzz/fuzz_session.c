@@ -184,6 +184,7 @@ static bool deliver(struct world *w, const struct rp_event *ev, const uint8_t *b
         RP_ASSERT(w->s.transaction == 'I');
         RP_ASSERT(ev->query && enqueue(w, ev->query, RP_ENTRY_SYNC | RP_ENTRY_HEALED));
         return true;
+    case RP_EVENT_TLS:
     case RP_EVENT_READY:
     case RP_EVENT_NOTICE: return true;
     case RP_EVENT_BROKEN:

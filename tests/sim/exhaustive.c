@@ -206,8 +206,8 @@ static void open_world(void)
     rc.deallocate = heap_deallocate;
     rc.arg = &w->heap;
     REQUIRE_(pg_reactor_open(&w->reactor, &rc, &error) == 0, "pg_reactor_open: %s", error.text);
-    snprintf(options, sizeof options, "host=127.0.0.1 user=app password=secret connect_timeout=2 pool_max_conns=%u "
-                                      "pool_close_linger=%ums", w->conns, (unsigned)LINGER_MS);
+    snprintf(options, sizeof options, "host=127.0.0.1 user=app sslmode=disable password=secret connect_timeout=2 "
+                                      "pool_max_conns=%u pool_close_linger=%ums", w->conns, (unsigned)LINGER_MS);
     struct pg_pool_config pc = PG_POOL_CONFIG(options);
     pc.flags = PG_POOL_STRING_ONLY;
     pc.on_event = on_event;

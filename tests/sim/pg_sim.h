@@ -183,7 +183,7 @@ struct scene {
     bool verbose;
     struct sim *sim;
     struct model_server *server;
-    struct rp_transform_maker toy;    /* where the servers talk through one */
+    struct rp_security security;      /* where the servers talk through a toy, or are asked for it */
     struct model_server *host[HOSTS]; /* the first is that server; the others are more addresses of it */
     unsigned primary;
     struct ledger ledger;

@@ -121,8 +121,8 @@ static void open_run(struct scene *w, struct run *r)
     pc.budget = w->budget;
     status = pg_pool_open(&r->pool, r->reactor, &pc, &error);
     REQUIRE(status == 0, "pg_pool_open: %s", pg_error_field(&error, 'M'));
-    w->toy = (struct rp_transform_maker){ toy_make, w->sim };
-    if (model_settings(r->server)->toy) r->pool->config.transform = &w->toy;
+    for (uint32_t i = 0; i < r->pool->hosts.count && w->security.way[0]; i++)
+        r->pool->hosts.at[i].security = &w->security;
     r->heap.sim = w->sim;
     r->heap.fail = r->set.alloc_failures;
     tune_begin(r);

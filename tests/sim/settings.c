@@ -118,6 +118,20 @@ static void draw_habits(struct run *r)
     if (pick(r, 10) == 0) s->delay_ns = between(r, 100, 3000) * MS;
 }
 
+/* In most worlds nobody asks for it, in some the server has none. */
+static void draw_security(struct run *r, struct model_config *m)
+{
+    static const enum rp_way asked[] = { RP_WAY_OFFERED, RP_WAY_DEMANDED };
+    struct rp_security *s = &r->scene->security;
+    s->transform = (struct rp_transform_maker){ toy_make, r->sim };
+    uint64_t kind = pick(r, 8);
+    m->toy = kind == 0 ? MODEL_TOY : kind == 1 ? MODEL_TOY_ASKED : MODEL_PLAIN;
+    if (m->toy == MODEL_TOY) s->way[0] = RP_WAY_DIRECT;
+    if (m->toy == MODEL_TOY_ASKED) s->way[0] = asked[pick(r, 2)];
+    if (kind == 2) s->way[0] = RP_WAY_OFFERED;
+    if (s->way[0] == RP_WAY_OFFERED && pick(r, 2)) s->way[1] = RP_WAY_PLAIN;
+}
+
 static void draw_server(struct run *r)
 {
     struct settings *s = &r->set;
@@ -128,7 +142,7 @@ static void draw_server(struct run *r)
     m->scram_iterations = pick(r, 8) ? 1 : 3000;
     m->password = "confidential";
     if (pick(r, 3) == 0) m->unread_limit = (size_t)between(r, 100, 20000);
-    m->toy = pick(r, 4) == 0;
+    draw_security(r, m);
     m->toy_endless = seldom(r, 1000);
     if (s->calm) return;
     s->wrong_password = m->auth != MODEL_TRUST && pick(r, 40) == 0;
@@ -171,7 +185,7 @@ static void write_options(struct run *r)
     size_t hosts = hosts_option(r, s->options, sizeof s->options);
     int n = snprintf(
         s->options + hosts, sizeof s->options - hosts,
-        "user=app dbname=app password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
+        "user=app dbname=app sslmode=disable password=%s connect_timeout=%llu pool_max_conns=%u pool_min_conns=%u "
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
         "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
         "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "

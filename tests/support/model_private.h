@@ -119,7 +119,7 @@ struct model_server {
 };
 
 /* model_toy.c */
-void model_toy_open(struct model_conn *conn); /* if that is configured */
+void model_toy_open(struct model_conn *conn); /* from the next byte on, in both directions */
 void model_toy_bytes(struct model_conn *conn, const uint8_t *at, size_t n);
 void model_toy_send(struct model_conn *conn, const uint8_t *at, size_t n);
 void model_toy_end(struct model_conn *conn);

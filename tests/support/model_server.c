@@ -218,7 +218,7 @@ static enum sim_connect on_accept(void *arg, struct sim_peer *peer, const struct
     conn->peer = peer;
     conn->pid = server->whole->next_pid++;
     conn->key = (uint32_t)sim_random(server->config.sim, UINT32_MAX);
-    model_toy_open(conn);
+    if (server->config.toy == MODEL_TOY) model_toy_open(conn);
     *peer = (struct sim_peer){ .user = conn, .on_bytes = on_bytes, .on_eof = on_eof, .on_gone = on_gone };
     struct model_stats *stats = &server->whole->stats;
     if (++stats->sockets_now > stats->sockets_max) stats->sockets_max = stats->sockets_now;

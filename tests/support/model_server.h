@@ -40,6 +40,8 @@ enum model_role { /* what it reports of itself, and whether INSERT is refused (2
     MODEL_READ_ONLY, /* default_transaction_read_only */
 };
 
+enum model_toy { MODEL_PLAIN, MODEL_TOY, MODEL_TOY_ASKED }; /* ASKED: once it was asked for it, by SSLRequest */
+
 struct model_config {
     struct sim *sim;
     uint16_t port;               /* listens there alone; other ports go to the server that was opened before; 0: on all */
@@ -57,7 +59,7 @@ struct model_config {
     uint32_t cancel_mute;        /* per mille: of those that are never closed from here                  */
     enum model_role role;        /* changed here it is not told to those who are connected */
     bool version_13;             /* reports neither of a role's parameters                 */
-    bool toy;                    /* talks through a transform (toy.h), on every socket                     */
+    enum model_toy toy;          /* whether it talks through a transform (toy.h), on every socket          */
     uint32_t toy_damage;         /* per mille: of what is sent through it a byte is another                */
     uint32_t toy_endless;        /* per mille: of connections that close without the transform's own end   */
     size_t unread_limit;         /* reads nothing while the client has left that much unread; 0: always reads */

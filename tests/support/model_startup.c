@@ -187,7 +187,9 @@ void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n)
     uint32_t code = model_read_u32(&r);
     if (code == CODE_SSL || code == CODE_GSS) {
         model_read_end(&r);
-        model_conn_send(conn, "N", 1);
+        bool agrees = code == CODE_SSL && !conn->toy && conn->server->config.toy == MODEL_TOY_ASKED;
+        model_conn_send(conn, agrees ? "S" : "N", 1);
+        if (agrees) model_toy_open(conn);
     } else if (code == CODE_CANCEL) {
         conn->target_pid = model_read_u32(&r);
         conn->target_key = model_read_u32(&r);

@@ -7,7 +7,6 @@
 void model_toy_open(struct model_conn *conn)
 {
     struct sim *sim = conn->server->config.sim;
-    if (!conn->server->config.toy) return;
     if (!(conn->toy = malloc(sizeof *conn->toy))) sim_fail("out of memory");
     toy_init(conn->toy, 1 + (uint32_t)sim_random(sim, UINT32_MAX - 1));
 }

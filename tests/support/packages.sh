@@ -29,6 +29,7 @@ bench    valgrind
 tests    g++
 tests    clang
 tests    libuv1-dev
+tests    openssl
 optional libpg-query-dev
 optional postgresql-server-dev-all
 optional shellcheck

@@ -167,7 +167,13 @@ static void toy_free(struct rp_transform *transform)
     if (t->reactor) rp_free(t->reactor, t, sizeof *t);
 }
 
-const struct rp_transform_ops toy_ops = { toy_feed, toy_read, toy_write, toy_give, toy_end, toy_free };
+static size_t toy_binding(struct rp_transform *transform, uint8_t *to)
+{
+    (void)transform, (void)to;
+    return 0;
+}
+
+const struct rp_transform_ops toy_ops = { toy_feed, toy_read, toy_write, toy_give, toy_end, toy_free, toy_binding };
 
 struct rp_transform *toy_make(void *sim, struct pg_reactor *r)
 {

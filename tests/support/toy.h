@@ -25,7 +25,7 @@ struct toy {
 
 void toy_init(struct toy *t, uint32_t nonce); /* not 0 */
 extern const struct rp_transform_ops toy_ops;
-/* For rp_conn_config.transform; `arg` is the simulation, which draws the nonces. */
+/* For struct rp_security; `arg` is the simulation, which draws the nonces. */
 struct rp_transform *toy_make(void *sim, struct pg_reactor *r);
 
 #endif

@@ -250,6 +250,7 @@ static bool deliver(struct transcript *t, const struct rp_event *ev)
         blob_print(&t->log, " key(%u)", t->s.scram.iterations);
         if (!t->keep_key) rp_session_key(&t->s, t->salted);
         break;
+    case RP_EVENT_TLS: blob_print(&t->log, " tls"); break;
     case RP_EVENT_READY: blob_print(&t->log, " ready"); break;
     case RP_EVENT_COLUMNS: log_columns(t, ev); break;
     case RP_EVENT_ROW:

@@ -26,7 +26,7 @@ void world_open_pool(struct world *w, const struct sim_config *sim, struct model
     w->server = w->servers[w->nservers++] = model_server_open(server);
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
     assert_int_equal(pg_reactor_open(&w->reactor, &rc, &error), 0);
-    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app %s", options);
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app sslmode=disable %s", options);
     pool->conninfo = conninfo;
     pool->on_event = on_event;
     pool->arg = w;

@@ -57,7 +57,7 @@ static inline void many_event(void *arg, const struct pg_event *event)
 static inline int many_try_pool(struct many *m, unsigned i, const char *options, struct pg_error *error)
 {
     char conninfo[512];
-    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app %s", options);
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app sslmode=disable %s", options);
     struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
     pc.on_event = many_event;
     pc.arg = m;

@@ -110,7 +110,7 @@ static void close_fixture(void)
 static void run(uint64_t ns) { (void)sim_run(f.sim, f.reactor, ns); }
 static void start(void)
 {
-    rp_conn_open(&f.conn, f.address, 3);
+    rp_conn_open(&f.conn, f.address, 3, NULL);
     assert_int_equal(f.up + f.down, 0);
 }
 

@@ -67,7 +67,6 @@ static int parse(struct rp_conninfo *c, const char *text, struct pg_error *error
         assert_int_equal(m.calls, 1);
         assert_int_equal(c->storage_size, m.bytes);
         rc = rp_conninfo_check(c, error);
-        if (!rc) rc = rp_conninfo_refuse_tls(c, error);
         if (!rc) rc = rp_conninfo_refuse_protocol(c, error);
         if (rc) wipe(c);
     }
@@ -404,13 +403,9 @@ static void bad_strings(void **state)
         { "pool_max_row_bytes=1KB", "pool_max_row_bytes: not a size such as 4096, 64kB or 16MB" },
         { "pool_max_scram_iterations=0", "pool_max_scram_iterations: must be 1 to 100000000" },
         { "port=1" A50 A50 A50, "port: not a number" },
-        { "sslmode=require", "sslmode=require: TLS is not there yet" },
-        { "sslmode=verify-ca", "sslmode=verify-ca: TLS is not there yet" },
-        { "sslmode=verify-full", "sslmode=verify-full: TLS is not there yet" },
         { "sslmode=Prefer", "sslmode: must be one of disable, allow, prefer, require, verify-ca, verify-full" },
         { "sslpassword=my secret=x", HIDDEN },
         { "gssencmode=require", "gssencmode=require: GSSAPI is not there yet" },
-        { "channel_binding=require", "channel_binding=require: TLS is not there yet" },
         { "channel_binding=maybe", "channel_binding: must be one of disable, prefer, require" },
         { "max_protocol_version=2.0", "max_protocol_version: must be one of 3.0, 3.2, latest" },
         { "target_session_attrs=master",
@@ -453,12 +448,10 @@ static void bad_strings(void **state)
         { "postgresql://h?user=a&&port=1", "missing \"=\" after an option's name" },
         { "postgresql://h?hots", "missing \"=\" after an option's name" },
         { "postgresql://h?user=a=b", "user: a second \"=\"; percent-encode it" },
-        { "postgresql://h?ssl=true", "sslmode=require: TLS is not there yet" },
         { "datestyle=ISO", "unknown option \"datestyle\"" }, /* these three are the environment's alone */
         { "timezone=UTC", "unknown option \"timezone\"" },
         { "geqo=off", "unknown option \"geqo\"" },
         { "postgresql://h?ssl=false", "unknown option \"ssl\"" },
-        { "postgresql://h?sslmode=require", "sslmode=require: TLS is not there yet" },
         { "postgresql://a:1,b:2,c/d?host=a,b", "port: 3 in the list do not match 2 hosts" },
         { "postgresql://a,b:x/d", "port: not a number" },
         { "postgresql://a,b%zz:1/d", "host: bad percent-encoding" },

@@ -119,31 +119,9 @@ static void contradictions(void **state)
     for (size_t i = 0; i < RP_COUNT(table); i++) must_fail(table[i].text, RP_SOURCES_STRING, table[i].error);
 }
 
-/* By itself each is good: only a server without TLS stands against it, and that is not the string's fault. */
-static void what_needs_tls(void **state)
+static void what_needs_a_newer_protocol(void **state)
 {
     (void)state;
-    static const struct { const char *text, *error; } table[] = {
-        { "sslmode=require", "sslmode=require: TLS is not there yet" },
-        { "sslmode=verify-ca", "sslmode=verify-ca: TLS is not there yet" },
-        { "sslmode=verify-full", "sslmode=verify-full: TLS is not there yet" },
-        { "sslrootcert=system", "sslmode=verify-full: TLS is not there yet" },
-        { "channel_binding=require", "channel_binding=require: TLS is not there yet" },
-        { "sslcertmode=require", "sslcertmode=require: TLS is not there yet" },
-        { "sslmode=require sslnegotiation=direct", "sslmode=require: TLS is not there yet" },
-        { "sslmode=allow sslcert=/c sslkey=/k sslrootcert=/r sslcrl=/l ssl_max_protocol_version=TLSv1.2", NULL },
-        { "channel_binding=prefer sslcertmode=allow sslsni=0", NULL },
-        { "channel_binding=disable sslcertmode=disable sslmode=disable", NULL },
-        { "", NULL },
-    };
-    for (size_t i = 0; i < RP_COUNT(table); i++) {
-        struct rp_conninfo c;
-        struct pg_error error = { 0 };
-        must_parse(&c, table[i].text, RP_SOURCES_STRING);
-        assert_int_equal(rp_conninfo_refuse_tls(&c, &error), table[i].error ? PG_E_CONFIG : 0);
-        if (table[i].error) check_text(table[i].text, "the error", pg_error_field(&error, 'M'), table[i].error);
-        wipe(&c);
-    }
     struct rp_conninfo c;
     struct pg_error error;
     must_parse(&c, "min_protocol_version=3.2 max_protocol_version=latest", RP_SOURCES_STRING);
@@ -222,7 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_defaults),     cmocka_unit_test(tls_values),       cmocka_unit_test(contradictions),
-        cmocka_unit_test(what_needs_tls),   cmocka_unit_test(required_methods), cmocka_unit_test(required_peer),
+        cmocka_unit_test(what_needs_a_newer_protocol), cmocka_unit_test(required_methods), cmocka_unit_test(required_peer),
         cmocka_unit_test(asks_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

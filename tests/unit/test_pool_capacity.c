@@ -184,7 +184,7 @@ static void two_pools_share_what_there_is(void **state)
     (void)state;
     struct pg_error error;
     open_crowd(4, "pool_max_conns=4 pool_acquire_timeout=1m");
-    struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app pool_max_conns=4 "
+    struct pg_pool_config config = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app sslmode=disable pool_max_conns=4 "
                                                   "pool_acquire_timeout=1m");
     assert_int_equal(pg_pool_open(&c.other, c.w.reactor, &config, &error), 0);
     come(c.w.pool, 0, CROWD / 2);

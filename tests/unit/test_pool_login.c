@@ -160,10 +160,8 @@ static void refused(void **state)
 {
     (void)state;
     static const struct { const char *text; uint32_t flags; const char *error; } table[] = {
-        { "host=h sslmode=require", 0, "sslmode=require: TLS is not there yet" },
         { "host=h sslnegotiation=direct", 0,
           "sslmode=prefer is too weak for sslnegotiation=direct: use require, verify-ca or verify-full" },
-        { "host=h channel_binding=require", 0, "channel_binding=require: TLS is not there yet" },
         { "host=h min_protocol_version=3.2 max_protocol_version=3.2", 0,
           "min_protocol_version=3.2: protocol 3.2 is not there yet" },
         { "host=h passfile=/x", PG_POOL_STRING_ONLY, "passfile: files are switched off (PG_POOL_STRING_ONLY)" },

@@ -6,17 +6,18 @@
 #include "support/toy.h"
 #include "support/world.h"
 
-static struct rp_transform_maker maker;
+static struct rp_security security;
 static char text[100000];
 static struct pg_statement echo_text = PG_STATEMENT("ECHO $1", PG_TYPE_TEXT);
 
 static void open_toy(struct world *w, struct sim_config sim, struct model_config server, const char *options)
 {
-    server.toy = true;
+    if (!server.toy) server.toy = MODEL_TOY;
     server.exit_delay_ns = 200000;
     world_open_with(w, &sim, &server, options);
-    maker = (struct rp_transform_maker){ toy_make, w->sim };
-    w->pool->config.transform = &maker;
+    security = (struct rp_security){ .transform = { toy_make, w->sim },
+                                     .way = { server.toy == MODEL_TOY ? RP_WAY_DIRECT : RP_WAY_DEMANDED } };
+    w->pool->hosts.at[0].security = &security;
 }
 
 static void open_plainly(struct world *w, const char *options)
@@ -260,7 +261,7 @@ static void a_plain_server_is_refused(void **state)
     struct world w;
     struct seen s;
     open_plainly(&w, "pool_max_conns=1 connect_timeout=2");
-    model_settings(w.server)->toy = false;
+    model_settings(w.server)->toy = MODEL_PLAIN;
     model_settings(w.server)->malformed = not_toy;
     complaints = 0;
     ask(&w, &s, "SLEEP 1");
