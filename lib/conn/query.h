@@ -9,7 +9,9 @@
 struct rp_conn;
 struct rp_slot;
 
-/* Told inline when its lease was granted or refused, or its query has ended: in the place of on_grant and on_done. */
+/* Told inline when its lease was granted or refused, or its query has ended: in the place of on_grant and on_done. And
+ * in the place of on_writable, with a status that is none. */
+enum { RP_WAKE_ROOM = 1 };
 struct rp_waker {
     void (*wake)(struct rp_waker *, int status);
 };
@@ -45,6 +47,7 @@ enum {
     RP_QUERY_AGAIN = 32,   /* parked for the second time: its connection was lost */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
     RP_QUERY_SLOW = 64,    /* the first of a batch: parked in pool->slow, or runs alone */
+    RP_QUERY_COPY = 128,   /* it is a pg_copy's                               */
 };
 
 struct rp_query {

@@ -44,7 +44,7 @@ static void say(struct rp_session *s, int what)
 {
     RP_ASSERT(!s->say);
     s->say = what;
-    s->written = 0;
+    s->said = 0;
     s->say_size = what == RP_SAY_PASSWORD     ? rp_write_password(NULL, s->say_text)
                   : what == RP_SAY_SASL_FIRST ? rp_write_sasl(NULL, "SCRAM-SHA-256", s->say_text, strlen(s->say_text))
                                               : rp_write_sasl(NULL, NULL, s->say_text, strlen(s->say_text));
