@@ -48,6 +48,7 @@ static inline void answer_in(struct model_query *q, const char *sql)
     if (says(sql, "refuse")) model_copy_refuse(q, 100000, "23505", "duplicate key");
     if (says(sql, "late")) model_copy_refuse(q, SIZE_MAX, "23514", "check violated");
     if (says(sql, "slow")) model_copy_slow(q, 10000, 2 * WORLD_MS);
+    if (says(sql, "drowsy")) model_copy_slow(q, 1, 30 * WORLD_MS);
     model_copy_in(q);
 }
 static inline void copies_answer(void *arg, struct model_query *q)
