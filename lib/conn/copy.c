@@ -24,7 +24,7 @@ void rp_conn_copy_fail(struct rp_conn *c, const char *failure)
 {
     rp_session_copy_end(&c->session, failure);
     if (c->session.copying != RP_STEP_COPY_IN) return; /* what is left of it is known to be of no use */
-    if (!RP_PLANT(copy_sent_though_failed)) c->waiting.size = 0;
+    c->waiting.size = 0;
     rp_flush(c->reactor, &c->flush);
 }
 
@@ -80,7 +80,8 @@ void rp_conn_copy_tell(struct rp_conn *c)
 
 void rp_conn_copy_over(struct rp_conn *c)
 {
-    if (c->waiting.at && c->waiting.at != c->out_small) rp_slab_put(c->reactor, c->waiting.at, c->waiting.capacity);
+    bool lent = c->waiting.at && c->waiting.at != c->out_small;
+    if (lent && !RP_PLANT(copy_buffer_lost)) rp_slab_put(c->reactor, c->waiting.at, c->waiting.capacity);
     c->waiting = (struct rp_copy_buffer){ .at = NULL };
     c->room_wanted = false;
 }

@@ -489,7 +489,8 @@ struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t 
             *consumed += RP_FRAME_HEAD;
             continue;
         }
-        if (need > s->config->row_limit + RP_FRAME_HEAD) /* however much of it is here */
+        bool copied = f.type == 'd' && s->copying == RP_STEP_COPY_OUT; /* which has a bound of its own */
+        if (need > s->config->row_limit + RP_FRAME_HEAD && !copied) /* however much of it is here */
             return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
         if (there == 0) {
             ev.need = need;

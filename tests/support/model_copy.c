@@ -110,7 +110,7 @@ static uint64_t lines(struct model_conn *conn, const struct model_copy *copy)
         if (!next) next = end;
         int64_t key = 0;
         if (copy->keys) key = strtoll(line, NULL, 10);
-        if (copy->keys) sim_bytes_put(&conn->pending, &key, sizeof key);
+        if (key) sim_bytes_put(&conn->pending, &key, sizeof key);
     }
     return n;
 }

@@ -160,7 +160,7 @@ void model_copy_out(struct model_query *q);                      /* CopyOutRespo
 void model_copy_data(struct model_query *q, const void *at, size_t n);
 void model_copy_done(struct model_query *q, const char *tag);    /* ... CopyDone and CommandComplete; or an error */
 void model_copy_in(struct model_query *q);                       /* CopyInResponse; ends with COPY n         */
-void model_copy_keys(struct model_query *q);                     /* each line's number is inserted           */
+void model_copy_keys(struct model_query *q);                     /* each line's number is inserted, but 0    */
 /* An error behind so many bytes of data; SIZE_MAX: behind CopyDone. */
 void model_copy_refuse(struct model_query *q, size_t after, const char *sqlstate, const char *message);
 void model_copy_slow(struct model_query *q, size_t every, uint64_t ns); /* a pause behind every so many bytes */

@@ -210,6 +210,19 @@ static void test_bounded(void **state)
     transcript_free(t);
 }
 
+/* What comes whole is bounded by that alone, and not by what a row may have. */
+static void test_row_limit_is_another(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    transcript_begin(t, true);
+    t->config.row_limit = 10;
+    transcript_queue(t, "y");
+    transcript_server(t, "H(t1) d(twenty-four bytes of it) c C(COPY 1) Z(I)");
+    transcript_expect(t, "copy(0:out t1) data(0:twenty-four bytes of it) done(0:COPY 1)");
+    transcript_free(t);
+}
+
 /* ---- the messages by themselves ---- */
 
 static void test_put(void **state)
@@ -281,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_half_an_end),
         cmocka_unit_test(test_illegal),
         cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_row_limit_is_another),
         cmocka_unit_test(test_put),
         cmocka_unit_test(test_failure_is_cut),
         cmocka_unit_test(test_shape),
