@@ -24,6 +24,7 @@ bool rp_session_held_back(const struct rp_session *s)
 
 void rp_session_copy_end(struct rp_session *s, const char *failure)
 {
+    if (RP_PLANT(copy_cut_short)) failure = NULL;
     if (s->copying != RP_STEP_COPY_IN || s->said) return;
     if (s->say && (!failure || s->say == RP_SAY_COPY_FAIL)) return;
     s->say = failure ? RP_SAY_COPY_FAIL : RP_SAY_COPY_DONE;

@@ -324,7 +324,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
     }
     bool complete = rp_session_written(s, sequence) && !(sequence == s->unsent && s->written < e->size);
     if (!RP_PLANT(told_twice)) e->query = NULL;
-    if (sequence == s->due) rp_session_copy_end(s, RP_PLANT(copy_cut_short) ? NULL : "the caller has gone away");
+    if (sequence == s->due) rp_session_copy_end(s, "the caller has gone away");
     return complete || e->flags & RP_ENTRY_SKIPPED ? RP_DETACH_KEPT : RP_DETACH_BROKEN;
 }
 
