@@ -371,7 +371,8 @@ void rp_conn_feed(struct rp_conn *c)
     if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
     while (!c->paused) {
         size_t used;
-        struct rp_event ev = rp_session_next(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used);
+        struct rp_event ev;
+        rp_session_find(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used, &ev);
         c->in_at += used;
         if (!deliver(c, &ev)) break;
         if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;

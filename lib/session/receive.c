@@ -451,52 +451,59 @@ static bool oversized(struct rp_session *s, const struct rp_frame *f, size_t nee
     return true;
 }
 
-struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)
+/* Of a message whose head is done with: passed over, or handed on as it comes. True: `ev` says what, or that the bytes
+ * are used up. */
+static bool rest_of_message(struct rp_session *s, const uint8_t *at, size_t have, size_t *consumed, struct rp_event *ev)
 {
-    struct rp_event ev = { .kind = RP_EVENT_MORE };
+    size_t *left = s->skip ? &s->skip : &s->chunk_left, n = *left < have ? *left : have;
+    bool copied = left == &s->chunk_left;
+    *consumed += n;
+    *left -= n;
+    ev->need = *left > 0;
+    return (copied && rp_session_copy_data(s, at, n, ev)) || *left;
+}
+
+void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev)
+{
+    *ev = (struct rp_event){ .kind = RP_EVENT_MORE };
     *consumed = 0;
     RP_ASSERT(!s->wait_columns);
     for (;;) {
-        if (s->phase == RP_PHASE_BROKEN) return (struct rp_event){ .kind = RP_EVENT_BROKEN };
-        if (s->finishing && next_outcome(s, &ev)) return ev;
-        if (s->wait_key) return ev;
-        size_t have = size - *consumed, need;
-        if (s->skip) {
-            size_t passed = s->skip < have ? s->skip : have;
-            *consumed += passed;
-            s->skip -= passed;
-            if (s->skip) return ev;
-            continue;
+        if (s->phase == RP_PHASE_BROKEN) {
+            ev->kind = RP_EVENT_BROKEN;
+            return;
         }
-        if (s->chunk_left) {
-            const uint8_t *piece = at + *consumed;
-            size_t n = s->chunk_left < have ? s->chunk_left : have;
-            *consumed += n;
-            s->chunk_left -= n;
-            ev.need = 1;
-            if (rp_session_copy_data(s, piece, n, &ev) || s->chunk_left) return ev;
+        if (s->finishing && next_outcome(s, ev)) return;
+        if (s->wait_key) return;
+        size_t have = size - *consumed, need;
+        if (s->skip || s->chunk_left) {
+            if (rest_of_message(s, at + *consumed, have, consumed, ev)) return;
             continue;
         }
         struct rp_frame f = { 0 };
         size_t limit = s->phase == RP_PHASE_READY ? s->config->message_limit : 65536;
         int there = rp_frame_read(at + *consumed, have, limit, &f, &need);
-        if (there < 0)
-            return rp_session_break(s, PG_E_PROTOCOL,
-                                    s->phase == RP_PHASE_READY ? "a message with an impossible length"
-                                                               : "the answer is not PostgreSQL's protocol");
+        if (there < 0) {
+            *ev = rp_session_break(s, PG_E_PROTOCOL,
+                                   s->phase == RP_PHASE_READY ? "a message with an impossible length"
+                                                              : "the answer is not PostgreSQL's protocol");
+            return;
+        }
         if (oversized(s, &f, need)) continue;
         if (rp_session_copy_in_pieces(s, &f, need)) {
             *consumed += RP_FRAME_HEAD;
             continue;
         }
         bool copied = f.type == 'd' && s->copying == RP_STEP_COPY_OUT; /* which has a bound of its own */
-        if (need > s->config->row_limit + RP_FRAME_HEAD && !copied) /* however much of it is here */
-            return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
+        if (need > s->config->row_limit + RP_FRAME_HEAD && !copied) { /* however much of it is here */
+            *ev = rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
+            return;
+        }
         if (there == 0) {
-            ev.need = need;
-            return ev;
+            ev->need = need;
+            return;
         }
         *consumed += RP_FRAME_HEAD + f.size;
-        if (dispatch(s, &f, &ev)) return ev;
+        if (dispatch(s, &f, ev)) return;
     }
 }

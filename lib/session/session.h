@@ -181,9 +181,16 @@ struct rp_session {
 void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
                      uint8_t *prepared, const uint8_t entropy[18]);
 
-/* The next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
+/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
  * is still looked at until the next call. */
-struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed);
+void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
+/* The same as a value, where it does not matter that the copy costs as much as all the rest of a short message. */
+static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)
+{
+    struct rp_event ev;
+    rp_session_find(s, at, size, consumed, &ev);
+    return ev;
+}
 void rp_session_key(struct rp_session *s, const uint8_t salted[RP_SCRAM_KEY]);
 /* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared
  * statement; RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
