@@ -3,24 +3,8 @@
 #ifndef RP_CONN_COPY_H
 #define RP_CONN_COPY_H
 #include "conn/conn.h"
-#include "ringpg/copy.h"
 
-enum { RP_COPY_BUFFER = 64 * 1024, RP_COPY_COLUMNS = 1664 }; /* as many as a result of PostgreSQL's may have */
-
-/* In the private area of a caller's pg_copy. */
-struct rp_copy {
-    uint8_t direction;                        /* PG_COPY_*                                   */
-    enum { RP_COPY_GOES_ON, RP_COPY_ENDS, RP_COPY_FAILS } end; /* as its caller said         */
-    bool binary;                              /* on the whole                                */
-    uint16_t columns;
-    char failure[RP_COPY_FAILURE + 1];        /* said before the server took data            */
-    uint8_t binaries[RP_COPY_COLUMNS / 8];    /* a bit for each column                       */
-    struct pg_text rest;                      /* fiber/: of a chunk, not taken yet           */
-};
-_Static_assert(sizeof(struct rp_copy) <= sizeof(((struct pg_copy *)0)->private_), "pg_copy.private_ is too small");
-
-static inline struct rp_copy *rp_copy(struct pg_copy *copy) { return (struct rp_copy *)(void *)copy->private_; }
-static inline struct pg_copy *rp_copy_of(struct pg_query *q) { return RP_CONTAINER(q, struct pg_copy, query); }
+enum { RP_COPY_BUFFER = 64 * 1024 };
 
 /* The caller's calls, while its query is in the connection's FIFO. */
 size_t rp_conn_copy_write(struct rp_conn *c, struct pg_copy *copy, const void *at, size_t n);

@@ -3,7 +3,8 @@
 #ifndef RP_CONN_QUERY_H
 #define RP_CONN_QUERY_H
 #include "reactor/reactor.h"
-#include "ringpg/pool.h"
+#include "ringpg/copy.h"
+#include "wire/copy.h"
 #include "wire/row.h"
 
 struct rp_conn;
@@ -69,6 +70,21 @@ static inline struct pg_query *rp_query_of(struct rp_waiter *w)
 {
     return RP_CONTAINER(w, struct pg_query, private_);
 }
+
+enum { RP_COPY_COLUMNS = 1664 }; /* as many as a result of PostgreSQL's may have */
+struct rp_copy {
+    uint8_t direction;                        /* PG_COPY_*                                   */
+    enum { RP_COPY_GOES_ON, RP_COPY_ENDS, RP_COPY_FAILS } end; /* as its caller said         */
+    bool binary;                              /* on the whole                                */
+    uint16_t columns;
+    char failure[RP_COPY_FAILURE + 1];        /* said before the server took data            */
+    uint8_t binaries[RP_COPY_COLUMNS / 8];    /* a bit for each column                       */
+    struct pg_text rest;                      /* fiber/: of a chunk, not taken yet           */
+};
+_Static_assert(sizeof(struct rp_copy) <= sizeof(((struct pg_copy *)0)->private_), "pg_copy.private_ is too small");
+
+static inline struct rp_copy *rp_copy(struct pg_copy *copy) { return (struct rp_copy *)(void *)copy->private_; }
+static inline struct pg_copy *rp_copy_of(struct pg_query *q) { return RP_CONTAINER(q, struct pg_copy, query); }
 
 struct rp_lease {
     struct rp_waiter waiter;

@@ -5,7 +5,7 @@
  * Knows of conn/ only the waker and the place of a query. Invariant: when an await returns PG_E_CANCELLED, what it
  * was given is abandoned. */
 #include <string.h>
-#include "conn/copy.h"
+#include "conn/query.h"
 #include "fiber/fiber.h"
 
 /* On the waiting fiber's stack. */
