@@ -1,5 +1,5 @@
-/* session/copy.c - what a COPY adds to the conversation: the barrier, its beginning and its end, and data in pieces. Which
- * message is legal when stands in receive.c like everything else. */
+/* session/copy.c - what a COPY adds to the conversation: the barrier, its beginning and its end, and data in pieces.
+ * Which message is legal when stands in receive.c like everything else. */
 #include "session/internal.h"
 #include "wire/check.h"
 #include "wire/error.h"

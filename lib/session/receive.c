@@ -12,23 +12,8 @@
 /* ---- messages by class ---- */
 
 enum class {
-    M_OTHER,
-    M_PARSED,
-    M_BOUND,
-    M_CLOSED,
-    M_COLUMNS,
-    M_NO_DATA,
-    M_ROW,
-    M_COMPLETE,
-    M_EMPTY,
-    M_ERROR,
-    M_READY,
-    M_COPY_IN,
-    M_COPY_OUT,
-    M_COPY_BOTH,
-    M_DATA,
-    M_DONE,
-    M_CLASSES
+    M_OTHER, M_PARSED, M_BOUND, M_CLOSED, M_COLUMNS, M_NO_DATA, M_ROW, M_COMPLETE, M_EMPTY, M_ERROR, M_READY, M_COPY_IN,
+    M_COPY_OUT, M_COPY_BOTH, M_DATA, M_DONE, M_CLASSES
 };
 static const uint8_t class_of[256] = {
     ['1'] = M_PARSED, ['2'] = M_BOUND,    ['3'] = M_CLOSED, ['T'] = M_COLUMNS, ['n'] = M_NO_DATA,
@@ -37,21 +22,7 @@ static const uint8_t class_of[256] = {
 };
 
 enum action {
-    ILLEGAL,
-    STEP,
-    PARSED,
-    BOUND,
-    COLUMNS,
-    NO_COLUMNS,
-    ROW,
-    COMPLETE,
-    RESULT,
-    ERROR,
-    READY,
-    COPY,
-    UNASKED,
-    DATA,
-    DONE,
+    ILLEGAL, STEP, PARSED, BOUND, COLUMNS, NO_COLUMNS, ROW, COMPLETE, RESULT, ERROR, READY, COPY, UNASKED, DATA, DONE,
     IDLE_ERROR
 };
 

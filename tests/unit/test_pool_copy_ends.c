@@ -161,6 +161,24 @@ static void a_copy_in_is_failed_in_its_stream(void **state)
     copies_close(&c);
 }
 
+/* While a cancel request is under way nothing is begun, but what was begun is ended. */
+static void a_cancel_request_that_hangs_delays_nothing(void **state)
+{
+    (void)state;
+    struct copies c;
+    struct job j;
+    copies_open(&c);
+    model_settings(c.w.server)->cancel_mute = model_settings(c.w.server)->cancel_lost = 1000;
+    job_init(&j, &c, "IN", 10);
+    j.keeps_open = true;
+    pg_lease_copy(&c.h.lease, &j.copy);
+    world_run(&c.w, 10 * WORLD_MS);
+    pg_query_cancel(&j.copy.query);
+    world_run(&c.w, 10 * WORLD_MS);
+    expect_ended(&j, PG_E_CANCELLED, "57014");
+    copies_close(&c);
+}
+
 /* The server takes nothing and says nothing: the connection is given up, as for any query. */
 static void a_server_that_hangs_loses_the_connection(void **state)
 {
@@ -218,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_phase_ends_in_every_way),
         cmocka_unit_test(a_copy_in_is_failed_in_its_stream),
+        cmocka_unit_test(a_cancel_request_that_hangs_delays_nothing),
         cmocka_unit_test(a_server_that_hangs_loses_the_connection),
         cmocka_unit_test(without_a_buffer_it_fails),
     };
