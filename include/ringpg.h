@@ -9,5 +9,6 @@
 #include "ringpg/stats.h"
 #include "ringpg/budget.h"
 #include "ringpg/pool.h"
+#include "ringpg/copy.h"
 #include "ringpg/fiber.h"
 #endif

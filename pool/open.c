@@ -43,6 +43,7 @@ static void fill_config(struct pg_pool *pool)
                      .scram_iterations_max = i->pool_max_scram_iterations,
                      .message_limit = MESSAGE_LIMIT,
                      .row_limit = i->pool_max_row_bytes,
+                     .chunk = RP_CONN_IN,
                      .entries = entries,
                      .statements = rp_statement_capacity(pool->reactor),
                      .catalog = pool->catalog.entry },

@@ -1,8 +1,9 @@
 /* pool/query.c - starting a query in either lane, and what its caller may do to it afterwards. A batch is checked whole
  * before its first member goes anywhere. */
+#include "conn/copy.h"
 #include "pool/state.h"
 
-static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease)
+static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease, uint8_t flags)
 {
     for (struct pg_query *q = head; q; q = q->next) {
         struct rp_query *rq = rp_query(q);
@@ -11,6 +12,7 @@ static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *
         *rq = (struct rp_query){ .head = head, .lease = lease, .waker = waker };
         rq->waiter.pool = pool;
         rq->waiter.lane = lease ? RP_LANE_LEASED_QUERY : RP_LANE_SHARED;
+        rq->waiter.flags = flags;
         rq->waiter.since_ns = rp_now(pool->reactor);
         rq->waiter.sql_class = (uint8_t)rp_catalog_class(&pool->catalog, q);
         q->status = PG_OK;
@@ -38,11 +40,11 @@ static int check(struct pg_pool *pool, struct pg_query *q, bool shared, struct p
 }
 
 /* False: the batch has ended already. */
-static bool checked(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease)
+static bool checked(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease, uint8_t flags)
 {
     struct pg_error why;
     uint32_t n = 0;
-    begin(pool, head, lease);
+    begin(pool, head, lease, flags);
     for (struct pg_query *q = head; q; q = q->next, n++) {
         int rc = check(pool, q, !lease, &why);
         if (!rc) continue;
@@ -80,11 +82,11 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
 {
     struct pg_error why;
     if (pool->closing) {
-        begin(pool, q, NULL);
+        begin(pool, q, NULL, 0);
         rp_end_batch(q, PG_E_CLOSED, PG_SENT_NO, NULL);
         return;
     }
-    if (!checked(pool, q, NULL)) return;
+    if (!checked(pool, q, NULL, 0)) return;
     struct rp_slot *slot = at_once(pool, q);
     if (slot) {
         arm_deadlines(pool, q);
@@ -105,17 +107,17 @@ void pg_pool_query(struct pg_pool *pool, struct pg_query *q)
     }
 }
 
-void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
+void rp_lease_start(struct pg_lease *lease, struct pg_query *q, uint8_t flags)
 {
     struct rp_lease *rl = rp_lease(lease);
     RP_CALLER(rl->waiter.place == RP_PLACE_ACTIVE, "the lease of a query is held");
     struct pg_pool *pool = rl->waiter.pool;
     if (!rl->slot) { /* of a closed pool nothing is left to check with */
-        begin(pool, q, lease);
+        begin(pool, q, lease, flags);
         rp_end_batch(q, pool->finished ? PG_E_CLOSED : PG_E_LOST, PG_SENT_NO, NULL);
         return;
     }
-    if (!checked(pool, q, lease)) return;
+    if (!checked(pool, q, lease, flags)) return;
     if (RP_PLANT(foreign_connection) && rp_slot_least_loaded(pool)) rl->slot = rp_slot_least_loaded(pool);
     if (!rp_slot_room(rl->slot, rp_batch_size(q))) {
         rp_end_batch(q, PG_E_FULL, PG_SENT_NO, NULL);
@@ -125,6 +127,8 @@ void pg_lease_query(struct pg_lease *lease, struct pg_query *q)
         rp_slot_start(rl->slot, q);
     }
 }
+
+void pg_lease_query(struct pg_lease *lease, struct pg_query *q) { rp_lease_start(lease, q, 0); }
 
 /* ---- what the caller may do afterwards ---- */
 
@@ -188,6 +192,7 @@ void pg_query_cancel(struct pg_query *q)
         (void)rp_slot_detach(slot, q); /* takes out the whole batch */
         rp_end_batch(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
     } else {
+        if (rp_conn_copies_in(&slot->conn, q)) rp_conn_copy_fail(&slot->conn, "cancelled by the caller");
         rp_slot_wish(slot, rq->sequence);
     }
     rp_slot_settle(slot);

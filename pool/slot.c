@@ -111,7 +111,8 @@ void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
     for (struct pg_query *q = head; q; q = q->next) {
         struct rp_query *rq = rp_query(q);
         unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (q->next ? 0 : RP_ENTRY_SYNC) |
-                         (rq->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0);
+                         (rq->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0) |
+                         (rq->waiter.flags & RP_QUERY_COPY ? RP_ENTRY_COPY : 0);
         rq->waiter.place = RP_PLACE_ACTIVE;
         rq->slot = slot;
         rp_conn_enqueue(&slot->conn, q, (uint16_t)flags);
@@ -424,6 +425,12 @@ void rp_slot_free(struct rp_slot *slot)
 
 static void on_parameter(struct rp_conn *conn) { rp_role_parameter(slot_of(conn)); }
 
+static void on_stopped(struct rp_conn *conn, struct pg_query *q)
+{
+    rp_slot_wish(slot_of(conn), rp_query(q)->sequence);
+    rp_slot_settle(slot_of(conn));
+}
+
 static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
 {
     rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
@@ -479,6 +486,7 @@ static void on_heal(struct rp_conn *conn, struct pg_query *q)
 }
 
 const struct rp_conn_ops rp_slot_ops = {
-    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .notice = on_notice,
+    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .stopped = on_stopped,
+    .notice = on_notice,
     .parameter = on_parameter, .closed = on_closed,
 };

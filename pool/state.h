@@ -465,6 +465,9 @@ void rp_role_saw(struct rp_slot *slot, const struct pg_query *q);      /* an out
 void rp_role_answered(struct rp_slot *slot, const struct pg_query *q); /* of what was asked in the midst of others */
 void rp_role_parameter(struct rp_slot *slot);                          /* the server said one anew */
 
+/* query.c */
+void rp_lease_start(struct pg_lease *lease, struct pg_query *q, uint8_t flags); /* RP_QUERY_COPY or none */
+
 /* lease.c */
 void rp_grant(struct rp_slot *slot, struct pg_lease *lease);     /* held from now on; nobody is told */
 

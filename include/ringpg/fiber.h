@@ -2,6 +2,7 @@
  * inline. Reactor thread only. pg_await_*, pg_fiber_self and pg_fiber_park outside a fiber assert. */
 #ifndef RINGPG_FIBER_H
 #define RINGPG_FIBER_H
+#include "copy.h"
 #include "pool.h"
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +33,15 @@ int pg_await(struct pg_query *query) PG_WARN_UNUSED;
  * abandons query or lease, or awaits the outcome with pg_await. */
 int pg_await_row(struct pg_query *query, struct pg_row **row) PG_WARN_UNUSED;
 enum pg_flow pg_row_pull(struct pg_query *query, struct pg_row *row);
+/* A COPY that was started with on_done, on_writable NULL and, to be read, .on_data = pg_copy_pull; its outcome comes from
+ * pg_await(&copy.query), which drops what nobody has read. The same rule about abandoning as for pg_await.
+ * write: all of `size` bytes are taken or dropped as by pg_copy_write: 0; the status of a COPY that has ended; < 0.
+ * Then pg_copy_finish and pg_await.
+ * read: like read(2): 1 to `capacity` bytes, a chunk or a piece of one, were copied to `to`; 0: the end, it has
+ * succeeded; < 0: its status. The COPY is over unless it returned more than 0. */
+int pg_await_copy_write(struct pg_copy *copy, const void *at, size_t size) PG_WARN_UNUSED;
+int64_t pg_await_copy_read(struct pg_copy *copy, void *to, size_t capacity) PG_WARN_UNUSED;
+enum pg_flow pg_copy_pull(struct pg_copy *copy, struct pg_text chunk);
 int pg_await_sleep(uint64_t until_ns) PG_WARN_UNUSED; /* 0, PG_E_CANCELLED; PG_NEVER: until it is cancelled */
 /* Acquire, BEGIN (`begin`, NULL: pg_begin), body, COMMIT, release. When body returns not 0: ROLLBACK, and that value is
  * returned; the body neither commits nor rolls back itself. All of it again, up to `attempts` times (at least once),

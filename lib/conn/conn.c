@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include "conn/copy.h"
 #include "conn/internal.h"
 
 static const uint8_t legal[RP_CONN_STATES] = {
@@ -143,6 +144,7 @@ void rp_conn_end(struct rp_conn *c)
     }
     rp_conn_move(c, RP_CONN_ENDING);
     /* A message that is half written stays so: then there is nothing to say but the end of the stream. */
+    rp_conn_copy_fail(c, "the connection is closed");
     if (c->session.phase == RP_PHASE_READY && c->session.written == 0) rp_session_terminate(&c->session);
     else c->session.phase = RP_PHASE_BROKEN;
     c->paused = NULL;
@@ -289,7 +291,9 @@ void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags)
 enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q)
 {
     if (c->paused == q) rp_conn_forget_row(c);
+    bool copies = rp_conn_copies_in(c, q);
     enum rp_detach result = rp_session_detach(&c->session, rp_query(q)->sequence);
+    if (copies) rp_conn_copy_fail(c, "the caller has gone away");
     rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
     return result;
 }

@@ -39,6 +39,7 @@ struct rp_conn_ops {
     void (*down)(struct rp_conn *, const struct pg_error *why);
     void (*outcome)(struct rp_conn *, struct pg_query *);     /* results are set; NULL: of nobody                   */
     void (*heal)(struct rp_conn *, struct pg_query *);        /* to be enqueued once more                           */
+    void (*stopped)(struct rp_conn *, struct pg_query *);     /* its COPY is to end early: the rest is not wanted   */
     void (*notice)(struct rp_conn *, const struct pg_error *);
     void (*parameter)(struct rp_conn *);                      /* since `up` one that is kept was said anew; the
                                                                * event that came with it is still to be told        */
@@ -119,6 +120,8 @@ struct rp_conn {
     size_t in_need;              /* the next message takes as many                */
     size_t out_at, out_end;      /* bytes not sent yet                            */
     bool out_secret;             /* among them may be a password                  */
+    struct rp_copy_buffer waiting; /* a COPY's, to be sent after `out`; NULL: nothing is copied in */
+    bool room_wanted;            /* its caller had to stop                        */
     struct pg_query *paused;     /* the caller of the row that is being looked at */
     struct pg_error why;         /* of a failure that is still to be told         */
 };

@@ -7,6 +7,7 @@
  * flight. Where there is a transform, it stands between these two buffers and two of its own, which are the host's. */
 #include <errno.h>
 #include <string.h>
+#include "conn/copy.h"
 #include "conn/internal.h"
 
 enum { PBKDF2_SLICE = 1024 }; /* iterations per turn: about 0.15 ms */
@@ -27,6 +28,7 @@ static void put_in(struct rp_conn *c)
 }
 static void put_out(struct rp_conn *c)
 {
+    if (c->waiting.at) return; /* the other half of a pair */
     if (c->out != c->out_small) rp_slab_put(c->reactor, c->out, c->out_capacity);
     c->out = c->out_small;
     c->out_capacity = RP_CONN_OUT;
@@ -43,35 +45,45 @@ void rp_conn_small_buffers(struct rp_conn *c)
     rp_conn_forget_row(c);
     wipe_out(c);
     put_in(c);
+    rp_conn_copy_over(c);
     put_out(c);
     c->in_at = c->in_end = c->out_at = c->out_end = 0;
+}
+
+/* False: there is no memory for it. */
+static bool grow_in(struct rp_conn *c, size_t bytes)
+{
+    size_t left = c->in_end - c->in_at;
+    uint8_t *large = rp_slab_get(c->reactor, &bytes);
+    if (!large) return false;
+    memcpy(large, c->in + c->in_at, left);
+    put_in(c);
+    c->in = large;
+    c->in_capacity = bytes;
+    c->in_at = 0;
+    c->in_end = left;
+    return true;
 }
 
 /* Makes the next message fit. False: there is no memory for it. */
 static bool make_room(struct rp_conn *c)
 {
     size_t left = c->in_end - c->in_at;
+    bool streams = c->session.copying == RP_STEP_COPY_OUT;
     if (c->paused && !RP_PLANT(moved_under_pause)) return true;
     rp_conn_forget_row(c);
     if (left == 0) {
         c->in_at = c->in_end = 0;
-        if (c->in_need <= RP_CONN_IN) put_in(c);
+        if (c->in_need <= RP_CONN_IN && !streams) put_in(c);
     }
-    if (c->in_need > c->in_capacity) {
-        size_t bytes = c->in_need;
-        uint8_t *large = rp_slab_get(c->reactor, &bytes);
-        if (!large) return false;
-        memcpy(large, c->in + c->in_at, left);
-        put_in(c);
-        c->in = large;
-        c->in_capacity = bytes;
-    } else if (c->in_at && (c->in_need > c->in_capacity - c->in_at || c->in_capacity - c->in_end < RP_CONN_IN / 4)) {
+    /* The more comes at once, the less often it has to be asked for; if there is no memory it goes without. */
+    if (streams && c->in_capacity < RP_COPY_BUFFER && grow_in(c, RP_COPY_BUFFER)) return true;
+    if (c->in_need > c->in_capacity) return grow_in(c, c->in_need);
+    if (c->in_at && (c->in_need > c->in_capacity - c->in_at || c->in_capacity - c->in_end < RP_CONN_IN / 4)) {
         memmove(c->in, c->in + c->in_at, left);
-    } else {
-        return true;
+        c->in_at = 0;
+        c->in_end = left;
     }
-    c->in_at = 0;
-    c->in_end = left;
     return true;
 }
 
@@ -248,14 +260,16 @@ static void send_more(struct rp_conn *c)
 {
     if (RP_PLANT(send_buffer_reused) && c->sending) (rp_coded_on(&c->coded) ? c->coded.out : c->out)[c->out_at]++;
     if (c->sending || c->send_error || c->over) return;
-    if (c->out_at == c->out_end) {
-        if (c->held && c->state == RP_CONN_OPEN) return;
+    if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
+    if (c->out_end == 0 && rp_conn_copy_swap(c)) {
+        if (c->room_wanted) rp_ready(c->reactor, &c->ready);
+    } else if (c->out_end == 0) {
+        if (c->held && c->state == RP_CONN_OPEN && !c->session.say) return; /* the end of a COPY is no new request */
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
             uint8_t *large = rp_slab_get(c->reactor, &bytes);
             if (large) c->out = large, c->out_capacity = bytes;
         }
-        c->out_at = 0;
         c->out_secret = c->session.phase != RP_PHASE_READY;
         c->out_end = rp_session_output(&c->session, c->out, c->out_capacity);
     }
@@ -301,8 +315,11 @@ void rp_conn_on_sent(struct pg_completion *completion, int32_t res)
         wipe_out(c);
         c->out_at = c->out_end = 0;
     }
-    if (c->out_end || rp_coded_on(&c->coded) || rp_session_has_output(&c->session) || c->state == RP_CONN_ENDING)
-        rp_flush(c->reactor, &c->flush);
+    bool more = c->out_end || rp_coded_on(&c->coded) || rp_session_has_output(&c->session) || c->out != c->out_small;
+    if (more || c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
+    if (c->out_end || !c->waiting.at) return;
+    if (rp_conn_copy_swap(c)) rp_flush(c->reactor, &c->flush);
+    rp_conn_copy_tell(c);
 }
 
 /* One SEND, then the receive: the answer to the one finds the other armed. */
@@ -430,11 +447,14 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
         return true;
     case RP_EVENT_COLUMNS: describe(c, ev); return true;
     case RP_EVENT_ROW: deliver_row(c, ev); return true;
+    case RP_EVENT_COPY: rp_conn_copy_begin(c, ev); return true;
+    case RP_EVENT_DATA: rp_conn_copy_data(c, ev); return true;
     case RP_EVENT_NOTICE: ops->notice(c, &c->session.notice); return true;
     case RP_EVENT_OUTCOME:
     case RP_EVENT_HEAL:
         if (ev->query) rp_query(ev->query)->columns = ev->columns;
         rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
+        rp_conn_copy_over(c);
         if (ev->kind == RP_EVENT_HEAL) ops->heal(c, ev->query);
         else ops->outcome(c, ev->query);
         return true;
@@ -447,9 +467,12 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
 void rp_conn_feed(struct rp_conn *c)
 {
     if (!c->paused) rp_conn_forget_row(c);
+    rp_conn_copy_tell(c);
+    if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;
     while (!c->paused) {
         size_t used;
-        struct rp_event ev = rp_session_next(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used);
+        struct rp_event ev;
+        rp_session_find(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used, &ev);
         c->in_at += used;
         if (!deliver(c, &ev)) break;
         if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;

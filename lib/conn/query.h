@@ -3,13 +3,16 @@
 #ifndef RP_CONN_QUERY_H
 #define RP_CONN_QUERY_H
 #include "reactor/reactor.h"
-#include "ringpg/pool.h"
+#include "ringpg/copy.h"
+#include "wire/copy.h"
 #include "wire/row.h"
 
 struct rp_conn;
 struct rp_slot;
 
-/* Told inline when its lease was granted or refused, or its query has ended: in the place of on_grant and on_done. */
+/* Told inline when its lease was granted or refused, or its query has ended: in the place of on_grant and on_done. And
+ * in the place of on_writable, with a status that is none. */
+enum { RP_WAKE_ROOM = 1 };
 struct rp_waker {
     void (*wake)(struct rp_waker *, int status);
 };
@@ -45,6 +48,7 @@ enum {
     RP_QUERY_AGAIN = 32,   /* parked for the second time: its connection was lost */
     RP_QUERY_CANCEL = 16,  /* its caller asked the server to stop it          */
     RP_QUERY_SLOW = 64,    /* the first of a batch: parked in pool->slow, or runs alone */
+    RP_QUERY_COPY = 128,   /* it is a pg_copy's                               */
 };
 
 struct rp_query {
@@ -66,6 +70,21 @@ static inline struct pg_query *rp_query_of(struct rp_waiter *w)
 {
     return RP_CONTAINER(w, struct pg_query, private_);
 }
+
+enum { RP_COPY_COLUMNS = 1664 }; /* as many as a result of PostgreSQL's may have */
+struct rp_copy {
+    uint8_t direction;                        /* PG_COPY_*                                   */
+    enum { RP_COPY_GOES_ON, RP_COPY_ENDS, RP_COPY_FAILS } end; /* as its caller said         */
+    bool binary;                              /* on the whole                                */
+    uint16_t columns;
+    char failure[RP_COPY_FAILURE + 1];        /* said before the server took data            */
+    uint8_t binaries[RP_COPY_COLUMNS / 8];    /* a bit for each column                       */
+    struct pg_text rest;                      /* fiber/: of a chunk, not taken yet           */
+};
+_Static_assert(sizeof(struct rp_copy) <= sizeof(((struct pg_copy *)0)->private_), "pg_copy.private_ is too small");
+
+static inline struct rp_copy *rp_copy(struct pg_copy *copy) { return (struct rp_copy *)(void *)copy->private_; }
+static inline struct pg_copy *rp_copy_of(struct pg_query *q) { return RP_CONTAINER(q, struct pg_copy, query); }
 
 struct rp_lease {
     struct rp_waiter waiter;

@@ -15,6 +15,9 @@ struct await {
     int status;
     bool told;
     bool wants_row;
+    bool wants_room;          /* of a COPY, to write       */
+    char *into;               /* of a COPY, to read: ...   */
+    size_t capacity, got;     /* ... as many bytes, or less */
 };
 
 /* On the stack of the row's delivery, while the fiber that it resumed looks at the row. */
@@ -26,7 +29,8 @@ struct rp_pull {
 static void wake(struct rp_waker *waker, int status)
 {
     struct await *a = RP_CONTAINER(waker, struct await, waker);
-    a->told = true;
+    if (status == RP_WAKE_ROOM && !a->wants_room) return;
+    a->told = status != RP_WAKE_ROOM;
     a->status = status;
     rp_fiber_resume(a->fiber);
 }
@@ -78,6 +82,12 @@ static int wait_for(struct rp_fiber *f, struct pg_query *q, struct await *a)
     return 0;
 }
 
+static bool pulls(struct pg_query *q)
+{
+    bool copy = rp_query(q)->waiter.flags & RP_QUERY_COPY;
+    return copy ? rp_copy_of(q)->on_data == pg_copy_pull : q->on_row == pg_row_pull;
+}
+
 int pg_await(struct pg_query *q)
 {
     struct rp_fiber *f = rp_fiber_current();
@@ -85,7 +95,7 @@ int pg_await(struct pg_query *q)
     if (f->cancelled) return give_up(q);
     if (rp_query_done(q)) return q->status;
     struct await a = await_of(f);
-    if (q->on_row == pg_row_pull) pg_query_resume(q); /* the rows that nobody pulled */
+    if (pulls(q)) pg_query_resume(q); /* what nobody pulled */
     int rc = wait_for(f, q, &a);
     if (rc) return rc;
     RP_ASSERT(a.told);
@@ -94,6 +104,16 @@ int pg_await(struct pg_query *q)
 
 /* ---- rows ---- */
 
+/* What the fiber waits for is there. By the end the query may be gone, and the fiber too. */
+static enum pg_flow hand_over(struct pg_query *q, const struct await *a)
+{
+    struct rp_pull pull = { .query = q };
+    struct rp_fiber *f = a->fiber;
+    f->pull = &pull;
+    rp_fiber_resume(f);
+    return pull.again ? PG_CONTINUE : PG_PAUSE;
+}
+
 enum pg_flow pg_row_pull(struct pg_query *q, struct pg_row *row)
 {
     struct rp_query *rq = rp_query(q);
@@ -101,12 +121,7 @@ enum pg_flow pg_row_pull(struct pg_query *q, struct pg_row *row)
     struct await *a = rq->waker ? RP_CONTAINER(rq->waker, struct await, waker) : NULL;
     if (a && !a->wants_row) return PG_CONTINUE;
     rq->row = row;
-    if (!a) return PG_PAUSE;
-    struct rp_pull pull = { .query = q };
-    struct rp_fiber *f = a->fiber;
-    f->pull = &pull;
-    rp_fiber_resume(f);
-    return pull.again ? PG_CONTINUE : PG_PAUSE; /* by now the query may be gone, and the fiber too */
+    return a ? hand_over(q, a) : PG_PAUSE;
 }
 
 static int take(struct pg_query *q, struct pg_row **row)
@@ -115,6 +130,13 @@ static int take(struct pg_query *q, struct pg_row **row)
     *row = rp_query(q)->row;
     rp_query(q)->row = NULL;
     return 1;
+}
+
+/* The next one is asked for, maybe from inside of the delivery of the last. */
+static void go_on(struct rp_fiber *f, struct pg_query *q)
+{
+    if (f->pull && f->pull->query == q) f->pull->again = true;
+    else pg_query_resume(q);
 }
 
 int pg_await_row(struct pg_query *q, struct pg_row **row)
@@ -127,13 +149,75 @@ int pg_await_row(struct pg_query *q, struct pg_row **row)
     struct rp_query *rq = rp_query(q);
     if (rq->row && rq->waiter.place == RP_PLACE_ACTIVE) return take(q, row);
     rq->row = NULL; /* its connection is gone, and it with it */
-    if (f->pull && f->pull->query == q) f->pull->again = true;
-    else pg_query_resume(q);
+    go_on(f, q);
     struct await a = await_of(f);
     a.wants_row = true;
     int rc = wait_for(f, q, &a);
     if (rc) return rc;
     return a.told ? a.status : take(q, row);
+}
+
+/* ---- COPY ---- */
+
+int pg_await_copy_write(struct pg_copy *copy, const void *at, size_t size)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    struct pg_query *q = &copy->query;
+    RP_CALLER(!q->on_done && !copy->on_writable, "a COPY that is awaited has neither on_done nor on_writable");
+    for (const char *from = at;;) {
+        if (f->cancelled) return give_up(q);
+        if (rp_query_done(q)) return q->status;
+        size_t taken = pg_copy_write(copy, from, size);
+        from += taken;
+        size -= taken;
+        if (size == 0) return 0;
+        struct await a = await_of(f);
+        a.wants_room = true;
+        int rc = wait_for(f, q, &a);
+        if (rc) return rc;
+    }
+}
+
+/* What fits of the chunk, or of what is left of it. */
+static void fill(struct await *a, struct pg_text *chunk)
+{
+    size_t n = a->capacity - a->got < chunk->size ? a->capacity - a->got : chunk->size;
+    memcpy(a->into + a->got, chunk->data, n);
+    a->got += n;
+    chunk->data += n;
+    chunk->size -= n;
+}
+
+enum pg_flow pg_copy_pull(struct pg_copy *copy, struct pg_text chunk)
+{
+    struct pg_query *q = &copy->query;
+    struct rp_waker *waker = rp_query(q)->waker;
+    struct await *a = waker ? RP_CONTAINER(waker, struct await, waker) : NULL;
+    if (a && !a->into) return PG_CONTINUE;
+    if (a) fill(a, &chunk);
+    rp_copy(copy)->rest = chunk;
+    return a ? hand_over(q, a) : PG_PAUSE;
+}
+
+int64_t pg_await_copy_read(struct pg_copy *copy, void *to, size_t capacity)
+{
+    struct rp_fiber *f = rp_fiber_current();
+    struct pg_query *q = &copy->query;
+    struct pg_text *rest = &rp_copy(copy)->rest;
+    RP_CALLER(!q->on_done && copy->on_data == pg_copy_pull, "a COPY that is read has pg_copy_pull and no on_done");
+    RP_CALLER(capacity > 0, "a COPY is read into a buffer");
+    if (f->cancelled) return give_up(q);
+    if (rp_query_done(q)) return q->status;
+    struct await a = await_of(f);
+    a.into = to;
+    a.capacity = capacity;
+    if (rest->size && rp_query(q)->waiter.place == RP_PLACE_ACTIVE) fill(&a, rest);
+    else rest->size = 0; /* its connection is gone, and it with it */
+    if (a.got) return (int64_t)a.got;
+    go_on(f, q);
+    int rc = wait_for(f, q, &a);
+    if (rc) return rc;
+    return a.told ? a.status : (int64_t)a.got;
 }
 
 /* ---- transaction ---- */

@@ -1,4 +1,4 @@
-/* session/internal.h - what receive.c and startup.c share and nobody else needs. */
+/* session/internal.h - what the files of the session share and nobody else needs. */
 #ifndef RP_SESSION_INTERNAL_H
 #define RP_SESSION_INTERNAL_H
 #include "session/session.h"
@@ -12,6 +12,16 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
 bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* What was secret in the authentication. */
 void rp_session_wipe(struct rp_session *s);
+/* copy.c. The next entry must not be begun yet. */
+bool rp_session_held_back(const struct rp_session *s);
+/* CopyInResponse, CopyOutResponse; one that nobody asked for. True: `*ev` is an event. */
+bool rp_session_copy_begin(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
+bool rp_session_copy_unasked(struct rp_session *s, struct rp_event *ev);
+bool rp_session_copy_data(struct rp_session *s, const uint8_t *at, size_t size, struct rp_event *ev);
+/* The frame, of `need` bytes, is a CopyData that is not collected: its head is done with. */
+bool rp_session_copy_in_pieces(struct rp_session *s, const struct rp_frame *f, size_t need);
+/* The group's error is the server's answer to our CopyFail: the entry's complaint says why that was. */
+bool rp_session_copy_given_up(const struct rp_session *s, const struct rp_entry *e);
 void rp_session_keep_parameter(struct rp_session *s, const char *name, const char *value);
 
 #endif

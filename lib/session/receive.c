@@ -12,39 +12,17 @@
 /* ---- messages by class ---- */
 
 enum class {
-    M_OTHER,
-    M_PARSED,
-    M_BOUND,
-    M_CLOSED,
-    M_COLUMNS,
-    M_NO_DATA,
-    M_ROW,
-    M_COMPLETE,
-    M_EMPTY,
-    M_ERROR,
-    M_READY,
-    M_COPY,
-    M_CLASSES
+    M_OTHER, M_PARSED, M_BOUND, M_CLOSED, M_COLUMNS, M_NO_DATA, M_ROW, M_COMPLETE, M_EMPTY, M_ERROR, M_READY, M_COPY_IN,
+    M_COPY_OUT, M_COPY_BOTH, M_DATA, M_DONE, M_CLASSES
 };
 static const uint8_t class_of[256] = {
     ['1'] = M_PARSED, ['2'] = M_BOUND,    ['3'] = M_CLOSED, ['T'] = M_COLUMNS, ['n'] = M_NO_DATA,
     ['D'] = M_ROW,    ['C'] = M_COMPLETE, ['I'] = M_EMPTY,  ['E'] = M_ERROR,   ['Z'] = M_READY,
-    ['G'] = M_COPY,   ['H'] = M_COPY,     ['W'] = M_COPY,
+    ['G'] = M_COPY_IN, ['H'] = M_COPY_OUT, ['W'] = M_COPY_BOTH, ['d'] = M_DATA,  ['c'] = M_DONE,
 };
 
 enum action {
-    ILLEGAL,
-    STEP,
-    PARSED,
-    BOUND,
-    COLUMNS,
-    NO_COLUMNS,
-    ROW,
-    COMPLETE,
-    RESULT,
-    ERROR,
-    READY,
-    COPY,
+    ILLEGAL, STEP, PARSED, BOUND, COLUMNS, NO_COLUMNS, ROW, COMPLETE, RESULT, ERROR, READY, COPY, UNASKED, DATA, DONE,
     IDLE_ERROR
 };
 
@@ -57,23 +35,33 @@ static const uint8_t table[RP_STEPS][M_CLASSES] = {
                           [M_COMPLETE] = COMPLETE,
                           [M_EMPTY] = COMPLETE,
                           [M_ERROR] = ERROR,
-                          [M_COPY] = COPY },
+                          [M_COPY_IN] = UNASKED,
+                          [M_COPY_OUT] = UNASKED,
+                          [M_COPY_BOTH] = UNASKED },
     [RP_STEP_ROWS] = { [M_ROW] = ROW, [M_COMPLETE] = RESULT, [M_ERROR] = ERROR },
     [RP_STEP_SIMPLE] = { [M_COLUMNS] = COLUMNS,
                          [M_COMPLETE] = RESULT,
                          [M_EMPTY] = RESULT,
                          [M_ERROR] = ERROR,
                          [M_READY] = READY,
-                         [M_COPY] = COPY },
+                         [M_COPY_IN] = COPY,
+                         [M_COPY_OUT] = COPY,
+                         [M_COPY_BOTH] = UNASKED },
     /* A deferred constraint fails between CommandComplete and ReadyForQuery. */
     [RP_STEP_SYNC] = { [M_READY] = READY, [M_ERROR] = ERROR },
     /* Nothing is due: the only thing that may come is the announcement of the end. */
     [RP_STEP_NONE] = { [M_ERROR] = IDLE_ERROR },
+    [RP_STEP_COPY_IN] = { [M_ERROR] = ERROR },
+    [RP_STEP_COPY_OUT] = { [M_DATA] = DATA, [M_DONE] = DONE, [M_ERROR] = ERROR },
+    [RP_STEP_COPY_DONE] = { [M_COMPLETE] = RESULT, [M_ERROR] = ERROR },
 };
-static const bool is_empty[IDLE_ERROR + 1] = { [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true };
+static const bool is_empty[IDLE_ERROR + 1] = {
+    [STEP] = true, [PARSED] = true, [BOUND] = true, [NO_COLUMNS] = true, [DONE] = true
+};
 static const char *const step_name[RP_STEPS] = {
     "CloseComplete", "ParseComplete", "BindComplete",  "a row description", "rows",
     "rows",          "a result",      "ReadyForQuery", "nothing",
+    "nothing but an error", "CopyData", "CommandComplete",
 };
 
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text)
@@ -104,6 +92,11 @@ static bool anything_due(struct rp_session *s)
     return written && rp_session_entry(s, s->due)->steps != 0;
 }
 static enum rp_step lowest(const struct rp_entry *e) { return (enum rp_step)__builtin_ctz(e->steps); }
+static enum rp_step due_step(struct rp_session *s)
+{
+    if (!anything_due(s)) return RP_STEP_NONE;
+    return s->copying ? s->copying : lowest(rp_session_entry(s, s->due));
+}
 static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
 
 static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
@@ -130,6 +123,8 @@ static void fail_group(struct rp_session *s)
 {
     s->failed = true;
     s->culprit = s->due;
+    if (s->copying && !s->said) s->say = RP_SAY_NOTHING; /* else the rest of it is to follow, and is dropped there */
+    s->copying = 0;
     if (RP_PLANT(wrong_member_blamed) && !(rp_session_entry(s, s->due)->flags & RP_ENTRY_SYNC)) s->culprit++;
     for (uint32_t sequence = s->due;; sequence++) {
         struct rp_entry *e = rp_session_entry(s, sequence);
@@ -247,11 +242,14 @@ static bool ready_for_query(struct rp_session *s, const struct rp_frame *f, stru
         return true;
     }
     s->transaction = (char)f->body[0];
+    if (e->flags & RP_ENTRY_COPY) s->barrier = false;
     e->steps = 0;
     s->due++;
     s->finishing = true;
     return false;
 }
+
+/* ---- all of them ---- */
 
 static bool act(struct rp_session *s, enum action action, const struct rp_frame *f, struct rp_event *ev)
 {
@@ -283,12 +281,14 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         if (command_complete(s, e, f, ev)) return true;
         e->steps &= (uint8_t)~BIT(RP_STEP_ROWS);
         e->result++;
+        s->copying = 0;
         return false;
     case ERROR: return error_response(s, f, ev);
     case READY: return ready_for_query(s, f, ev);
-    case COPY:
-        *ev = rp_session_break(s, PG_E_PROTOCOL, "the statement started a COPY, which is not there yet");
-        return true;
+    case COPY: return rp_session_copy_begin(s, f, ev);
+    case UNASKED: return rp_session_copy_unasked(s, ev);
+    case DATA: return rp_session_copy_data(s, f->body, f->size, ev);
+    case DONE: s->copying = RP_STEP_COPY_DONE; return false;
     case IDLE_ERROR:
         rp_error_parse(&s->error, f->body, f->size);
         s->error.code = PG_E_SERVER;
@@ -296,7 +296,7 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return true;
     case ILLEGAL: break;
     }
-    *ev = illegal(s, f->type, anything_due(s) ? lowest(e) : RP_STEP_NONE);
+    *ev = illegal(s, f->type, due_step(s));
     return true;
 }
 
@@ -320,6 +320,7 @@ static bool can_heal(const struct rp_session *s, const struct rp_entry *e)
 
 static int decide(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
 {
+    if (s->failed && rp_session_copy_given_up(s, e)) return e->complaint;
     if (s->failed) return sequence == s->culprit ? PG_E_SERVER : PG_E_BATCH;
     if (e->complaint) return e->complaint;
     return e->flags & RP_ENTRY_COMMIT && !strcmp(e->tag, "ROLLBACK") ? PG_E_ROLLED_BACK : PG_OK;
@@ -402,8 +403,7 @@ static bool dispatch(struct rp_session *s, const struct rp_frame *f, struct rp_e
     bool async = f->type == 'N' || f->type == 'S' || f->type == 'A';
     if (async && s->phase != RP_PHASE_START) return asynchronous(s, f, ev);
     if (s->phase != RP_PHASE_READY) return rp_session_startup(s, f, ev);
-    enum rp_step step = anything_due(s) ? lowest(rp_session_entry(s, s->due)) : RP_STEP_NONE;
-    return act(s, (enum action)table[step][class_of[f->type]], f, ev);
+    return act(s, (enum action)table[due_step(s)][class_of[f->type]], f, ev);
 }
 
 /* A row above the limit is passed over without being kept; true: its first bytes are here. */
@@ -422,39 +422,60 @@ static bool oversized(struct rp_session *s, const struct rp_frame *f, size_t nee
     return true;
 }
 
-struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)
+/* Of a message whose head is done with: passed over, or handed on as it comes. True: `ev` says what, or that the bytes
+ * are used up. */
+static bool rest_of_message(struct rp_session *s, const uint8_t *at, size_t have, size_t *consumed, struct rp_event *ev)
 {
-    struct rp_event ev = { .kind = RP_EVENT_MORE };
+    size_t *left = s->skip ? &s->skip : &s->chunk_left, n = *left < have ? *left : have;
+    bool copied = left == &s->chunk_left;
+    *consumed += n;
+    *left -= n;
+    ev->need = *left > 0;
+    return (copied && rp_session_copy_data(s, at, n, ev)) || *left;
+}
+
+void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev)
+{
+    *ev = (struct rp_event){ .kind = RP_EVENT_MORE };
     *consumed = 0;
     RP_ASSERT(!s->wait_columns);
     for (;;) {
-        if (s->phase == RP_PHASE_BROKEN) return (struct rp_event){ .kind = RP_EVENT_BROKEN };
-        if (s->finishing && next_outcome(s, &ev)) return ev;
-        if (s->wait_key) return ev;
-        if (s->phase == RP_PHASE_TLS && rp_session_tls_answer(s, at, size, consumed, &ev)) return ev;
+        if (s->phase == RP_PHASE_BROKEN) {
+            ev->kind = RP_EVENT_BROKEN;
+            return;
+        }
+        if (s->finishing && next_outcome(s, ev)) return;
+        if (s->wait_key) return;
+        if (s->phase == RP_PHASE_TLS && rp_session_tls_answer(s, at, size, consumed, ev)) return;
         size_t have = size - *consumed, need;
-        if (s->skip) {
-            size_t passed = s->skip < have ? s->skip : have;
-            *consumed += passed;
-            s->skip -= passed;
-            if (s->skip) return ev;
+        if (s->skip || s->chunk_left) {
+            if (rest_of_message(s, at + *consumed, have, consumed, ev)) return;
             continue;
         }
         struct rp_frame f = { 0 };
         size_t limit = s->phase == RP_PHASE_READY ? s->config->message_limit : 65536;
         int there = rp_frame_read(at + *consumed, have, limit, &f, &need);
-        if (there < 0)
-            return rp_session_break(s, PG_E_PROTOCOL,
-                                    s->phase == RP_PHASE_READY ? "a message with an impossible length"
-                                                               : "the answer is not PostgreSQL's protocol");
+        if (there < 0) {
+            *ev = rp_session_break(s, PG_E_PROTOCOL,
+                                   s->phase == RP_PHASE_READY ? "a message with an impossible length"
+                                                              : "the answer is not PostgreSQL's protocol");
+            return;
+        }
         if (oversized(s, &f, need)) continue;
-        if (need > s->config->row_limit + RP_FRAME_HEAD) /* however much of it is here */
-            return rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
+        if (rp_session_copy_in_pieces(s, &f, need)) {
+            *consumed += RP_FRAME_HEAD;
+            continue;
+        }
+        bool copied = f.type == 'd' && s->copying == RP_STEP_COPY_OUT; /* which has a bound of its own */
+        if (need > s->config->row_limit + RP_FRAME_HEAD && !copied) { /* however much of it is here */
+            *ev = rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");
+            return;
+        }
         if (there == 0) {
-            ev.need = need;
-            return ev;
+            ev->need = need;
+            return;
         }
         *consumed += RP_FRAME_HEAD + f.size;
-        if (dispatch(s, &f, &ev)) return ev;
+        if (dispatch(s, &f, ev)) return;
     }
 }

@@ -5,6 +5,7 @@
 #include "session/session.h"
 #include <openssl/crypto.h>
 #include <stdatomic.h>
+#include "session/internal.h"
 #include "wire/check.h"
 #include "wire/error.h"
 
@@ -42,7 +43,7 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
 
 void rp_session_ask_tls(struct rp_session *s, bool required)
 {
-    RP_ASSERT(s->phase == RP_PHASE_START && s->say == RP_SAY_STARTUP && !s->written);
+    RP_ASSERT(s->phase == RP_PHASE_START && s->say == RP_SAY_STARTUP && !s->said);
     s->phase = RP_PHASE_TLS;
     s->tls_required = required;
     s->say = RP_SAY_TLS;
@@ -221,7 +222,7 @@ static void write_entry(struct rp_writer *w, const struct rp_entry *e)
     if (steps & BIT(RP_STEP_SYNC)) rp_write_sync(w);
 }
 
-/* Everything that is said before the first request. */
+/* Everything that is said before the first request, and the end of a COPY. */
 static void write_saying(struct rp_session *s, struct rp_writer *w)
 {
     switch (s->say) {
@@ -231,6 +232,8 @@ static void write_saying(struct rp_session *s, struct rp_writer *w)
     case RP_SAY_PASSWORD: rp_write_password(w, s->say_text); break;
     case RP_SAY_SASL_FIRST: rp_write_sasl(w, rp_scram_mechanism(&s->scram), s->say_text, strlen(s->say_text)); break;
     case RP_SAY_SASL_FINAL: rp_write_sasl(w, NULL, s->say_text, strlen(s->say_text)); break;
+    case RP_SAY_COPY_DONE: rp_write_copy_done(w); break;
+    case RP_SAY_COPY_FAIL: rp_write_copy_fail(w, s->say_text); break;
     case RP_SAY_NOTHING: break;
     }
 }
@@ -238,15 +241,16 @@ static void write_saying(struct rp_session *s, struct rp_writer *w)
 static void output_saying(struct rp_session *s, struct rp_writer *w)
 {
     size_t before = w->used;
-    w->skip = s->written;
+    w->skip = s->said;
     write_saying(s, w);
     w->skip = 0;
-    s->written += w->used - before;
-    if (s->written < s->say_size) return;
+    s->said += w->used - before;
+    if (s->said < s->say_size) return;
     if (s->say == RP_SAY_STARTUP) s->phase = RP_PHASE_AUTH;
     if (s->say == RP_SAY_PASSWORD) OPENSSL_cleanse(s->say_text, sizeof s->say_text);
+    if (s->copying == RP_STEP_COPY_IN) s->copying = RP_STEP_COPY_DONE;
     s->say = RP_SAY_NOTHING;
-    s->written = s->say_size = 0;
+    s->said = s->say_size = 0;
 }
 
 size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
@@ -260,7 +264,7 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
     if (s->phase != RP_PHASE_READY && s->terminate == RP_TERMINATE_NO) return 0;
     for (settle(s); s->unsent != s->tail && s->phase == RP_PHASE_READY; settle(s)) {
         struct rp_entry *e = rp_session_entry(s, s->unsent);
-        if (w.used == w.capacity) return w.used;
+        if (w.used == w.capacity || rp_session_held_back(s)) return w.used;
         if (s->written == 0) begin_entry(s, e);
         size_t before = w.used;
         w.skip = s->written;
@@ -270,6 +274,7 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
         RP_ASSERT(s->written == e->size && w.skip == 0);
         s->unsent++;
         s->written = 0;
+        s->barrier = e->flags & RP_ENTRY_COPY;
     }
     if (s->terminate == RP_TERMINATE_WANTED && w.capacity - w.used >= RP_TERMINATE_SIZE) {
         rp_write_terminate(&w);
@@ -281,13 +286,14 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
 bool rp_session_has_output(const struct rp_session *s)
 {
     if (s->phase == RP_PHASE_BROKEN) return false;
-    return s->say || (s->phase == RP_PHASE_READY && s->unsent != s->tail) || s->terminate == RP_TERMINATE_WANTED;
+    return s->say || (s->phase == RP_PHASE_READY && s->unsent != s->tail && !rp_session_held_back(s)) ||
+           s->terminate == RP_TERMINATE_WANTED;
 }
 
 /* An estimate before the entry is begun: its Bind is what can be large. */
 size_t rp_session_pending_bytes(const struct rp_session *s)
 {
-    if (s->say) return s->say_size - s->written;
+    if (s->say) return s->say_size - s->said;
     if (s->unsent == s->tail) return 0;
     const struct rp_entry *e = &s->entry[s->unsent & (s->config->entries - 1)];
     return s->written ? e->size - s->written : e->bind_size;
@@ -335,6 +341,7 @@ enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)
     }
     bool complete = rp_session_written(s, sequence) && !(sequence == s->unsent && s->written < e->size);
     if (!RP_PLANT(told_twice)) e->query = NULL;
+    if (sequence == s->due) rp_session_copy_end(s, "the caller has gone away");
     return complete || e->flags & RP_ENTRY_SKIPPED ? RP_DETACH_KEPT : RP_DETACH_BROKEN;
 }
 

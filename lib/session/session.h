@@ -9,6 +9,7 @@
  * Every entry of the FIFO is one request with a set of steps whose answers are due, in this order:
  *
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
+ *                                               ((COPY_IN | COPY_OUT) COPY_DONE SIMPLE)+ SYNC        (a COPY)
  *
  * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what
  * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next
@@ -16,12 +17,20 @@
  * clears every step of its group but SYNC. A request whose caller went away stays as an entry without a query until its
  * answer has passed.
  *
+ * A COPY is a simple query: it takes no parameters and has no plan to keep, and in the extended protocol nobody could
+ * say when to send the Sync, since the server swallows one while it copies in and needs another after an error that we
+ * have not seen yet; a simple query ends by itself. It is a barrier: it is written when all before it is answered, and
+ * nothing behind it before its own ReadyForQuery. What is copied in does not pass through here, CopyData carries no
+ * state: the layer above frames it (wire/copy.h) and sends it before it asks for our output, which is CopyDone or
+ * CopyFail. What comes out is an event with a view, in pieces where a message is large.
+ *
  * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
 #ifndef RP_SESSION_H
 #define RP_SESSION_H
 #include "ringpg/query.h"
 #include "session/scram.h"
 #include "wire/auth.h"
+#include "wire/copy.h"
 #include "wire/message.h"
 #include "wire/row.h"
 
@@ -52,6 +61,10 @@ enum rp_step {
     RP_STEP_SIMPLE, /* between two results                                                               */
     RP_STEP_SYNC,
     RP_STEP_NONE, /* nothing is due: idle, or the answer to a member of a batch is complete */
+    /* These are no bits of an entry: one COPY at a time, session->copying says which. */
+    RP_STEP_COPY_IN,   /* from CopyInResponse to the last byte of our CopyDone or CopyFail */
+    RP_STEP_COPY_OUT,  /* from CopyOutResponse to CopyDone                                 */
+    RP_STEP_COPY_DONE, /* then, to CommandComplete                                         */
     RP_STEPS
 };
 enum {
@@ -64,7 +77,9 @@ enum {
     RP_ENTRY_GROUP = 64,   /* more than one entry shares its Sync                          */
     RP_ENTRY_SYNC = 128,   /* the last of its group                                        */
     RP_ENTRY_SKIPPED = 256, /* its group failed before it was written: nothing but its Sync is sent */
-    RP_ENTRY_PREPARE = 512  /* a declared statement that is prepared, and not executed              */
+    RP_ENTRY_PREPARE = 512, /* a declared statement that is prepared, and not executed              */
+    RP_ENTRY_COPY = 1024,   /* may start a COPY; alone in its group, simple                         */
+    RP_ENTRY_COPIED = 2048  /* and has: there is one for each request                               */
 };
 struct rp_entry {
     struct pg_query *query;           /* NULL: nobody waits for it any more       */
@@ -90,6 +105,9 @@ enum rp_event_kind {
     RP_EVENT_READY,     /* the start is complete                                                         */
     RP_EVENT_COLUMNS,   /* `body` is a RowDescription that rp_session_described must answer              */
     RP_EVENT_ROW,       /* session->row is a row of `query` (NULL: nobody's)                             */
+    RP_EVENT_COPY,      /* `query` copies, session->copying says in which direction and `body` the formats;
+                         * of one that nobody waits for there is no event, and what was to come in fails  */
+    RP_EVENT_DATA,      /* `body` is copied out, for `query`                                    */
     RP_EVENT_OUTCOME,   /* `query` is over and its public results are set; NULL: nobody's                */
     RP_EVENT_HEAL,      /* `query` failed only since its statement was gone: enqueue it again            */
     RP_EVENT_NOTICE,    /* session->notice                                                               */
@@ -122,6 +140,7 @@ struct rp_session_config {
     uint32_t scram_iterations_max;
     size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
     size_t row_limit;                   /* a larger DataRow is passed over and its query ends with PG_E_FULL */
+    size_t chunk;                       /* a CopyData of up to so many bytes, head and all, comes whole */
     uint32_t entries;                   /* a power of two                                              */
     uint32_t statements;                /* ids from 1 to this                                          */
     const struct rp_catalog_entry *catalog;
@@ -135,21 +154,24 @@ struct rp_session {
     bool finishing;                     /* outcomes of a decided group are still to be handed out   */
     bool wait_columns, wait_key;        /* an event waits for its answer                             */
     bool failed;                        /* the group in progress has a culprit                       */
+    bool barrier;                       /* a COPY was begun and is not answered                      */
+    enum rp_step copying;               /* one of the COPY steps; 0: none of them is due             */
     enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
 
     struct rp_entry *entry;             /* ring of config->entries                                   */
     uint32_t head, due, unsent, tail;   /* sequence numbers: head <= due <= tail, head <= unsent <= tail */
     uint32_t live;                      /* entries that are not dropped                              */
     uint32_t culprit;                   /* sequence number of the group's failed entry               */
-    size_t written;                     /* of entry `unsent`, or of the startup message              */
+    size_t written;                     /* of entry `unsent`                                         */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
+    size_t chunk_left;                  /* bytes of a CopyData that comes in pieces                  */
 
     enum {
         RP_SAY_NOTHING, RP_SAY_TLS, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST,
-        RP_SAY_SASL_FINAL
+        RP_SAY_SASL_FINAL, RP_SAY_COPY_DONE, RP_SAY_COPY_FAIL
     } say;
     char say_text[RP_SCRAM_MESSAGE + 1];
-    size_t say_size;
+    size_t say_size, said;              /* bytes of it, and of them written                          */
     enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;
     struct rp_scram scram;
     bool tls_required;                  /* an answer of N breaks it                                  */
@@ -175,9 +197,16 @@ void rp_session_ask_tls(struct rp_session *s, bool required);
  * certificate (RFC 5929), RP_SCRAM_BINDING bytes at the most; none: there is none for such a certificate. */
 void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size);
 
-/* The next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
- * is still looked at until the next call. */
-struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed);
+/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a
+ * RowDescription is still looked at until the next call. */
+void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
+/* The same as a value, where it does not matter that the copy costs as much as all the rest of a short message. */
+static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)
+{
+    struct rp_event ev;
+    rp_session_find(s, at, size, consumed, &ev);
+    return ev;
+}
 void rp_session_key(struct rp_session *s, const uint8_t salted[RP_SCRAM_KEY]);
 /* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared
  * statement; RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
@@ -225,6 +254,15 @@ void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *co
 bool rp_session_take_decided(struct rp_session *s, struct pg_query **query);
 /* For a connection that is lost: takes the oldest entry out of the FIFO; NULL query: nobody's. False: it is empty. */
 bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written);
+/* Does the COPY of this entry take data? */
+static inline bool rp_session_copies_in(const struct rp_session *s, uint32_t sequence)
+{
+    return s->copying == RP_STEP_COPY_IN && s->say == RP_SAY_NOTHING && s->due == sequence;
+}
+/* The end of what is copied in: CopyDone, or CopyFail with `failure`, which is copied. No-op unless data is taken, but
+ * for a failure that is faster than a CopyDone. What the layer above has not begun to send by then must not be sent if
+ * it is a failure, and must be sent before our output if it is none. */
+void rp_session_copy_end(struct rp_session *s, const char *failure);
 void rp_session_terminate(struct rp_session *s);
 /* Kept ParameterStatus value by name, or NULL. */
 const char *rp_session_parameter(const struct rp_session *s, const char *name);

@@ -47,7 +47,7 @@ static void say(struct rp_session *s, int what)
 {
     RP_ASSERT(!s->say);
     s->say = what;
-    s->written = 0;
+    s->said = 0;
     s->say_size = what == RP_SAY_CLEARTEXT    ? rp_write_password(NULL, s->config->password)
                   : what == RP_SAY_PASSWORD   ? rp_write_password(NULL, s->say_text)
                   : what == RP_SAY_SASL_FIRST ? rp_write_sasl(NULL, rp_scram_mechanism(&s->scram), s->say_text,

@@ -102,6 +102,10 @@ struct bench_case {
 /* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
  */
 double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
+struct bench_spread {
+    double min, median, max;
+};
+struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);

@@ -4,24 +4,20 @@
 #include <string.h>
 #include "bench.h"
 
-struct spread {
-    double min, median, max;
-};
-
 static int compare(const void *a, const void *b)
 {
     double left = *(const double *)a, right = *(const double *)b;
     return (left > right) - (left < right);
 }
 
-static struct spread spread(const double *figures, unsigned count)
+struct bench_spread bench_spread(const double *figures, unsigned count)
 {
     double sorted[BENCH_REPETITIONS_MAX];
-    if (!count) return (struct spread){0, 0, 0};
+    if (!count) return (struct bench_spread){0, 0, 0};
     memcpy(sorted, figures, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare);
     double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-    return (struct spread){sorted[0], median, sorted[count - 1]};
+    return (struct bench_spread){sorted[0], median, sorted[count - 1]};
 }
 
 /* The figure of another contender on the same server in the same shape; 0: there is none. */
@@ -31,7 +27,7 @@ static double client_us(const struct bench_case *cases, size_t count, const char
     for (size_t i = 0; i < count; i++)
         if (!strcmp(cases[i].contender->name, contender) && !strcmp(cases[i].server, server) &&
             cases[i].connections == connections && cases[i].in_flight == in_flight)
-            return spread(cases[i].client_us, cases[i].figures).median;
+            return bench_spread(cases[i].client_us, cases[i].figures).median;
     return 0;
 }
 
@@ -55,7 +51,7 @@ void bench_print_table(const struct bench_case *cases, size_t count)
                    "each");
             continue;
         }
-        struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
+        struct bench_spread qps = bench_spread(c->qps, c->figures), us = bench_spread(c->client_us, c->figures);
         const char *lane = c->in_flight == 1 ? "ringpg-lease" : "ringpg-shared";
         double ground = client_us(cases, count, "floor", c->server, c->connections, c->in_flight);
         double ringpg = client_us(cases, count, lane, c->server, c->connections, c->in_flight);
@@ -105,7 +101,7 @@ void bench_print_goals(const struct bench_case *cases, size_t count)
 
 static void write_row(FILE *file, const struct bench_case *c, const char *transport)
 {
-    struct spread qps = spread(c->qps, c->figures), us = spread(c->client_us, c->figures);
+    struct bench_spread qps = bench_spread(c->qps, c->figures), us = bench_spread(c->client_us, c->figures);
     fprintf(file,
             "  {\"contender\": \"%s\", \"server\": \"%s\", \"workload\": \"select\", \"connections\": %u, "
             "\"in_flight\": %u, "

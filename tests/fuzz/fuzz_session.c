@@ -14,10 +14,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
+enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
        OPTION_PIECES = 32 };
 /* A request's byte: what it is, and where it stands in a group. */
 enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7 };
+/* COMMIT of a simple query makes it a COPY. */
 enum { REQUEST_GROUPED = 8, REQUEST_COMMIT = 16, REQUEST_DETACH = 32, REQUEST_HOLD = 64, REQUEST_COMPLAIN = 128 };
 
 struct world {
@@ -81,9 +83,10 @@ static void add_query(struct world *w, uint8_t byte, bool more)
     w->group[i] = w->grouped ? w->group[i - 1] : i;
     unsigned flags = (more || w->grouped ? RP_ENTRY_GROUP : 0) | (more ? 0 : RP_ENTRY_SYNC) |
                      (byte & REQUEST_COMMIT ? RP_ENTRY_COMMIT : 0);
+    if (flags & RP_ENTRY_COMMIT && q->flags & PG_QUERY_SIMPLE) flags ^= RP_ENTRY_COMMIT | RP_ENTRY_COPY;
     if (!enqueue(w, q, flags)) { /* above the limit; something smaller takes its place */
         *q = (struct pg_query){ .error = &w->error[i], .statement = &statement[0] };
-        RP_ASSERT(enqueue(w, q, flags));
+        RP_ASSERT(enqueue(w, q, flags & ~(unsigned)RP_ENTRY_COPY));
     }
     w->grouped = more;
 }
@@ -163,6 +166,32 @@ static void read_row(struct world *w, const struct rp_event *ev, const uint8_t *
     RP_ASSERT(pg_row_mark(&w->s.row)); /* by the column that does not exist */
 }
 
+static void begin_copy(struct world *w, const struct rp_event *ev)
+{
+    struct rp_copy_shape shape;
+    const char *why;
+    RP_ASSERT(ev->query && w->ends[ev->query - w->query] == 0);
+    RP_ASSERT(rp_copy_shape_parse(&shape, ev->body, ev->size, &why));
+    RP_ASSERT(w->s.copying == RP_STEP_COPY_IN || w->s.copying == RP_STEP_COPY_OUT);
+}
+
+static void read_data(struct world *w, const struct rp_event *ev, const uint8_t *block, size_t size)
+{
+    static volatile uint8_t sum;
+    RP_ASSERT(ev->query && w->ends[ev->query - w->query] == 0 && w->s.copying == RP_STEP_COPY_OUT);
+    RP_ASSERT(ev->size && ev->body >= block && ev->body + ev->size <= block + size);
+    for (size_t i = 0; i < ev->size; i++) sum = (uint8_t)(sum + ev->body[i]);
+}
+
+static void write_copy(struct world *w)
+{
+    uint8_t room[32];
+    struct rp_copy_buffer b = { .at = room, .capacity = take(w) % (sizeof room + 1) };
+    if (!rp_session_copies_in(&w->s, w->s.due)) return;
+    for (int i = 0; i < 3; i++) (void)rp_copy_put(&b, "some data", take(w) % 10);
+    RP_ASSERT(b.size <= b.capacity);
+}
+
 /* True: there may be more in these bytes. */
 static bool deliver(struct world *w, const struct rp_event *ev, const uint8_t *block, size_t size)
 {
@@ -176,6 +205,8 @@ static bool deliver(struct world *w, const struct rp_event *ev, const uint8_t *b
     }
     case RP_EVENT_COLUMNS: describe(w, ev); return true;
     case RP_EVENT_ROW: read_row(w, ev, block, size); return true;
+    case RP_EVENT_COPY: begin_copy(w, ev); return true;
+    case RP_EVENT_DATA: read_data(w, ev, block, size); return true;
     case RP_EVENT_OUTCOME:
         if (ev->query) RP_ASSERT(ev->query->status <= 0 && ev->query->sent != PG_SENT_MAYBE);
         ended(w, ev->query);
@@ -236,9 +267,12 @@ static size_t make_message(struct world *w, uint8_t which, uint8_t out[300])
         READY("R\0\0\0\x17\0\0\0\12SCRAM-SHA-256\0\0"),
         READY("R\0\0\0\x33\0\0\0\13r=AAAAAAAAAAAAAAAAAAAAAAAAserver,s=c2FsdA==,i=9"),
         READY("K\0\0\0\x0c\0\0\0\7\0\0\0\7"),
+        READY("G\0\0\0\x09\0\0\1\0\0"), READY("H\0\0\0\x09\1\0\1\0\1"), READY("W\0\0\0\7\0\0\0"),
+        READY("d\0\0\0\x0a""a row\n"), READY("d\0\0\0\x27""more than what is collected at once"), READY("c\0\0\0\4"),
+        READY("C\0\0\0\x0b""COPY 2\0"), READY("E\0\0\0\x0c""C57014\0\0"),
 #undef READY
     };
-    static const char types[] = "TDCENSAZR";
+    static const char types[] = "TDCENSAZRGHd";
     if (which < RP_COUNT(ready)) {
         memcpy(out, ready[which].bytes, ready[which].size);
         return ready[which].size;
@@ -279,6 +313,10 @@ static void server(struct world *w, bool in_pieces)
         } else if (byte >= 128) {
             size_t n = make_message(w, byte & 127, message);
             if (!arrive(w, &in, message, n, in_pieces ? 1 + n / 5 : n)) return;
+        } else if (byte >= COPY_WRITE) {
+            if (byte == COPY_WRITE) write_copy(w);
+            else rp_session_copy_end(&w->s, byte == COPY_FAIL ? "as the fuzzer wants it" : NULL);
+            if (!w->hold && !w->lost) pull(w, 200, SIZE_MAX);
         } else {
             size_t left = (size_t)(w->end - w->at), n = byte < left ? byte : left;
             const uint8_t *at = w->at;
@@ -298,7 +336,7 @@ static void start(struct world *w, uint8_t options)
     w->config = (struct rp_session_config){
         .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
         .scram_iterations_max = 4096,
-        .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14,
+        .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14, .chunk = 30,
         .entries = ENTRIES, .statements = STATEMENTS, .catalog = w->catalog,
     };
     w->params[0] = pg_int4(1);

@@ -166,6 +166,54 @@ static void on_epoll(void **state)
     queries_allocate_nothing(LIVE_EPOLL);
 }
 
+/* ---- COPY ---- */
+
+struct copied { struct pg_copy copy; uint64_t lines; unsigned done; };
+static void write_lines(struct pg_copy *copy)
+{
+    struct copied *c = copy->query.data;
+    for (; c->lines < 20000; c->lines++)
+        if (pg_copy_write(copy, "1234567890\n", 11) < 11) return; /* then a line is cut, and the next one makes it whole */
+    pg_copy_finish(copy, NULL);
+}
+static enum pg_flow count_lines(struct pg_copy *copy, struct pg_text chunk)
+{
+    ((struct copied *)copy->query.data)->lines += chunk.size > 0;
+    return PG_CONTINUE;
+}
+static void copied(struct pg_query *q) { ((struct copied *)q->data)->done++; }
+static bool is_copied(void *arg) { return ((struct copied *)arg)->done > 0; }
+
+static void copy(struct live *live, struct pg_lease *lease, const char *sql)
+{
+    struct copied c = { .copy.on_data = count_lines, .copy.on_writable = write_lines };
+    c.copy.query = (struct pg_query){ .sql = sql, .on_done = copied, .data = &c };
+    pg_lease_copy(lease, &c.copy);
+    assert_true(live_until(live, is_copied, &c));
+    assert_int_equal(c.copy.query.status, 0);
+}
+static void a_copy_allocates_nothing(void **state)
+{
+    (void)state;
+    struct live live;
+    struct pg_lease lease = { .tag = PG_HERE };
+    if (!live_open(&live, LIVE_URING)) skip();
+    struct pg_pool *pool = live_pool(&live, NULL, "pool_max_conns=1");
+    assert_int_equal(live_acquire(&live, pool, &lease), 0);
+    struct pg_query table = { .sql = "CREATE TEMP TABLE t (x text)" };
+    assert_int_equal(live_query(&live, NULL, &lease, &table), 0);
+    copy(&live, &lease, "COPY t FROM STDIN"); /* buffers are lent for the first time */
+    copy(&live, &lease, "COPY t TO STDOUT");
+    allocations = 0;
+    for (int i = 0; i < 5; i++) {
+        copy(&live, &lease, "COPY t FROM STDIN");
+        copy(&live, &lease, "COPY t TO STDOUT");
+    }
+    assert_int_equal(allocations, 0);
+    pg_lease_release(&lease);
+    live_close(&live);
+}
+
 /* The counter counts: else the two above could not fail. */
 static void the_counter_counts(void **state)
 {
@@ -181,6 +229,7 @@ static void the_counter_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(on_uring), cmocka_unit_test(on_epoll),
+                                        cmocka_unit_test(a_copy_allocates_nothing),
                                         cmocka_unit_test(the_counter_counts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static struct pg_statement tardy = PG_STATEMENT("SLEEP 30"); /* slow, as is to b
 static struct pg_statement syntax = PG_STATEMENT("SYNTAX");
 static struct pg_statement stray = PG_STATEMENT("STRAY");
 
-enum { TOKEN = 1, PAYLOAD = 2, INSERTS = 4, FAILS = 8, ROWS = 16, PLAIN = 32, NOT_SHARED = 64 };
+enum { TOKEN = 1, PAYLOAD = 2, INSERTS = 4, FAILS = 8, ROWS = 16, PLAIN = 32, NOT_SHARED = 64, COPIES = 128 };
 static const struct {
     const char *name;
     struct pg_statement *statement;
@@ -49,6 +49,8 @@ static const struct {
     [ASK_COMMIT] = { "commit", &pg_commit, NULL, NOT_SHARED },
     [ASK_ROLLBACK] = { "rollback", &pg_rollback, NULL, NOT_SHARED },
     [ASK_SIMPLE] = { "simple", NULL, "INSERT %lld; ECHO simple; INSERT %lld", INSERTS | NOT_SHARED },
+    [ASK_COPY_IN] = { "copy in", NULL, NULL, INSERTS | COPIES | PLAIN | NOT_SHARED },
+    [ASK_COPY_OUT] = { "copy out", NULL, NULL, COPIES | PLAIN | NOT_SHARED },
 };
 
 void ask_ids(void)
@@ -216,11 +218,12 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || !(habits & (TOKEN | PAYLOAD | ROWS)) || a->rows == a->due_rows, "%s: %llu rows came of %llu", name,
             (unsigned long long)a->rows, (unsigned long long)a->due_rows);
     REQUIRE(q->status != PG_E_VALUE || a->kind == ASK_GETTER, "%s: %s", name, pg_error_field(&a->error, 'M'));
-    REQUIRE(!ok || !a->over, "%s: its row died while it was paused, and it succeeded", name);
+    if (habits & COPIES) copy_check(a);
+    REQUIRE(!ok || !a->over || habits & COPIES, "%s: its row died while it was paused, and it succeeded", name);
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
     REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE",
             name);
-    REQUIRE(a->called_off || strcmp(q->sqlstate, "57014"), "%s: a cancel request hit it, and it was another's", name);
+    REQUIRE(a->called_off || strcmp(q->sqlstate, "57014") || (habits & COPIES && q->status == PG_E_FULL), "%s: a cancel request hit it, and it was another's", name);
     REQUIRE(q->status != PG_E_SERVER || strcmp(q->sqlstate, "22012") || a->kind == ASK_FAIL,
             "%s: its batch failed, and another one's error is told as its own", name);
     REQUIRE(a->called_off || a->stopped || q->status != PG_E_CANCELLED, "%s: cancelled by nobody", name);
@@ -334,7 +337,7 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     a->due_rows = habits & ROWS ? pick(r, pick(r, 8) ? 10 : 500) : 1;
     write_text(a);
     if (habits & INSERTS) a->key[0] = ledger_key(&r->scene->ledger, kind == ASK_INSERT_REPEATABLE && !h);
-    if (kind == ASK_SIMPLE) a->key[1] = ledger_key(&r->scene->ledger, false);
+    if (kind == ASK_SIMPLE || kind == ASK_COPY_IN) a->key[1] = ledger_key(&r->scene->ledger, false);
     a->query = (struct pg_query){
         .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error
     };
@@ -350,6 +353,8 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     return a;
 }
 
+static unsigned habits_of(enum ask_kind kind) { return kinds[kind].habits; }
+
 static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
 {
     struct ask *a = new_ask(r, h, kind);
@@ -364,9 +369,10 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
         a->query.flags = PG_QUERY_SIMPLE;
     else if (kind == ASK_ECHO_SQL && pick(r, 2))
         a->query.flags = PG_QUERY_TEXT;
-    else if (pick(r, 10) == 0)
+    else if (!(habits_of(kind) & COPIES) && pick(r, 10) == 0)
         a->query.flags = PG_QUERY_UNNAMED;
-    if (kind == ASK_SIMPLE) {
+    if (habits_of(kind) & COPIES) copy_make(a);
+    if (a->key[1]) {
         uint64_t group = ledger_group(&r->scene->ledger);
         ledger_join(&r->scene->ledger, a->key[0], group);
         ledger_join(&r->scene->ledger, a->key[1], group);
@@ -452,10 +458,15 @@ void ask_leased(struct holder *h)
     static const enum ask_kind lasts[] = { ASK_KINDS, ASK_KINDS, ASK_COMMIT, ASK_ROLLBACK };
     if (chance(r, r->set.batches))
         a = make_batch(r, h, 1 + (uint32_t)pick(r, 4), lasts[pick(r, 4)]);
+    else if (chance(r, r->set.copies))
+        a = make(r, h, pick(r, 2) ? ASK_COPY_IN : ASK_COPY_OUT);
     else
         a = make(r, h, pick(r, 12) ? draw_kind(r, false) : ASK_SIMPLE);
     begin_members(r, a);
-    CALL(r, pg_lease_query(&h->lease, &a->query));
+    if (habits_of(a->kind) & COPIES)
+        CALL(r, pg_lease_copy(&h->lease, &a->copy));
+    else
+        CALL(r, pg_lease_query(&h->lease, &a->query));
 }
 
 /* ---- going away ---- */

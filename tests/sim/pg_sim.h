@@ -6,6 +6,7 @@
  *      server.c     answers, restarts, refusals     ledger.c   which INSERTs must, may and must not be committed
  *      hosts.c      several addresses of the same database: roles, failovers, hosts that are down
  *      ask.c        one query or batch              holder.c   one lease with its script
+ *      copy.c       one COPY, and the server's side of it
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      tune.c       the operator: resize, reset, suspend, resume, warm
  *      rules.c      the queue's: priority, reserved connections, overload, admission
@@ -39,7 +40,7 @@ struct settings {
     uint64_t acquire_timeout_ns, linger_ns, connect_timeout_ns, span_ns, heal_ns;
     uint32_t actors, burst_size;
     uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
-    uint32_t hangs, large, tunes, slow, alloc_failures;                                          /* per mille */
+    uint32_t hangs, large, tunes, slow, copies, alloc_failures;                                          /* per mille */
     uint64_t tune_every_ns;
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns, slow_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
@@ -90,7 +91,8 @@ void ledger_free(struct ledger *l);
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
     ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET,
-    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_KINDS
+    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_COPY_IN, ASK_COPY_OUT,
+    ASK_KINDS
 };
 
 struct live { uint32_t id, at; }; /* a place in a table of everything that is alive */
@@ -109,7 +111,10 @@ struct holder;
 struct ask {
     struct live live; /* first */
     struct run *run;
-    struct pg_query query;
+    union {
+        struct pg_query query; /* of a COPY: copy.query */
+        struct pg_copy copy;
+    };
     struct pg_param param;
     struct pg_error error;
     struct holder *holder;    /* NULL: shared lane                                    */
@@ -119,7 +124,9 @@ struct ask {
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
     bool called_off;          /* it, or another of its batch, was cancelled           */
-    bool over;                /* its paused row has died: it has ended, and is still to be told */
+    bool over;                /* its paused row has died: it has ended, and is still to be told; or the COPY's end is said */
+    bool data_paused;
+    uint64_t moved;           /* bytes copied         */
     size_t payload;
     char text[];
 };
@@ -243,6 +250,11 @@ void ask_abandon(struct ask *a);
 void ask_cancel(struct ask *a);
 struct pg_statement *ask_statement(enum ask_kind kind);
 void ask_forget(struct ask *a);     /* its lease was abandoned */
+/* copy.c */
+void copy_make(struct ask *a);
+void copy_check(const struct ask *a);
+bool copy_answer(struct run *r, struct model_query *q); /* false: it copies nothing */
+void copy_arrived(void *arg, struct model_query *q, const uint8_t *at, size_t n);
 /* holder.c */
 void holder_acquire(struct run *r);
 void holder_try(struct run *r);

@@ -22,6 +22,9 @@
     P(closing_uncounted, "a connection that is being closed leaves its place at once")                                 \
     P(connecting_unlimited, "one connect more than pool_connecting_limit")                                             \
     P(connects_for_nobody, "a closing pool connects for what would have been an improvement")                          \
+    P(copy_buffer_lost, "the buffer of a COPY is not given back")                                                      \
+    P(copy_cut_short, "a COPY that its caller gives up half-way is ended as if it was whole")                          \
+    P(copy_unfenced, "what stands behind a COPY is written while it runs")                                             \
     P(dead_one_kept, "the loss of an idle connection goes unnoticed")                                                  \
     P(deadline_kept, "a waiter's deadline is not cancelled when it is granted")                                        \
     P(deadline_late, "deadlines of waiters come 5 ms late")                                                            \

@@ -55,7 +55,7 @@ static bool misfortune(struct run *r, struct model_query *q, const char *sql)
     if (chance(r, s->garbage)) {
         static const char odd[] = { '?', 0, 0, 0, 4 };
         model_raw(q, odd, sizeof odd);
-        if (starts(sql, "INSERT") || starts(sql, "DEFERRED") || pick(r, 2))
+        if (starts(sql, "INSERT") || starts(sql, "DEFERRED") || starts(sql, "COPYFROM") || pick(r, 2))
             model_hangup(q); /* else it goes on, and an insert would be left out */
         return true;
     }
@@ -73,6 +73,7 @@ void server_answer(void *arg, struct model_query *q)
         trace("        backend %u: %s [%lld] in '%c'", model_conn_pid(model_conn_of(q)), sql,
               model_param_count(q) ? (long long)model_param_int8(q, 0) : 0, model_conn_status(model_conn_of(q)));
     if (!model_describing(q) && misfortune(r, q, sql)) return;
+    if (copy_answer(r, q)) return;
     if (starts(sql, "ROWS "))
         rows(q, sql + 5);
     else if (starts(sql, "BIG "))

@@ -102,6 +102,7 @@ static void draw_habits(struct run *r)
     s->pauses = seldom(r, 300);
     s->delay = seldom(r, 200);
     s->delay_ns = between(r, 1, 60) * MS;
+    s->copies = pick(r, 2) ? 0 : (uint32_t)between(r, 1, 500);
     s->slow = seldom(r, 100);
     s->slow_ns = pick(r, 3) ? between(r, 1, 40) * MS : 0;
     s->notice = seldom(r, 200);

@@ -159,6 +159,12 @@ void model_hangup(struct model_query *q)
     end(q, RESULT_HANGUP);
 }
 
+void model_pause(struct model_query *q, uint64_t ns)
+{
+    q->pause_at = q->rows.size;
+    q->pause_ns = ns;
+}
+
 void model_copy_in(struct model_query *q)
 {
     end(q, RESULT_COPY_IN);
@@ -277,6 +283,16 @@ static void fail(struct model_query *q)
     model_error(q, sqlstate[0] ? sqlstate : "XX000", "failed as asked");
 }
 
+static void copy_out(struct model_query *q)
+{
+    char row[32], tag[32];
+    unsigned long n = strtoul(q->sql + strcspn(q->sql, "0123456789"), NULL, 10);
+    model_copy_out(q);
+    for (unsigned long i = 1; i <= n; i++) model_copy_data(q, row, (size_t)snprintf(row, sizeof row, "%lu\n", i));
+    snprintf(tag, sizeof tag, "COPY %lu", n);
+    model_copy_done(q, tag);
+}
+
 static void forget(struct model_query *q)
 {
     model_forget(q);
@@ -297,7 +313,8 @@ void model_default_answer(struct model_query *q)
     static const struct { const char *word; void (*answer)(struct model_query *); } table[] = {
         { "ECHO", echo }, { "INSERT", insert }, { "BEGIN", begin }, { "START", begin }, { "COMMIT", commit },
         { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "DEFERRED", deferred }, { "SLEEP", nap },
-        { "FAIL", fail }, { "COPYIN", model_copy_in }, { "DISCARD", forget }, { "DEALLOCATE", forget }, { "SET", set },
+        { "FAIL", fail }, { "COPYIN", model_copy_in },
+        { "COPYOUT", copy_out }, { "DISCARD", forget }, { "DEALLOCATE", forget }, { "SET", set },
         { "SHOW", show }, { "SELECT", ask },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

@@ -62,7 +62,7 @@ static bool commit(struct model_conn *conn, char sqlstate[6], char text[256])
     return true;
 }
 
-static void put_failure(struct model_conn *conn, const char *sqlstate, const char *message)
+void model_put_failure(struct model_conn *conn, const char *sqlstate, const char *message)
 {
     conn->server->whole->stats.errors++;
     model_put_error(&conn->output, 'E', "ERROR", sqlstate, message);
@@ -70,7 +70,7 @@ static void put_failure(struct model_conn *conn, const char *sqlstate, const cha
 
 void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message)
 {
-    put_failure(conn, sqlstate, message);
+    model_put_failure(conn, sqlstate, message);
     model_rollback(conn);
     conn->tx = conn->tx == TX_BLOCK || conn->tx == TX_FAILED ? TX_FAILED : TX_NONE;
     if (!conn->simple) {
@@ -108,7 +108,7 @@ static void end_implicit(struct model_conn *conn)
     char sqlstate[6], text[256];
     if (conn->tx != TX_IMPLICIT) return;
     conn->tx = TX_NONE;
-    if (!commit(conn, sqlstate, text)) put_failure(conn, sqlstate, text);
+    if (!commit(conn, sqlstate, text)) model_put_failure(conn, sqlstate, text);
 }
 
 void model_sync(struct model_conn *conn)
@@ -163,6 +163,7 @@ void model_query_free(struct model_query *q)
     if (!q) return;
     sim_bytes_free(&q->columns);
     sim_bytes_free(&q->rows);
+    sim_bytes_free(&q->copy.data);
     free(q);
 }
 
@@ -172,6 +173,8 @@ static struct model_query *query_new(struct model_conn *conn, const char *sql, c
     if (!q) sim_fail("out of memory");
     q->conn = conn;
     q->sql = sql;
+    q->copy.refuse_after = SIZE_MAX;
+    q->copy.columns = 1;
     if (!portal) return q;
     q->count = portal->count;
     q->params = portal->params;
@@ -219,7 +222,7 @@ static bool nothing_behind(const struct model_conn *conn)
     return *first_word(at) == 0;
 }
 
-static void put_tag(struct model_conn *conn, const char *tag)
+void model_put_tag(struct model_conn *conn, const char *tag)
 {
     if (conn->simple && conn->tx == TX_IMPLICIT && nothing_behind(conn)) {
         char sqlstate[6], text[256];
@@ -242,24 +245,21 @@ static void complete(struct model_conn *conn, struct model_query *q)
         snprintf(conn->deferred_sqlstate, sizeof conn->deferred_sqlstate, "%s", q->commit_sqlstate);
         snprintf(conn->deferred_text, sizeof conn->deferred_text, "%s", q->commit_text);
     }
-    if (apply(conn, q)) put_tag(conn, q->tag);
-}
-
-static void begin_copy(struct model_conn *conn)
-{
-    size_t begun = model_put_begin(&conn->output, 'G');
-    sim_bytes_put(&conn->output, "", 1);
-    model_put_u16(&conn->output, 1);
-    model_put_u16(&conn->output, 0);
-    model_put_end(&conn->output, begun);
-    conn->copy_rows = 0;
-    conn->phase = PHASE_COPY_IN;
-    model_flush(conn);
+    if (apply(conn, q)) model_put_tag(conn, q->tag);
 }
 
 void model_finish(struct model_conn *conn)
 {
     struct model_query *q = conn->running;
+    if (q->pause_ns && q->end != RESULT_ERROR) {
+        uint64_t ns = q->pause_ns;
+        sim_bytes_put(&conn->output, q->rows.at + q->rows.head, q->pause_at);
+        sim_bytes_take(&q->rows, NULL, q->pause_at);
+        model_flush(conn);
+        q->pause_ns = 0;
+        model_pause_for(conn, ns, model_finish);
+        return;
+    }
     conn->running = NULL;
     if (q->simple && q->column_count && (q->end != RESULT_ERROR || q->row_count)) put_columns(conn, q);
     sim_bytes_put(&conn->output, q->rows.at + q->rows.head, q->rows.size);
@@ -269,7 +269,7 @@ void model_finish(struct model_conn *conn)
     case RESULT_ERROR: model_query_error(conn, q->sqlstate, q->text); break;
     case RESULT_DROP: model_close(conn, true); break;
     case RESULT_HANGUP: model_close(conn, false); break;
-    case RESULT_COPY_IN: begin_copy(conn); break;
+    case RESULT_COPY_IN: model_copy_begin(conn, q); return;
     }
     model_query_free(q);
 }
@@ -295,7 +295,7 @@ static void run(struct model_conn *conn, struct model_query *q, struct model_por
 void model_execute_portal(struct model_conn *conn, struct model_portal *portal)
 {
     if (portal->done) {
-        put_tag(conn, "SELECT 0");
+        model_put_tag(conn, "SELECT 0");
         return;
     }
     portal->done = true;
@@ -419,37 +419,4 @@ void model_describe(struct model_conn *conn, const char *sql, const struct model
     }
     free(unknown);
     model_query_free(q);
-}
-
-/* ---- COPY FROM STDIN ---- */
-void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n)
-{
-    char text[160];
-    switch (type) {
-    case 'd':
-        for (size_t i = 0; i < n; i++) conn->copy_rows += at[i] == '\n';
-        break;
-    case 'H': case 'S': /* the server ignores them while it copies */
-        break;
-    case 'c':
-        if (n) model_malformed(conn, "CopyDone", "bytes behind its end");
-        snprintf(text, sizeof text, "COPY %llu", (unsigned long long)conn->copy_rows);
-        if (conn->phase != PHASE_GONE) conn->phase = PHASE_READY;
-        put_tag(conn, text);
-        break;
-    case 'f':
-        conn->phase = PHASE_READY;
-        snprintf(text, sizeof text, "COPY from stdin failed: %.*s", n ? (int)(n - 1) : 0, (const char *)at);
-        model_query_error(conn, "57014", text);
-        break;
-    case 'X':
-        conn->server->whole->stats.terminates++;
-        model_exit(conn);
-        break;
-    default:
-        conn->phase = PHASE_READY;
-        put_failure(conn, "08P01", "unexpected message type during COPY from stdin");
-        model_fatal(conn, "08P01", "terminating connection because protocol synchronization was lost");
-        break;
-    }
 }

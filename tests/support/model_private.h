@@ -50,6 +50,16 @@ struct model_portal {
     bool done, again; /* again: of a SELECT, which may be executed once more and has no rows left */
 };
 
+struct model_copy {
+    bool binary, keys;
+    unsigned columns;
+    size_t refuse_after; /* bytes of data, then copy_sqlstate; SIZE_MAX: only behind CopyDone */
+    size_t pause_every, next_pause;
+    uint64_t pause_ns;
+    char sqlstate[6], text[256];
+    bool cancelled;
+    struct sim_bytes data;
+};
 enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };
 enum model_effect { EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK, EFFECT_ROLLBACK_TO };
 struct model_query {
@@ -61,7 +71,9 @@ struct model_query {
     bool simple, describing, touched, answered;
     struct sim_bytes columns, rows; /* columns: {name NUL, u32 type} ... ; rows: whole messages */
     unsigned column_count;
-    uint64_t row_count, delay_ns;
+    uint64_t row_count, delay_ns, pause_ns; /* pause: behind pause_at bytes of rows */
+    size_t pause_at;
+    struct model_copy copy;
     enum model_result_end end;
     enum model_effect effect;
     bool insert, forget, fails_at_commit;
@@ -99,7 +111,7 @@ struct model_conn {
     size_t simple_at;
     bool simple_empty;
     struct model_query *running; /* while busy */
-    uint64_t copy_rows;
+    struct model_query *copying; /* PHASE_COPY_IN */
     char **log;
     size_t log_count, log_capacity;
 };
@@ -141,6 +153,11 @@ void model_scram_free(struct model_conn *conn);
 void model_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
 void model_statements_free(struct model_conn *conn);
 void model_portals_free(struct model_conn *conn);
+/* model_copy.c */
+void model_copy_begin(struct model_conn *conn, struct model_query *q); /* in; the query is the COPY's from now on */
+void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
+void model_copy_free(struct model_conn *conn);
+bool model_copy_cancel(struct model_conn *conn); /* false: it does not copy in */
 /* model_execute.c */
 void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message);
 bool model_in_failed_block(struct model_conn *conn, const char *sql); /* then 25P02 was answered */
@@ -148,7 +165,8 @@ void model_execute_portal(struct model_conn *conn, struct model_portal *portal);
 /* answers_once. False: other columns than before, and 0A000 was answered. */
 bool model_answer_at_bind(struct model_conn *conn, struct model_portal *portal, struct model_statement *statement);
 void model_simple_next(struct model_conn *conn);
-void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
+void model_put_tag(struct model_conn *conn, const char *tag); /* CommandComplete, or what fails at the commit */
+void model_put_failure(struct model_conn *conn, const char *sqlstate, const char *message);
 void model_sync(struct model_conn *conn);
 void model_ready(struct model_conn *conn);
 void model_rollback(struct model_conn *conn);

@@ -251,6 +251,7 @@ static void conn_free(struct model_conn *conn)
     free(conn->log);
     free(conn->simple);
     model_query_free(conn->running);
+    model_copy_free(conn);
     model_statements_free(conn);
     model_portals_free(conn);
     model_scram_free(conn);
@@ -329,8 +330,10 @@ void model_cancel(struct model_server *server, uint32_t pid, uint32_t key)
 {
     for (size_t i = 0; i < server->conn_count; i++) {
         struct model_conn *conn = server->conns[i];
-        if (conn->pid != pid || conn->key != key || conn->phase == PHASE_GONE || !conn->running) continue;
+        if (conn->pid != pid || conn->key != key || conn->phase == PHASE_GONE) continue;
+        if (!conn->running && !model_copy_cancel(conn)) continue;
         server->whole->stats.cancels_that_hit++;
+        if (!conn->running) continue;
         conn->running->end = RESULT_ERROR;
         sim_bytes_take(&conn->running->rows, NULL, conn->running->rows.size);
         snprintf(conn->running->sqlstate, sizeof conn->running->sqlstate, "57014");

@@ -1,5 +1,5 @@
 /* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocol 3.0,
- * startup and authentication, simple and extended queries, transactions, COPY FROM STDIN. It plans nothing: what a
+ * startup and authentication, simple and extended queries, transactions, COPY in and out. It plans nothing: what a
  * statement answers is a callback.
  *
  * It reads strictly. A client's message that is malformed ends the test. What is a client's error to the real server
@@ -12,7 +12,8 @@
  *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
  *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
  *   SHOW transaction_read_only; SELECT pg_catalog.pg_is_in_recovery()
- *   COPYIN ...        CopyInResponse;   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET;
+ *   COPYIN ...        CopyInResponse, and COPY n for so many lines;   COPYOUT n: the lines 1 to n
+ *   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET;
  *   SET default_transaction_read_only ...: of this session, and reported
  *   anything else     SELECT 0 without columns */
 #ifndef SUPPORT_MODEL_SERVER_H
@@ -68,6 +69,8 @@ struct model_config {
     bool answers_once;           /* the answer is asked for once per execution, at its Bind, and never describes only:
                                   * the columns that it has are the description; other columns than the statement had
                                   * before on the connection are 0A000, as after an ALTER TABLE              */
+    /* A COPY has come in, whole, and succeeds; of a binary one too. NULL: nobody looks at it. `arg` as for `answer` */
+    void (*copied)(void *arg, struct model_query *q, const uint8_t *at, size_t n);
     void (*malformed)(void *arg, const char *what); /* NULL: aborts. Else the connection is reset afterwards */
     void *malformed_arg;
 };
@@ -154,7 +157,18 @@ void model_parameter_status(struct model_query *q, const char *name, const char 
 void model_raw(struct model_query *q, const void *at, size_t n); /* in the place of a message                */
 void model_drop(struct model_query *q);                          /* what was answered so far, then RST       */
 void model_hangup(struct model_query *q);                        /* the same with FIN                        */
+void model_pause(struct model_query *q, uint64_t ns); /* once: what was answered so far is sent, the rest later; a cancel
+                                                       * request in between ends it with 57014 */
+/* COPY: which format, of both directions; else text, one column. */
+void model_copy_format(struct model_query *q, bool binary, unsigned columns);
+void model_copy_out(struct model_query *q);                      /* CopyOutResponse, then ...                */
+void model_copy_data(struct model_query *q, const void *at, size_t n);
+void model_copy_done(struct model_query *q, const char *tag);    /* ... CopyDone and CommandComplete; or an error */
 void model_copy_in(struct model_query *q);                       /* CopyInResponse; ends with COPY n         */
+void model_copy_keys(struct model_query *q);                     /* each line's number is inserted, but 0    */
+/* An error behind so many bytes of data; SIZE_MAX: behind CopyDone. */
+void model_copy_refuse(struct model_query *q, size_t after, const char *sqlstate, const char *message);
+void model_copy_slow(struct model_query *q, size_t every, uint64_t ns); /* a pause behind every so many bytes */
 void model_insert(struct model_query *q, int64_t key);           /* accounted when the transaction ends      */
 void model_forget(struct model_query *q);                        /* all prepared statements of the connection */
 void model_opens_block(struct model_query *q);                   /* opens a transaction block, whatever the SQL says */

@@ -27,7 +27,7 @@ struct transcript *transcript_new(void)
     for (uint32_t i = 0; i < STATEMENTS; i++) assert_int_equal(rp_statement_id(&transcript_statement[i]), i + 1);
     t->config = (struct rp_session_config){
         .startup = startup, .user = "app", .password = "secret", .scram_iterations_max = 100000,
-        .message_limit = TRANSCRIPT_MESSAGE_LIMIT, .row_limit = TRANSCRIPT_ROW_LIMIT,
+        .message_limit = TRANSCRIPT_MESSAGE_LIMIT, .row_limit = TRANSCRIPT_ROW_LIMIT, .chunk = TRANSCRIPT_CHUNK,
         .entries = TRANSCRIPT_ENTRIES, .statements = TRANSCRIPT_STATEMENTS, .catalog = t->catalog,
     };
     t->params[0] = pg_int4(42);
@@ -80,9 +80,9 @@ static void fill_query(struct transcript *t, struct pg_query *q, char kind)
     else q->sql = "SELECT 'run time'";
     if (kind == 'n') q->flags = PG_QUERY_UNNAMED;
     if (kind == 'x') q->flags = PG_QUERY_TEXT;
-    if (kind == 's' || kind == 'S') q->flags = PG_QUERY_SIMPLE;
+    if (strchr("sSy", kind)) q->flags = PG_QUERY_SIMPLE;
     if (kind == 'p' || kind == 'v') q->params = t->params, q->nparams = 2;
-    assert_non_null(strchr("abctpCuvnsSxAP", kind));
+    assert_non_null(strchr("abctpCuvnsSxAPy", kind));
 }
 
 static void add_query(struct transcript *t, char kind, bool grouped, bool last)
@@ -103,7 +103,7 @@ static void add_query(struct transcript *t, char kind, bool grouped, bool last)
                      0);
     assert_true(rp_session_room(&t->s, 1));
     unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (last ? RP_ENTRY_SYNC : 0) | (kind == 'C' ? RP_ENTRY_COMMIT : 0) |
-                     (prepares ? RP_ENTRY_PREPARE : 0);
+                     (prepares ? RP_ENTRY_PREPARE : 0) | (kind == 'y' ? RP_ENTRY_COPY : 0);
     t->sequence[i] = rp_session_enqueue(&t->s, q, bind_size, (uint16_t)flags);
 }
 
@@ -128,6 +128,17 @@ static void pull_at_most(struct transcript *t, size_t most)
 }
 void transcript_pull(struct transcript *t) { pull_at_most(t, SIZE_MAX); }
 
+/* As the layer above does it: framed by itself, and sent before the session's own output. */
+static const char *write_copy(struct transcript *t, const char *at)
+{
+    uint8_t message[200];
+    struct rp_copy_buffer b = { .at = message, .capacity = sizeof message };
+    size_t n = strcspn(at, ">");
+    if (rp_session_copies_in(&t->s, t->s.due)) assert_int_equal(rp_copy_put(&b, at, n), n);
+    blob_put(&t->sent, message, b.size);
+    return at + n;
+}
+
 void transcript_queue(struct transcript *t, const char *words)
 {
     bool grouped = false;
@@ -142,6 +153,10 @@ void transcript_queue(struct transcript *t, const char *words)
             if (word == '-') detach(t, (uint32_t)n);
             else if (word == '=') rp_session_complain(&t->s, t->sequence[n], PG_E_CANCELLED);
             else pull_at_most(t, n);
+        } else if (word == '<') {
+            at = write_copy(t, at + 1);
+        } else if (word == '.' || word == '%') {
+            rp_session_copy_end(&t->s, word == '%' ? "by the caller" : NULL);
         } else if (word == '^') {
             t->hold = true;
         } else if (word == '!') {
@@ -206,6 +221,24 @@ static void print_row(struct transcript *t, const struct pg_query *q, char *to, 
     assert_true(n < room);
 }
 
+static void log_copy(struct transcript *t, const struct rp_event *ev)
+{
+    struct rp_copy_shape shape;
+    const char *why;
+    assert_true(rp_copy_shape_parse(&shape, ev->body, ev->size, &why));
+    blob_print(&t->log, " copy(%d:%s %c%u)", query_of(t, ev->query), t->s.copying == RP_STEP_COPY_IN ? "in" : "out",
+               shape.binary ? 'b' : 't', shape.columns);
+}
+
+/* The pieces of one message are one word, wherever it was cut. */
+static void log_data(struct transcript *t, const struct rp_event *ev)
+{
+    if (!t->in_piece) blob_print(&t->log, " data(%d:", query_of(t, ev->query));
+    blob_put(&t->log, ev->body, ev->size);
+    t->in_piece = t->s.chunk_left > 0;
+    if (!t->in_piece) blob_print(&t->log, ")");
+}
+
 static void log_outcome(struct transcript *t, const struct rp_event *ev)
 {
     int i = query_of(t, ev->query);
@@ -259,6 +292,8 @@ static bool deliver(struct transcript *t, const struct rp_event *ev)
         print_row(t, ev->query, t->row, sizeof t->row);
         blob_print(&t->log, " %s", t->row);
         break;
+    case RP_EVENT_COPY: log_copy(t, ev); break;
+    case RP_EVENT_DATA: log_data(t, ev); break;
     case RP_EVENT_OUTCOME: log_outcome(t, ev); break;
     case RP_EVENT_HEAL: heal(t, ev->query); break;
     case RP_EVENT_NOTICE:

@@ -4,14 +4,16 @@
  *      "1 2 T(id:23,name:25t) D(1,~) C(SELECT 1) Z(I)"    NULL is "~", a "t" behind the type is text format
  *      "E(ERROR,23505,duplicate,nkey_pkey)"               severity, SQLSTATE, message, other fields with letters; N too
  *      "S(TimeZone,UTC) A(channel,payload) K(7,42) R(3) R(5,salt) R(10,SCRAM-SHA-256) R(11,r=...,s=...)"
+ *      "H(t2) d(1) d(2) c G(b1)"                          COPY: out and in, text or binary, with so many columns
  * any other letter takes its body as it stands.
  *
  * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p`
  * with an int4 and a text, `C` a COMMIT; `x` is `a` with text results, `n` is `a` unnamed, `S` is `a` as a simple
- * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same with the parameters of `p`, `s` as a simple query. "a+ b"   one
+ * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same with the parameters of `p`, `s` as a simple query, `y` the same as
+ * a COPY. "a+ b"   one
  * group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
- *      "!"      the session is made exclusive
+ *      "!"      the session is made exclusive            "<text>" is written to the COPY, "." ends it, "%" fails it
  *
  * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values
  * are text; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its bytes in a block of its own that
@@ -31,7 +33,7 @@ const char *blob_text(struct blob *b); /* with a NUL behind it that does not cou
 void blob_client(struct blob *words, const struct blob *sent);
 
 enum { TRANSCRIPT_STATEMENTS = 8, TRANSCRIPT_ENTRIES = 16, TRANSCRIPT_QUERIES = 40 };
-enum { TRANSCRIPT_ROW_LIMIT = 4096, TRANSCRIPT_MESSAGE_LIMIT = 1 << 16 };
+enum { TRANSCRIPT_ROW_LIMIT = 4096, TRANSCRIPT_MESSAGE_LIMIT = 1 << 16, TRANSCRIPT_CHUNK = 40 };
 
 struct transcript {
     struct rp_session s;
@@ -44,6 +46,7 @@ struct transcript {
     struct pg_param params[2];
     uint32_t sequence[TRANSCRIPT_QUERIES];
     int columns[TRANSCRIPT_QUERIES];  /* of its result, as of its outcome; -1: unknown */
+    bool in_piece;                    /* of a CopyData that comes in pieces, and is logged as one */
     int outcomes[TRANSCRIPT_QUERIES]; /* given, or detached without one */
     uint32_t queries;
     struct blob unread, sent, log;

@@ -146,9 +146,25 @@ static void put_strings(struct blob *b, const char *at)
     while (next_part(&at, part, sizeof part)) blob_put(b, part, strlen(part) + 1);
 }
 
+/* "t2": text, two columns; "b2": binary; anything else as it stands. */
+static void put_copy(struct blob *b, const char *at)
+{
+    if (*at != 't' && *at != 'b') {
+        blob_put(b, at, strlen(at));
+        return;
+    }
+    unsigned columns = (unsigned)atoi(at + 1), code = *at == 'b';
+    blob_put(b, code ? "\1" : "", 1);
+    put_u16(b, columns);
+    for (unsigned i = 0; i < columns; i++) put_u16(b, code);
+}
+
 static void put_body(struct blob *b, char type, const char *at)
 {
     switch (type) {
+    case 'G':
+    case 'H':
+    case 'W': put_copy(b, at); break;
     case 'T': put_columns(b, at); break;
     case 'D': put_row(b, at); break;
     case 'E':
@@ -252,6 +268,12 @@ static void print_client(struct blob *words, uint8_t type, const uint8_t *body, 
         assert_true(strlen((const char *)body) + 1 == size);
         blob_print(words, "Q");
         break;
+    case 'd': blob_print(words, "d(%.*s)", (int)size, (const char *)body); break;
+    case 'f':
+        assert_true(strlen((const char *)body) + 1 == size);
+        blob_print(words, "f(%s)", (const char *)body);
+        break;
+    case 'c':
     case 'S':
     case 'X': assert_int_equal(size, 0); blob_print(words, "%c", type); break;
     case 'p':

@@ -1,0 +1,32 @@
+# COPY's benchmark for a moment: every contender copies in every shape, and the JSON has every row and key. No figure is
+# judged.
+if("$ENV{RINGPG_TEST_SOCKET_DIR}" STREQUAL "")
+  message("skipped: COPY's benchmark needs a server (tests/run starts one)")
+  return()
+endif()
+execute_process(COMMAND ${BENCH} --repetitions 1 --seconds 0.05 --host $ENV{RINGPG_TEST_SOCKET_DIR} --port $ENV{RINGPG_TEST_PORT}
+                        --json ${JSON_FILE}
+                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "COPY's benchmark failed (${result}):\n${output}")
+endif()
+
+file(READ ${JSON_FILE} json)
+string(JSON rows LENGTH "${json}")
+set(expected 4)
+if(LIBPQ)
+  set(expected 8)
+endif()
+if(NOT rows EQUAL expected)
+  message(FATAL_ERROR "${rows} rows, not ${expected}\n${json}")
+endif()
+math(EXPR last "${rows} - 1")
+foreach(row RANGE ${last})
+  foreach(key mb_per_s client_us_per_mb)
+    string(JSON figure GET "${json}" ${row} ${key})
+    if(NOT figure GREATER 0)
+      message(FATAL_ERROR "row ${row}: ${key} is ${figure}\n${json}")
+    endif()
+  endforeach()
+endforeach()
+message(STATUS "${rows} rows")

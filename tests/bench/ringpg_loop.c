@@ -1,0 +1,63 @@
+/* A ring, a reactor and a pool for ringpg's contenders: see the header. */
+#include "ringpg_loop.h"
+#include <string.h>
+
+enum { RING_ENTRIES = 512 };
+
+bool ringpg_loop_turn(struct ringpg_loop *loop)
+{
+    int64_t wait_ns = pg_reactor_turn(loop->reactor);
+    if (wait_ns == PG_WAIT_CLOSED) return false;
+    if (wait_ns < 0 || wait_ns > 1000000000) wait_ns = 1000000000;
+    int rc = pg_uring_wait(loop->uring, wait_ns);
+    if (rc) bench_die("ringpg: wait: %s", strerror(-rc));
+
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0;
+    io_uring_for_each_cqe(&loop->ring, head, cqe)
+    {
+        if (!pg_uring_complete(loop->uring, cqe)) bench_die("ringpg: a completion that is nobody's");
+        seen++;
+    }
+    io_uring_cq_advance(&loop->ring, seen);
+    return true;
+}
+
+void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections)
+{
+    struct pg_error error;
+    struct io_uring_params params = {
+        .flags =
+            IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+        .cq_entries = RING_ENTRIES * 4,
+    };
+    int rc = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
+    if (rc < 0) bench_die("ringpg: io_uring_setup: %s", strerror(-rc));
+
+    char conninfo[1024];
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", target->host,
+             target->port, target->user, target->database);
+    struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring};
+    if (pg_uring_open(&loop->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
+    struct pg_reactor_config reactor = PG_REACTOR_CONFIG(pg_uring_host(loop->uring));
+    if (pg_reactor_open(&loop->reactor, &reactor, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
+    struct pg_pool_config pool = PG_POOL_CONFIG(conninfo);
+    pool.max_conns = pool.min_conns = connections;
+    if (pg_pool_open(&loop->pool, loop->reactor, &pool, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
+}
+
+struct pg_pool_stats ringpg_loop_stats(const struct ringpg_loop *loop)
+{
+    struct pg_pool_stats now = {.size = sizeof now};
+    pg_pool_stats(loop->pool, &now);
+    return now;
+}
+
+void ringpg_loop_close(struct ringpg_loop *loop, struct bench_meter *meter)
+{
+    pg_reactor_close(loop->reactor, 0);
+    while (ringpg_loop_turn(loop)) bench_tick(meter); /* bounded: the meter ends the process when it stalls */
+    pg_reactor_free(loop->reactor);
+    pg_uring_close(loop->uring);
+    io_uring_queue_exit(&loop->ring);
+}

@@ -1,0 +1,21 @@
+/* What ringpg's contenders share: a ring of their own with a reactor and a pool on it, waiting with pg_uring_wait. Only
+ * the public headers. */
+#ifndef BENCH_RINGPG_LOOP_H
+#define BENCH_RINGPG_LOOP_H
+#include <liburing.h>
+#include "bench.h"
+#include "ringpg.h"
+#include "ringpg/uring.h"
+
+struct ringpg_loop {
+    struct io_uring ring;
+    struct pg_uring *uring;
+    struct pg_reactor *reactor;
+    struct pg_pool *pool;
+};
+void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
+/* One round: turn, wait, completions. False: the reactor was closed and is empty. */
+bool ringpg_loop_turn(struct ringpg_loop *loop);
+struct pg_pool_stats ringpg_loop_stats(const struct ringpg_loop *loop);
+void ringpg_loop_close(struct ringpg_loop *loop, struct bench_meter *meter); /* bounded by the meter */
+#endif
