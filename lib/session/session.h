@@ -113,7 +113,7 @@ enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values t
 struct rp_session_config {
     const struct rp_pair *startup;      /* ends with a NULL name */
     const char *user, *password;        /* password NULL: none   */
-    const char *no_password;            /* what is to be said of a password file when there is none; NULL, "": nothing */
+    const char *no_password;            /* what to say of a password file when there is none; NULL, "": nothing */
     uint32_t auth_refused;              /* a bit per enum rp_method that the server may not ask for (require_auth) */
     uint32_t scram_iterations_max;
     size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
@@ -140,7 +140,8 @@ struct rp_session {
     size_t written;                     /* of entry `unsent`, or of the startup message              */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
 
-    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;
+    enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST,
+           RP_SAY_SASL_FINAL } say;
     char say_text[RP_SCRAM_MESSAGE + 1];
     size_t say_size;
     enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;
