@@ -86,18 +86,18 @@ struct pg_pool_config {
       .before_close = NULL, .budget = NULL, .flags = 0 }
 
 /* Parses, checks, reads service and password file, resolves the hosts' names (getaddrinfo: that can block) and a user's
- * (requirepeer), allocates everything that the capacities add up to; no other I/O: connections are made by the turns that follow. PG_E_CONFIG: the option is named in `error` (may
- * be NULL), the password never; PG_E_UNAVAILABLE: no host's name can be resolved (each is resolved again, which can
- * block a turn, whenever all of its known addresses have failed, but the first time one must succeed); PG_E_CLOSED: the
- * reactor is closing; -ENOMEM. With a budget PG_E_CONFIG also says that the reactor's host has no `wake`, that the sum
- * of what is sure for its pools would exceed its bound, or that 256 pools share it already (ringpg/budget.h). Of
- * several hosts, and of what target_session_attrs asks of them: README. Options beside libpq's (README, "The connection
- * string"): pool_max_conns 4, pool_min_conns 0, pool_min_idle_conns 0, pool_reserved_conns 0, pool_max_conn_lifetime
- * 1h, pool_max_conn_lifetime_jitter 0, pool_max_conn_idle_time 30m, pool_health_check_period 1m, pool_acquire_timeout
- * 10s, pool_max_waiters 10000, pool_codel_target 0, pool_codel_interval 100ms, pool_admission off,
- * pool_connecting_limit 4, pool_max_pipeline 64, pool_slow_statement 20ms, pool_leak_detection_threshold 0,
- * pool_close_linger 5s, pool_max_row_bytes 16MB, pool_max_scram_iterations 1000000; pool_connect_sql and pool_reset_sql
- * as connect_sql and reset_sql above. */
+ * (requirepeer), allocates everything that the capacities add up to; no other I/O: connections are made by the turns
+ * that follow. PG_E_CONFIG: the option is named in `error` (may be NULL), the password never; PG_E_UNAVAILABLE: no
+ * host's name can be resolved (each is resolved again, which can block a turn, whenever all of its known addresses have
+ * failed, but the first time one must succeed); PG_E_CLOSED: the reactor is closing; -ENOMEM. With a budget PG_E_CONFIG
+ * also says that the reactor's host has no `wake`, that the sum of what is sure for its pools would exceed its bound,
+ * or that 256 pools share it already (ringpg/budget.h). Of several hosts, and of what target_session_attrs asks of
+ * them: README. Options beside libpq's (README, "The connection string"): pool_max_conns 4, pool_min_conns 0,
+ * pool_min_idle_conns 0, pool_reserved_conns 0, pool_max_conn_lifetime 1h, pool_max_conn_lifetime_jitter 0,
+ * pool_max_conn_idle_time 30m, pool_health_check_period 1m, pool_acquire_timeout 10s, pool_max_waiters 10000,
+ * pool_codel_target 0, pool_codel_interval 100ms, pool_admission off, pool_connecting_limit 4, pool_max_pipeline 64,
+ * pool_slow_statement 20ms, pool_leak_detection_threshold 0, pool_close_linger 5s, pool_max_row_bytes 16MB,
+ * pool_max_scram_iterations 1000000; pool_connect_sql and pool_reset_sql as connect_sql and reset_sql above. */
 int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct pg_pool_config *config,
                  struct pg_error *error) PG_WARN_UNUSED;
 

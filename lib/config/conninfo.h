@@ -64,7 +64,8 @@ struct rp_conninfo {
     bool keepalives;
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms; /* 0: the system's */
 
-    uint32_t sslmode, sslnegotiation, sslcertmode, channel_binding; /* the enums above; prefer, postgres, allow, prefer */
+    uint32_t sslmode, sslnegotiation, sslcertmode,
+        channel_binding; /* the enums above; prefer, postgres, allow, prefer */
     uint32_t ssl_min_protocol_version, ssl_max_protocol_version;    /* enum rp_tls_version; 1.2, the newest */
     bool sslsni;                                                    /* true */
     const char *sslcert, *sslkey, *sslpassword, *sslcrl, *sslcrldir;
@@ -105,9 +106,9 @@ enum rp_sources { RP_SOURCES_STRING, RP_SOURCES_ALL };
 
 /* 0; PG_E_CONFIG with one sentence that names keyword and fault (`error` may be NULL), and where a bad value comes from
  * if that is not the string; -ENOMEM. Checks each value by itself, and the lists (of unequal length, of more than
- * RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". A failure leaves nothing allocated and `out` zeroed,
- * which rp_conninfo_wipe takes, too. Can block: getpwuid_r if there is no user, files. A password file that cannot be
- * used is no failure, as for libpq: a server that asks for no password needs none. */
+ * RP_HOSTS_MAX, a NUL or an overlong socket path). `text` NULL: "". A failure leaves nothing allocated and `out`
+ * zeroed, which rp_conninfo_wipe takes, too. Can block: getpwuid_r if there is no user, files. A password file that
+ * cannot be used is no failure, as for libpq: a server that asks for no password needs none. */
 int rp_conninfo_parse(struct rp_conninfo *out, const char *text, enum rp_sources sources,
                       const struct rp_memory *memory, struct pg_error *error);
 /* The contradictions: pool_min_conns or pool_min_idle_conns above pool_max_conns, pool_reserved_conns not below it;

@@ -1,5 +1,5 @@
-/* config/keyword.c - the one table of keywords: what each is called, what its value may be, where it goes, which variable
- * of the environment stands for it.
+/* config/keyword.c - the one table of keywords: what each is called, what its value may be, where it goes, which
+ * variable of the environment stands for it.
  *
  * All of libpq's are here. What is not built is here, too, so that it is refused by name: a value that asks for nothing
  * passes (gssencmode=prefer, as with a libpq without GSSAPI), one that asks for something does not. Owns nothing.
@@ -87,8 +87,8 @@ const struct rp_option rp_options[] = {
     { "pool_max_conn_lifetime", NULL, RP_DURATION, FIELD(pool_max_conn_lifetime_ns), YEAR },
     { "pool_max_conn_lifetime_jitter", NULL, RP_DURATION, FIELD(pool_max_conn_lifetime_jitter_ns), YEAR },
     { "pool_max_conn_idle_time", NULL, RP_DURATION, FIELD(pool_max_conn_idle_time_ns), YEAR },
-    { "pool_health_check_period", NULL, RP_DURATION, FIELD(pool_health_check_period_ns), .min = S / 1000, .max = 8760 * 3600 * S,
-      .range = "1ms to 8760h" },
+    { "pool_health_check_period", NULL, RP_DURATION, FIELD(pool_health_check_period_ns), .min = S / 1000,
+      .max = 8760 * 3600 * S, .range = "1ms to 8760h" },
     { "pool_max_waiters", NULL, RP_AMOUNT, FIELD(pool_max_waiters), RANGE(1, 100000000) },
     { "pool_connecting_limit", NULL, RP_AMOUNT, FIELD(pool_connecting_limit), RANGE(1, 10000) },
     { "pool_max_pipeline", NULL, RP_AMOUNT, FIELD(pool_max_pipeline), RANGE(1, 1024) },
@@ -102,7 +102,8 @@ const struct rp_option rp_options[] = {
     { "pool_slow_statement", NULL, RP_DURATION, FIELD(pool_slow_statement_ns), .max = 3600 * S, .range = "0 to 1h" },
     { "pool_connect_sql", NULL, RP_TEXT, FIELD(pool_connect_sql) },
     { "pool_reset_sql", NULL, RP_TEXT, FIELD(pool_reset_sql) },
-    { "pool_max_row_bytes", NULL, RP_BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30, .range = "1kB to 1GB" },
+    { "pool_max_row_bytes", NULL, RP_BYTES, FIELD(pool_max_row_bytes), .min = 1 << 10, .max = 1 << 30,
+      .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", NULL, RP_AMOUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
     { "statement_cache_capacity", NULL, RP_CHOICE, .accepted = { "0" }, .why = LATER },
@@ -134,7 +135,9 @@ int rp_keyword_refuse(const struct rp_pieces *pieces, int keyword, struct pg_err
 {
     const struct rp_option *o = &rp_options[keyword];
     enum rp_origin origin = pieces->of[keyword].origin;
-    const char *from = origin == RP_FROM_ENVIRONMENT ? o->variable : origin == RP_FROM_SERVICE ? "the service file" : "";
+    const char *from = origin == RP_FROM_ENVIRONMENT ? o->variable
+                       : origin == RP_FROM_SERVICE   ? "the service file"
+                                                     : "";
     char text[256];
     va_list arguments;
     va_start(arguments, format);

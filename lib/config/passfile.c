@@ -1,6 +1,6 @@
 /* config/passfile.c - the password file: for each host that has no password by other means the first line that fits it.
- * Source: PostgreSQL, "The Password File". Owns the block in which the passwords of hosts stand; the file's own memory is
- * wiped before the function returns.
+ * Source: PostgreSQL, "The Password File". Owns the block in which the passwords of hosts stand; the file's own memory
+ * is wiped before the function returns.
  *
  *      host:port:database:user:password    each but the last may be *; a backslash takes the next character as it is
  *

@@ -1,6 +1,6 @@
 /* config/piece.h - what a connection string falls apart into: for each keyword the place in the caller's text (or in a
- * file's, or in the environment) where its value stands, still escaped. Nothing is copied before everything was checked, so that a refused string leaves no
- * password behind. */
+ * file's, or in the environment) where its value stands, still escaped. Nothing is copied before everything was
+ * checked, so that a refused string leaves no password behind. */
 #ifndef RP_CONFIG_PIECE_H
 #define RP_CONFIG_PIECE_H
 #include <stdbool.h>
@@ -31,7 +31,8 @@ size_t rp_piece_size(struct rp_piece piece); /* unescaped */
 /* Unescapes into out[capacity] and ends it with a NUL; false: it does not fit. */
 bool rp_piece_copy(struct rp_piece piece, char *out, size_t capacity);
 
-/* The keywords, in the order of the table in keyword.c. These have places of their own in a URI, or among the defaults. */
+/* The keywords, in the order of the table in keyword.c. These have places of their own in a URI, or among the
+ * defaults. */
 enum rp_keyword {
     RP_KEY_HOST, RP_KEY_HOSTADDR, RP_KEY_PORT, RP_KEY_DBNAME, RP_KEY_USER, RP_KEY_PASSWORD, RP_KEY_APPLICATION_NAME,
     RP_KEY_FALLBACK_APPLICATION_NAME, RP_KEY_CLIENT_ENCODING, RP_KEY_SERVICE, RP_KEY_PASSFILE, RP_KEY_SSLMODE,

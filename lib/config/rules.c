@@ -1,5 +1,5 @@
-/* config/rules.c - what options ask of each other, and what of all that is not built yet. Knows values, not where they come
- * from: its error texts show words of the table, and no text of the caller's. */
+/* config/rules.c - what options ask of each other, and what of all that is not built yet. Knows values, not where they
+ * come from: its error texts show words of the table, and no text of the caller's. */
 #include "config/conninfo.h"
 #include "wire/error.h"
 #include <string.h>

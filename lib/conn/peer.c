@@ -15,7 +15,8 @@ static void name_user(uid_t user, char name[NAME])
     char buffer[1024];
     struct passwd entry, *found = NULL;
     if (user == nobody_known) snprintf(name, NAME, "somebody unknown");
-    else if (!getpwuid_r(user, &entry, buffer, sizeof buffer, &found) && found) snprintf(name, NAME, "%s", entry.pw_name);
+    else if (!getpwuid_r(user, &entry, buffer, sizeof buffer, &found) && found)
+        snprintf(name, NAME, "%s", entry.pw_name);
     else snprintf(name, NAME, "user %ju", (uintmax_t)user);
 }
 

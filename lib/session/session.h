@@ -134,7 +134,7 @@ enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values t
 struct rp_session_config {
     const struct rp_pair *startup;      /* ends with a NULL name */
     const char *user, *password;        /* password NULL: none   */
-    const char *no_password;            /* what is to be said of a password file when there is none; NULL, "": nothing */
+    const char *no_password;            /* what to say of a password file when there is none; NULL, "": nothing */
     uint32_t channel_binding;           /* enum rp_channel_binding */
     uint32_t auth_refused;              /* a bit per enum rp_method that the server may not ask for (require_auth) */
     uint32_t scram_iterations_max;
@@ -190,8 +190,8 @@ struct rp_session {
 void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
                      uint8_t *prepared, const uint8_t entropy[18]);
 
-/* Right behind rp_session_init: TLS is asked for first (SSLRequest). Not required: where the server has none the session
- * goes on without it. */
+/* Right behind rp_session_init: TLS is asked for first (SSLRequest). Not required: where the server has none the
+ * session goes on without it. */
 void rp_session_ask_tls(struct rp_session *s, bool required);
 /* TLS stands, and nothing of the server's has been fed since. `binding`: the tls-server-end-point data of its
  * certificate (RFC 5929), RP_SCRAM_BINDING bytes at the most; none: there is none for such a certificate. */

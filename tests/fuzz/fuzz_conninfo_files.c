@@ -1,5 +1,5 @@
-/* fuzz/fuzz_conninfo_files.c - any bytes as a service file and as a password file: no crash, no block of memory left, no
- * password that its line does not have, and nothing in what is given back. The input is cut at its first '\1'. */
+/* fuzz/fuzz_conninfo_files.c - any bytes as a service file and as a password file: no crash, no block of memory left,
+ * no password that its line does not have, and nothing in what is given back. The input is cut at its first '\1'. */
 #define _GNU_SOURCE /* memfd_create */
 #include <stdint.h>
 #include <stdio.h>
@@ -54,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fill("PGPASSFILE", &passwords, cut ? cut + 1 : data, cut ? size - first - 1 : 0);
     setenv("PGSYSCONFDIR", "/nonexistent", 1);
 
-    int rc = rp_conninfo_parse(&c, "service=s host=h,/var/run/postgresql,::1 user=u:v", RP_SOURCES_ALL, &memory, &error);
+    int rc =
+        rp_conninfo_parse(&c, "service=s host=h,/var/run/postgresql,::1 user=u:v", RP_SOURCES_ALL, &memory, &error);
     if (rc) {
         RP_ASSERT(rc == PG_E_CONFIG && error.code == rc && blocks == 0 && *pg_error_field(&error, 'M') != '\0');
     } else {

@@ -96,11 +96,13 @@ static void required_methods(void **state)
     (void)state;
     static const struct { const char *user, *methods, *refused; } table[] = {
         { "scram_user", "scram-sha-256", NULL },
-        { "scram_user", "!scram-sha-256", "the server asks for SCRAM-SHA-256 authentication, which require_auth excludes" },
+        { "scram_user", "!scram-sha-256",
+          "the server asks for SCRAM-SHA-256 authentication, which require_auth excludes" },
         { "md5_user", "none,md5", NULL },
         { "md5_user", "scram-sha-256", "the server asks for an MD5 hash of the password, which require_auth excludes" },
         { "plain_user", "password", NULL },
-        { "plain_user", "!password,!md5", "the server asks for the password in cleartext, which require_auth excludes" },
+        { "plain_user", "!password,!md5",
+          "the server asks for the password in cleartext, which require_auth excludes" },
         { "tcp_user", "none", NULL },
         { "tcp_user", "scram-sha-256",
           "the server lets everybody in without authentication, which require_auth excludes" },
@@ -129,8 +131,8 @@ static void required_peer(void **state)
     assert_int_equal(stat(socket, &server), 0);
     const char *owner = getpwuid(server.st_uid)->pw_name, *other = server.st_uid ? "root" : "daemon";
     for (int right = 0; right < 2; right++) {
-        snprintf(text, sizeof text, "host=%s port=%s user=scram_user dbname=postgres password=%s requirepeer=%s", folder,
-                 port, live_env("RINGPG_TEST_PASSWORD"), right ? owner : other);
+        snprintf(text, sizeof text, "host=%s port=%s user=scram_user dbname=postgres password=%s requirepeer=%s",
+                 folder, port, live_env("RINGPG_TEST_PASSWORD"), right ? owner : other);
         int status = ask(text, &error);
         snprintf(expected, sizeof expected, "requirepeer: the server must run as %s, and runs as %s", other, owner);
         if (right && status) fail_msg("%s", pg_error_field(&error, 'M'));

@@ -51,7 +51,8 @@ static void check_buffers(const struct run *r, const struct rp_conn *c)
     REQUIRE(!rp_session_has_output(&c->session), "a connection at rest has something to say");
     /* What is left of a COPY that was refused is sent to its end. */
     REQUIRE(c->out_at == c->out_end || c->sending || c->flush.queued, "a connection at rest has bytes to send");
-    REQUIRE(c->coded.at == c->coded.end || c->sending || c->flush.queued, "a connection at rest has coded bytes to send");
+    REQUIRE(c->coded.at == c->coded.end || c->sending || c->flush.queued,
+            "a connection at rest has coded bytes to send");
     REQUIRE(!c->waiting.at && !c->session.copying, "a connection at rest copies");
     if (c->in_at < c->in_end && !r->set.garbage)
         REQUIRE(strchr("NSAE", c->in[c->in_at]), "a connection at rest has received '%c'", c->in[c->in_at]);

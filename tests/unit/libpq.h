@@ -152,8 +152,16 @@ static inline void compare(const char *text, const struct rp_conninfo *c, const 
 static inline bool is_about_meaning(const char *error)
 {
     static const char *const reasons[] = {
-        "not there yet", ": must be ", ": not a ", "\"@\" in a name", ": a socket's directory", " in the list do not match ",
-        " at the most", ": a line break", "service: its section is neither", "compression under TLS",
+        "not there yet",
+        ": must be ",
+        ": not a ",
+        "\"@\" in a name",
+        ": a socket's directory",
+        " in the list do not match ",
+        " at the most",
+        ": a line break",
+        "service: its section is neither",
+        "compression under TLS",
         "the operating system has no user",
     };
     for (size_t i = 0; i < RP_COUNT(reasons); i++)

@@ -1,6 +1,7 @@
 /* unit/test_conninfo_libpq_outside.c - libpq as the oracle of what stands outside of the string: environment, service
- * file and password file, all drawn from a seed. libpq is made to use them by a connect to where nobody listens; what it
- * used then must be what is read here, each host's password included. And what it says to a server that does listen. */
+ * file and password file, all drawn from a seed. libpq is made to use them by a connect to where nobody listens; what
+ * it used then must be what is read here, each host's password included. And what it says to a server that does
+ * listen. */
 #ifdef RINGPG_TEST_LIBPQ
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -160,8 +161,9 @@ static void put_field(struct text *t, const char *value, uint32_t how)
 
 static void draw_passfile(struct round *r)
 {
-    static const char *const hosts[] = { "localhost", "/nonexistent/a", "/nonexistent/b c", "@nothing-here", "db.example",
-                                         "127.0.0.1", "*", "*", "*" };
+    static const char *const hosts[] = {
+        "localhost", "/nonexistent/a", "/nonexistent/b c", "@nothing-here", "db.example", "127.0.0.1", "*", "*", "*"
+    };
     static const char *const dbnames[] = { "d", "d:d", "*", "*", "ann" };
     struct text file = { .size = 0 };
     char path[128];
@@ -243,7 +245,8 @@ static void like_libpq(void **state)
         int rc = rp_conninfo_parse(&c, r.string.at, RP_SOURCES_ALL, &memory, &error);
         if (!rc && rp_conninfo_check(&c, &error)) rp_conninfo_wipe(&c, &memory), rc = PG_E_CONFIG;
         PGconn *conn = try_to_connect(r.string.at);
-        if (rc && conn && strstr(pg_error_field(&error, 'M'), "needs TLS, and")) { /* libpq finds out when it connects */
+        if (rc && conn &&
+            strstr(pg_error_field(&error, 'M'), "needs TLS, and")) { /* libpq finds out when it connects */
             PQfinish(conn);
             continue;
         }
@@ -333,7 +336,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const files[] = { ".pgpass", "passfile", ".pg_service.conf", "pg_service.conf", "elsewhere.conf" };
+    static const char *const files[] = { ".pgpass", "passfile", ".pg_service.conf", "pg_service.conf",
+                                         "elsewhere.conf" };
     (void)state;
     for (size_t i = 0; i < RP_COUNT(files); i++) forget_file(files[i]);
     return rmdir(folder);

@@ -192,13 +192,16 @@ static void what_is_wrong_says_where(void **state)
         { "PGPORT", "0", "port: must be 1 to 65535 (from PGPORT)" },
         { "PGPORT", "1,2", "port: 2 in the list do not match 1 host (from PGPORT)" },
         { "PGHOSTADDR", "localhost", "hostaddr: not a numeric address (from PGHOSTADDR)" },
-        { "PGHOST", "a@b", "host: \"@\" in a name; in a URI those of user and password are percent-encoded (from PGHOST)" },
-        { "PGSSLMODE", "on", "sslmode: must be one of disable, allow, prefer, require, verify-ca, verify-full (from PGSSLMODE)" },
+        { "PGHOST", "a@b",
+          "host: \"@\" in a name; in a URI those of user and password are percent-encoded (from PGHOST)" },
+        { "PGSSLMODE", "on",
+          "sslmode: must be one of disable, allow, prefer, require, verify-ca, verify-full (from PGSSLMODE)" },
         { "PGCONNECT_TIMEOUT", "soon", "connect_timeout: not a number (from PGCONNECT_TIMEOUT)" },
         { "PGGSSENCMODE", "require", "gssencmode=require: GSSAPI is not there yet (from PGGSSENCMODE)" },
         { "PGTZ", "a\nb", "timezone: a line break in it (from PGTZ)" },
-        { "PGREQUIREAUTH", "x", "require_auth: the methods are none, password, md5, gss, sspi, scram-sha-256, oauth (from "
-                                "PGREQUIREAUTH)" },
+        { "PGREQUIREAUTH", "x",
+          "require_auth: the methods are none, password, md5, gss, sspi, scram-sha-256, oauth (from "
+          "PGREQUIREAUTH)" },
         { "PGREQUIREPEER", "ringpg-nobody",
           "requirepeer: the operating system has no user of that name (from PGREQUIREPEER)" },
     };

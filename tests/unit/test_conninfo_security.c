@@ -1,5 +1,5 @@
-/* unit/test_conninfo_security.c - the options of TLS, of authentication and of the protocol's version: what each may be,
- * what they ask of each other, and what is refused as long as TLS is not there. libpq 17 and 18 are the models; the
+/* unit/test_conninfo_security.c - the options of TLS, of authentication and of the protocol's version: what each may
+ * be, what they ask of each other, and what is refused as long as TLS is not there. libpq 17 and 18 are the models; the
  * libpq that is here to be asked may be older. */
 #include "conninfo.h"
 #include <pwd.h>
@@ -30,11 +30,12 @@ static void tls_values(void **state)
 {
     (void)state;
     struct rp_conninfo c;
-    must_parse(&c,
-               "sslmode=verify-ca sslnegotiation=direct sslcertmode=require channel_binding=disable sslsni=0 sslcert=/c "
-               "sslkey=/k sslpassword='p w' sslrootcert=/r sslcrl=/l sslcrldir=/d ssl_min_protocol_version=tlsv1.1 "
-               "ssl_max_protocol_version=TLSv1.3 max_protocol_version=3.2",
-               RP_SOURCES_STRING);
+    must_parse(
+        &c,
+        "sslmode=verify-ca sslnegotiation=direct sslcertmode=require channel_binding=disable sslsni=0 sslcert=/c "
+        "sslkey=/k sslpassword='p w' sslrootcert=/r sslcrl=/l sslcrldir=/d ssl_min_protocol_version=tlsv1.1 "
+        "ssl_max_protocol_version=TLSv1.3 max_protocol_version=3.2",
+        RP_SOURCES_STRING);
     assert_int_equal(c.sslmode, RP_SSLMODE_VERIFY_CA);
     assert_int_equal(c.sslnegotiation, RP_SSLNEGOTIATION_DIRECT);
     assert_int_equal(c.sslcertmode, RP_SSLCERTMODE_REQUIRE);
@@ -69,7 +70,8 @@ static void contradictions(void **state)
 {
     (void)state;
     static const struct { const char *text, *error; } table[] = {
-        { "sslnegotiation=direct", "sslmode=prefer" WEAK "sslnegotiation=direct: use require, verify-ca or verify-full" },
+        { "sslnegotiation=direct",
+          "sslmode=prefer" WEAK "sslnegotiation=direct: use require, verify-ca or verify-full" },
         { "sslnegotiation=direct sslmode=disable",
           "sslmode=disable" WEAK "sslnegotiation=direct: use require, verify-ca or verify-full" },
         { "sslrootcert=system sslmode=require", "sslmode=require" WEAK "sslrootcert=system: use verify-full" },
@@ -79,7 +81,8 @@ static void contradictions(void **state)
           "ssl_min_protocol_version: TLSv1.3 is above ssl_max_protocol_version, TLSv1.2" },
         { "ssl_max_protocol_version=TLSv1.1", /* the minimum's default is above it */
           "ssl_min_protocol_version: TLSv1.2 is above ssl_max_protocol_version, TLSv1.1" },
-        { "channel_binding=require sslmode=disable", "channel_binding=require needs TLS, and sslmode=disable has none" },
+        { "channel_binding=require sslmode=disable",
+          "channel_binding=require needs TLS, and sslmode=disable has none" },
         { "sslcertmode=require sslmode=disable", "sslcertmode=require needs TLS, and sslmode=disable has none" },
         { "channel_binding=require require_auth=md5",
           "channel_binding=require needs scram-sha-256, which require_auth excludes" },
@@ -93,7 +96,8 @@ static void contradictions(void **state)
         { "sslcertmode=maybe", "sslcertmode: must be one of disable, allow, require" },
         { "sslsni=2", "sslsni: must be 0 or 1" },
         { "sslcompression=1", "sslcompression=1: compression under TLS is not offered" },
-        { "ssl_min_protocol_version=SSLv3", "ssl_min_protocol_version: must be one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3" },
+        { "ssl_min_protocol_version=SSLv3",
+          "ssl_min_protocol_version: must be one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3" },
         { "gssencmode=require", "gssencmode=require: GSSAPI is not there yet" },
         { "gssdelegation=1", "gssdelegation=1: GSSAPI is not there yet" },
         { "require_auth=scram", METHODS },

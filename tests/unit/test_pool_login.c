@@ -123,9 +123,10 @@ static void a_file_that_others_may_read(void **state)
     write_passfile("*:*:*:*:one\n", 0644);
     open_two(&w, MODEL_SCRAM, "pool_max_conns=1");
     assert_int_equal(ask(&w), PG_E_UNAVAILABLE);
-    assert_string_equal(pg_error_field(&w.event_error, 'M'),
-                        "the server asks for a password and the connection string has none; the password file has group "
-                        "or world access; its permissions must be u=rw (0600) or less");
+    assert_string_equal(
+        pg_error_field(&w.event_error, 'M'),
+        "the server asks for a password and the connection string has none; the password file has group "
+        "or world access; its permissions must be u=rw (0600) or less");
     world_close(&w);
 }
 
@@ -214,7 +215,8 @@ static void sent_and_gone(void **state)
     memset(long_one, 's', sizeof long_one - 1);
     const char *const passwords[] = { "s3cret-and-long", long_one };
     for (size_t i = 0; i < RP_COUNT(passwords); i++) {
-        struct sim *sim = sim_open(&(struct sim_config){ .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000 });
+        struct sim *sim = sim_open(&(struct sim_config){
+            .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000, .completion_ns = 50000 });
         struct model_config mc = { .sim = sim, .auth = MODEL_CLEARTEXT, .password = passwords[i] };
         struct model_server *server = model_server_open(&mc);
         struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(sim));

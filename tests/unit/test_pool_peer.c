@@ -53,8 +53,8 @@ static void open_world(const char *peer)
     assert_int_equal(pg_epoll_open(&w.epoll, NULL), 0);
     struct pg_reactor_config rc = PG_REACTOR_CONFIG(pg_epoll_host(w.epoll));
     assert_int_equal(pg_reactor_open(&w.reactor, &rc, NULL), 0);
-    snprintf(conninfo, sizeof conninfo, "host=%s user=u requirepeer='%s' pool_max_conns=1 pool_close_linger=1s", w.folder,
-             peer);
+    snprintf(conninfo, sizeof conninfo, "host=%s user=u requirepeer='%s' pool_max_conns=1 pool_close_linger=1s",
+             w.folder, peer);
     struct pg_pool_config pc = PG_POOL_CONFIG(conninfo);
     pc.flags = PG_POOL_STRING_ONLY;
     pc.on_event = on_event;
@@ -108,7 +108,8 @@ static void somebody_elses_server(void **state)
     open_world(somebody_else());
     pg_pool_query(w.pool, &query);
     while (!done) turn();
-    snprintf(expected, sizeof expected, "requirepeer: the server must run as %s, and runs as %s", somebody_else(), me());
+    snprintf(expected, sizeof expected, "requirepeer: the server must run as %s, and runs as %s", somebody_else(),
+             me());
     assert_int_equal(query.status, PG_E_UNAVAILABLE);
     assert_non_null(strstr(pg_error_field(&error, 'M'), expected));
     assert_string_equal(pg_error_field(&w.event, 'M'), expected);

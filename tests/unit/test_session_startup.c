@@ -330,8 +330,9 @@ static void test_password_file_fault(void **state)
     transcript_begin(t, false);
     transcript_pull(t);
     transcript_server(t, "R(3)");
-    assert_string_equal(pg_error_field(&t->s.error, 'M'), "the server asks for a password and the connection string has "
-                                                          "none; the password file is not a plain file");
+    assert_string_equal(pg_error_field(&t->s.error, 'M'),
+                        "the server asks for a password and the connection string has "
+                        "none; the password file is not a plain file");
     transcript_free(t);
 }
 
@@ -366,9 +367,12 @@ static void test_required_methods(void **state)
 {
     (void)state;
     static const struct { const char *asked; enum rp_method method; bool supported; const char *message; } asks[] = {
-        { "R(0)", RP_METHOD_NONE, true, "the server lets everybody in without authentication, which require_auth excludes" },
-        { "R(3)", RP_METHOD_PASSWORD, true, "the server asks for the password in cleartext, which require_auth excludes" },
-        { "R(5,salt)", RP_METHOD_MD5, true, "the server asks for an MD5 hash of the password, which require_auth excludes" },
+        { "R(0)", RP_METHOD_NONE, true,
+          "the server lets everybody in without authentication, which require_auth excludes" },
+        { "R(3)", RP_METHOD_PASSWORD, true,
+          "the server asks for the password in cleartext, which require_auth excludes" },
+        { "R(5,salt)", RP_METHOD_MD5, true,
+          "the server asks for an MD5 hash of the password, which require_auth excludes" },
         { "R(7)", RP_METHOD_GSS, false, "the server asks for GSSAPI authentication, which require_auth excludes" },
         { "R(9)", RP_METHOD_SSPI, false, "the server asks for SSPI authentication, which require_auth excludes" },
         { "R(10,SCRAM-SHA-256)", RP_METHOD_SCRAM, true,
