@@ -135,6 +135,7 @@ struct rp_session {
     uint32_t live;                      /* entries that are not dropped                              */
     uint32_t culprit;                   /* sequence number of the group's failed entry               */
     size_t written;                     /* of entry `unsent`, or of the startup message              */
+    struct rp_resume resume;            /* in entry `unsent`                                         */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
 
     enum { RP_SAY_NOTHING, RP_SAY_STARTUP, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST, RP_SAY_SASL_FINAL } say;

@@ -286,6 +286,17 @@ int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bo
     return 0;
 }
 
+/* Measured once for all windows; where there is no room any more, not at all. */
+static void write_nested(struct rp_writer *w, const struct pg_param *p, uint32_t oid)
+{
+    struct rp_resume *resume = w->resume && w->resume->of == p ? w->resume : NULL;
+    if (w->used == w->capacity) return;
+    size_t size = resume && resume->size ? resume->size : rp_value_size(p, oid);
+    if (resume) resume->size = size;
+    rp_write_u32(w, (uint32_t)size);
+    rp_value_write(w, p, oid);
+}
+
 void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
 {
     RP_ASSERT(w && p);
@@ -294,6 +305,8 @@ void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t decl
     } else if (p->scale == PG_FORM_TEXT) {
         rp_write_u32(w, (uint32_t)p->size);
         if (p->size) rp_write_bytes(w, p->u.p, p->size);
+    } else if (rp_param_is_nested(p)) {
+        write_nested(w, p, target_of(p, declared));
     } else {
         uint32_t oid = target_of(p, declared);
         rp_write_u32(w, (uint32_t)rp_value_size(p, oid));

@@ -144,6 +144,20 @@ static size_t array_size(const struct array *a)
     return size;
 }
 
+/* Those that the windows before have sent are not looked at again. */
+static void write_elements(struct rp_writer *w, const struct array *a)
+{
+    struct rp_resume *resume = w->resume && w->resume->of == a->of ? w->resume : NULL;
+    size_t i = resume && rp_write_jump(w, resume->element_at) ? resume->element : 0;
+    for (; i < a->count && w->used < w->capacity; i++) {
+        if (resume) {
+            resume->element = i;
+            resume->element_at = rp_write_position(w);
+        }
+        write_inside(w, element_at(a, i), a->element);
+    }
+}
+
 static void write_array(struct rp_writer *w, const struct array *a)
 {
     int32_t form = a->of->scale;
@@ -155,7 +169,7 @@ static void write_array(struct rp_writer *w, const struct array *a)
         rp_write_u32(w, a->length ? (uint32_t)a->length[i] : (uint32_t)a->count);
         rp_write_u32(w, a->lower ? (uint32_t)a->lower[i] : 1);
     }
-    for (size_t i = 0; i < a->count; i++) write_inside(w, element_at(a, i), a->element);
+    write_elements(w, a);
 }
 
 /* ---- records ---- */

@@ -53,7 +53,7 @@ const char *rp_check_numeric(const struct pg_param *p)
     if (p->scale >= 0) return p->scale > SCALE_MAX ? "has a scale that is not from 0 to 16383" : NULL;
     const struct pg_numeric *n = p->u.p;
     if (!n || (n->count && !n->digits)) return "has no digits";
-    bool special = n->sign == PG_SIGN_NAN || n->sign == PG_SIGN_INFINITY || n->sign == PG_SIGN_MINUS_INFINITY;
+    bool special = rp_is_special(n->sign);
     if (!special && n->sign != PG_SIGN_PLUS && n->sign != PG_SIGN_MINUS) return "has a sign that is none";
     if (special && n->count) return "is NaN or infinite and has digits";
     if (n->scale > SCALE_MAX) return "has a scale that is not from 0 to 16383";

@@ -51,6 +51,12 @@ static inline const struct rp_type *rp_type_of(uint32_t oid)
     return &rp_types[oid < RP_TYPE_OIDS ? rp_type_index[oid] : oid >= RP_TYPE_FIRST_USER];
 }
 
+/* A numeric that has no digits. */
+static inline bool rp_is_special(uint16_t sign)
+{
+    return sign == PG_SIGN_NAN || sign == PG_SIGN_INFINITY || sign == PG_SIGN_MINUS_INFINITY;
+}
+
 /* Arrays, records and ranges inside of each other, printed or sent: each level of quotes may double the text inside. */
 enum { RP_NESTED_MOST = 6 };
 

@@ -133,7 +133,8 @@ const char *rp_read_bits(struct pg_value value, const struct rp_type *type, size
     *count = rp_load_u32(value.data);
     *at = value.data + 4;
     if (*count > INT32_MAX) return type->broken;
-    return value.size - 4 == (*count + 7) / 8 ? NULL : type->wrong_size;
+    if (value.size - 4 != (*count + 7) / 8) return type->wrong_size;
+    return *count % 8 && (*at)[*count / 8] & (0xff >> *count % 8) ? type->broken : NULL; /* zeros behind the last */
 }
 
 /* ---- getters ---- */

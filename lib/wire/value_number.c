@@ -16,7 +16,31 @@ static const struct {
     uint16_t sign;
 } words[] = { { "NaN", PG_SIGN_NAN }, { "Infinity", PG_SIGN_INFINITY }, { "-Infinity", PG_SIGN_MINUS_INFINITY } };
 
-static bool is_special(uint16_t sign) { return sign == PG_SIGN_NAN || (sign & 0xd000) == PG_SIGN_INFINITY; }
+/* As the server keeps it: no group of zeros at either end, and zero without a sign. */
+static void strip_zeros(struct rp_digits *out)
+{
+    while (out->count && rp_digit(out, 0) == 0) {
+        if (out->end)
+            out->first++;
+        else
+            out->at += 2;
+        out->weight--;
+        out->count--;
+    }
+    while (out->count && rp_digit(out, out->count - 1) == 0) out->count--;
+    if (out->count) return;
+    out->weight = 0;
+    out->sign = PG_SIGN_PLUS;
+}
+
+/* Its digits end within the decimals that it shows. */
+static bool fits_scale(const struct rp_digits *n)
+{
+    if (n->count == 0) return true;
+    int32_t decimals = GROUP * ((int32_t)n->count - 1 - n->weight);
+    for (unsigned digit = rp_digit(n, n->count - 1); digit % 10 == 0; digit /= 10) decimals--;
+    return decimals <= n->scale;
+}
 
 static const char *read_binary(struct pg_value value, const struct rp_type *type, struct rp_digits *out)
 {
@@ -27,16 +51,16 @@ static const char *read_binary(struct pg_value value, const struct rp_type *type
                                .scale = rp_load_u16(value.data + 6),
                                .at = value.data + HEAD_BYTES };
     if (value.size != HEAD_BYTES + 2 * out->count) return type->wrong_size;
-    bool special = out->sign == PG_SIGN_NAN || out->sign == PG_SIGN_INFINITY || out->sign == PG_SIGN_MINUS_INFINITY;
-    if (!special && out->sign != PG_SIGN_PLUS && out->sign != PG_SIGN_MINUS) return type->broken;
-    if (special) { /* the server says nothing by their weight and scale */
-        out->weight = 0;
-        out->scale = 0;
+    if (rp_is_special(out->sign)) {
+        if (out->count) return type->broken;
+        *out = (struct rp_digits){ .sign = out->sign }; /* the server says nothing by the rest */
+        return NULL;
     }
-    if ((special && out->count) || out->scale > SCALE_MAX) return type->broken;
+    if ((out->sign != PG_SIGN_PLUS && out->sign != PG_SIGN_MINUS) || out->scale > SCALE_MAX) return type->broken;
     for (uint32_t i = 0; i < out->count; i++)
         if (rp_digit(out, i) > 9999) return type->broken;
-    return NULL;
+    strip_zeros(out);
+    return fits_scale(out) ? NULL : type->broken;
 }
 
 /* The decimal digit at place `at` of the text's digits, the point left out; beyond them are zeros. */
@@ -58,18 +82,6 @@ static uint16_t group_at(const struct rp_digits *digits, uint32_t group)
 uint16_t rp_digit(const struct rp_digits *digits, uint32_t i)
 {
     return digits->end ? group_at(digits, digits->first + i) : rp_load_u16(digits->at + 2 * (size_t)i);
-}
-
-/* As the server keeps it: no group of zeros at either end. */
-static void strip_groups(struct rp_digits *out, uint32_t decimals)
-{
-    uint32_t before = (out->whole + GROUP - 1) / GROUP, groups = before + (decimals + GROUP - 1) / GROUP, first = 0;
-    while (first < groups && group_at(out, first) == 0) first++;
-    while (groups > first && group_at(out, groups - 1) == 0) groups--;
-    out->first = first;
-    out->count = groups - first;
-    out->weight = out->count ? (int32_t)before - 1 - (int32_t)first : 0;
-    if (!out->count) out->sign = PG_SIGN_PLUS;
 }
 
 static const uint8_t *skip_digits(const struct rp_scan *s)
@@ -104,7 +116,9 @@ static const char *read_text(struct pg_value value, const struct rp_type *type, 
     if (!rp_scan_end(&s) || decimals > SCALE_MAX) return type->malformed;
     out->scale = (uint16_t)decimals;
     out->end = s.end;
-    strip_groups(out, decimals);
+    out->weight = (int32_t)((out->whole + GROUP - 1) / GROUP) - 1;
+    out->count = (uint32_t)(out->weight + 1) + (decimals + GROUP - 1) / GROUP;
+    strip_zeros(out);
     return NULL;
 }
 
@@ -165,7 +179,7 @@ int64_t pg_value_decimal(struct pg_value value, int32_t scale)
     struct rp_digits n;
     int64_t number = 0;
     const char *why = rp_read_numeric(value, type, &n);
-    if (!why && is_special(n.sign)) why = "is NaN or infinite";
+    if (!why && rp_is_special(n.sign)) why = "is NaN or infinite";
     if (!why) why = sum_up(&n, scale, &number);
     if (why) rp_complain(value, why);
     return number;
