@@ -108,7 +108,8 @@ static const char *records_differ(struct pg_value a, struct pg_value b)
 {
     struct pg_record x = pg_value_record(a), y = pg_value_record(b);
     struct pg_value v, w;
-    const char *why = x.count == y.count ? NULL : "count of fields";
+    /* "()" in text is one NULL, and a record without fields in binary. */
+    const char *why = (x.count ? x.count : 1) == (y.count ? y.count : 1) ? NULL : "count of fields";
     while (!why && pg_record_next(&x, &v) && pg_record_next(&y, &w)) {
         v.type = w.type = v.type ? v.type : w.type;
         why = types_differ(v, w);
@@ -192,6 +193,16 @@ static struct pg_param range_param(struct pg_value value)
                                 .lower_inclusive = range.lower_inclusive,
                                 .upper_inclusive = range.upper_inclusive };
     return pg_range_of(value.type, keep(&bounds, sizeof bounds));
+}
+
+static struct pg_param record_param(struct pg_value value)
+{
+    struct pg_record record = pg_value_record(value);
+    struct pg_param *fields = take(record.count * sizeof *fields + 1);
+    size_t count = 0;
+    for (struct pg_value v; pg_record_next(&record, &v);)
+        fields[count++] = pg_is_null(v) ? pg_null_of(v.type) : types_param(v);
+    return pg_record_of(value.type, fields, count);
 }
 
 static struct pg_param numeric_param(struct pg_value value)
@@ -293,6 +304,8 @@ struct pg_param types_param(struct pg_value value)
         return array_param(value);
     case RP_KIND_RANGE:
         return range_param(value);
+    case RP_KIND_RECORD:
+        return record_param(value);
     default:
         return text_param(value);
     }
