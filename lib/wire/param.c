@@ -264,7 +264,8 @@ static const char *complaint_about(const struct pg_param *p, uint32_t declared)
 
 bool rp_param_is_text(const struct pg_param *p, uint32_t declared)
 {
-    if (!rp_param_is_null(p)) return p->scale == PG_FORM_TEXT;
+    if (p->type && p->scale >= PG_FORM_TEXT) return p->scale == PG_FORM_TEXT;
+    if (!rp_param_is_null(p)) return false;
     /* The server looks up the input function of a NULL too, and not every type has a binary one. */
     return declared == PG_TYPE_INFER || rp_type_of(target_of(p, declared))->kind <= RP_KIND_USER;
 }
@@ -272,6 +273,13 @@ bool rp_param_is_text(const struct pg_param *p, uint32_t declared)
 int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why)
 {
     RP_ASSERT(p && size && text && why);
+    const struct rp_type *to = rp_type_of(target_of(p, declared));
+    bool integer = to->kind == RP_KIND_INTEGER && rp_type_of(p->type)->kind == RP_KIND_INTEGER;
+    if (integer && p->scale == 0 && p->size == 0 && p->u.i >= to->min && p->u.i <= to->max) { /* the hot path */
+        *text = false;
+        *size = to->size;
+        return 0;
+    }
     *text = rp_param_is_text(p, declared);
     if (rp_param_is_null(p)) {
         *size = 0;
@@ -300,7 +308,11 @@ static void write_nested(struct rp_writer *w, const struct pg_param *p, uint32_t
 void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
 {
     RP_ASSERT(w && p);
-    if (rp_param_is_null(p)) {
+    const struct rp_type *to = rp_type_of(target_of(p, declared));
+    if (to->kind == RP_KIND_INTEGER && p->scale == 0 && p->type) {
+        rp_write_u32(w, to->size);
+        write_integer(w, p, to);
+    } else if (rp_param_is_null(p)) {
         rp_write_u32(w, SQL_NULL);
     } else if (p->scale == PG_FORM_TEXT) {
         rp_write_u32(w, (uint32_t)p->size);

@@ -22,21 +22,31 @@ const char *rp_read_text(struct pg_value value, const struct rp_type *type, stru
     return NULL;
 }
 
+/* Not the bytes as they stand: a complaint, behind a prefix, or a type of somebody's own. */
+static struct pg_text other_text(struct pg_value value, const struct rp_type *type)
+{
+    struct pg_text text = nothing;
+    const char *why = NULL;
+    if (!value.data)
+        why = "is NULL";
+    else if (value.escape)
+        why = rp_escaped;
+    else if (type->kind == RP_KIND_TEXT)
+        why = rp_read_text(value, type, &text);
+    else if (type->kind != RP_KIND_USER || (value.size && memchr(value.data, 0, value.size)))
+        why = rp_kind_complaint[type->kind][RP_KIND_TEXT];
+    else
+        text = (struct pg_text){ (const char *)value.data, value.size };
+    if (why) rp_complain(value, why);
+    return text;
+}
+
 struct pg_text pg_value_text(struct pg_value value)
 {
     const struct rp_type *type = rp_type_of(value.type);
-    if (value.text || type->kind == RP_KIND_USER) {
-        if (!rp_is_kind(value, RP_KIND_TEXT, RP_KIND_TEXT)) return nothing;
-        bool readable = !value.escape && (value.text || !value.size || !memchr(value.data, 0, value.size));
-        if (readable) return (struct pg_text){ (const char *)value.data, value.size };
-        rp_complain(value, value.escape ? rp_escaped : "is of another type, not text");
-        return nothing;
-    }
-    if (!rp_is_kind(value, type->kind, RP_KIND_TEXT)) return nothing;
-    struct pg_text text = nothing;
-    const char *why = rp_read_text(value, type, &text);
-    if (why) rp_complain(value, why);
-    return text;
+    bool plain = value.text || (type->kind == RP_KIND_TEXT && !type->prefix && !type->size);
+    if (plain && value.data && !value.escape) return (struct pg_text){ (const char *)value.data, value.size };
+    return other_text(value, type);
 }
 
 struct pg_text pg_value_bytes(struct pg_value value)
