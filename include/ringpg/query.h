@@ -84,6 +84,14 @@ static inline int32_t pg_row_int4(struct pg_row *r, uint32_t c) { return pg_valu
 static inline int64_t pg_row_int8(struct pg_row *r, uint32_t c) { return pg_value_int8(pg_row_value(r, c)); }
 static inline double pg_row_float8(struct pg_row *r, uint32_t c) { return pg_value_float8(pg_row_value(r, c)); }
 static inline struct pg_text pg_row_text(struct pg_row *r, uint32_t c) { return pg_value_text(pg_row_value(r, c)); }
+static inline int64_t pg_row_timestamptz(struct pg_row *r, uint32_t c)
+{
+    return pg_value_timestamptz(pg_row_value(r, c));
+}
+static inline int64_t pg_row_decimal(struct pg_row *r, uint32_t c, int32_t scale)
+{
+    return pg_value_decimal(pg_row_value(r, c), scale);
+}
 
 /* The columns of the query's result; inside on_row and on_done, also when there was no row. The name is a view that
  * dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */

@@ -201,6 +201,7 @@ static void begin_entry(struct rp_session *s, struct rp_entry *e)
     if (steps & BIT(RP_STEP_EXECUTE)) size += RP_EXECUTE_SIZE;
     RP_ASSERT(size <= UINT32_MAX); /* Parse and Bind were each checked against the protocol's limit */
     e->size = (uint32_t)size;
+    s->resume.of = NULL;
 }
 
 /* An unnamed statement of a declared one still takes the declared types: only the name is left out. */
@@ -268,6 +269,8 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
         if (s->written == 0) begin_entry(s, e);
         size_t before = w.used;
         w.skip = s->written;
+        w.origin = w.skip - w.used;
+        w.resume = &s->resume;
         if (e->size) write_entry(&w, e);
         s->written += w.used - before;
         if (s->written < e->size) return w.used;

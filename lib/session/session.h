@@ -163,6 +163,7 @@ struct rp_session {
     uint32_t live;                      /* entries that are not dropped                              */
     uint32_t culprit;                   /* sequence number of the group's failed entry               */
     size_t written;                     /* of entry `unsent`                                         */
+    struct rp_resume resume;            /* in entry `unsent`                                         */
     size_t skip;                        /* bytes of an oversized row still to be passed over         */
     size_t chunk_left;                  /* bytes of a CopyData that comes in pieces                  */
 

@@ -87,6 +87,19 @@ static void write_formats(struct rp_writer *w, const struct rp_bind *b)
     }
 }
 
+/* In a later window from the array on in which the one before has ended. */
+static void write_params(struct rp_writer *w, const struct rp_bind *b)
+{
+    struct rp_resume *resume = w->resume;
+    uint32_t i = resume && resume->of && rp_write_jump(w, resume->at) ? resume->param : 0;
+    for (; i < b->nparams; i++) {
+        const struct pg_param *p = &b->params[i];
+        if (rp_param_is_nested(p) && resume && resume->of != p && w->used < w->capacity)
+            *resume = (struct rp_resume){ .of = p, .param = i, .at = rp_write_position(w) };
+        rp_param_write(w, p, declared(b, i));
+    }
+}
+
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
     char head[6 + 12 + 4] = "B"; /* in one piece: this is the hot path */
@@ -100,7 +113,7 @@ void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
         rp_write_bytes(w, head, n);
         write_formats(w, b);
         rp_write_u16(w, (uint16_t)b->nparams);
-        for (uint32_t i = 0; i < b->nparams; i++) rp_param_write(w, &b->params[i], declared(b, i));
+        write_params(w, b);
     }
     rp_write_bytes(w, b->text_results ? "\0\0" : "\0\1\0\1", b->text_results ? 2 : 4);
 }

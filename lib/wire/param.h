@@ -15,6 +15,9 @@ int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bo
 /* The same format for a parameter that was checked, without looking at its value. */
 bool rp_param_is_text(const struct pg_param *p, uint32_t declared);
 
+/* It has elements, fields or bounds: to measure it is to walk through them. */
+static inline bool rp_param_is_nested(const struct pg_param *p) { return p->scale < PG_FORM_NUMERIC && p->type; }
+
 /* Writes length word and value. Only after rp_param_check gave 0 for the same arguments. */
 void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared);
 

@@ -6,15 +6,41 @@
  * (protocol chapter "Message Data Types"). */
 #ifndef RP_WIRE_WRITE_H
 #define RP_WIRE_WRITE_H
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 struct rp_writer {
     uint8_t *to;
-    size_t capacity; /* bytes at `to`                                */
-    size_t used;     /* of them written                              */
-    size_t skip;     /* bytes still to be dropped before the window  */
+    size_t capacity;          /* bytes at `to`                                             */
+    size_t used;              /* of them written                                           */
+    size_t skip;              /* bytes still to be dropped before the window               */
+    size_t origin;            /* skip - used when the request began, for rp_write_position */
+    struct rp_resume *resume; /* where the window before has ended; NULL: nobody remembers */
 };
+
+/* Where an array was when the window was full, so that the next one does not walk through all of its elements again.
+ * Positions are in the request. Zeroed before a request's first window, kept by whoever has the request. */
+struct pg_param;
+struct rp_resume {
+    const struct pg_param *of; /* the last array, record or range that was begun; NULL: none */
+    uint32_t param;            /* its number                                                 */
+    size_t at;                 /* of its length word                                         */
+    size_t size;               /* of its value                                               */
+    size_t element;            /* of an array: the last element that was begun, and where    */
+    size_t element_at;
+};
+
+/* The next byte's place in the request, as long as the window has room. */
+static inline size_t rp_write_position(const struct rp_writer *w) { return w->origin - w->skip + w->used; }
+/* Drops what lies before `at`; false: it is behind the window's begin, or was passed. */
+static inline bool rp_write_jump(struct rp_writer *w, size_t at)
+{
+    size_t position = rp_write_position(w);
+    if (at <= position || at - position > w->skip) return false;
+    w->skip -= at - position;
+    return true;
+}
 
 /* The window's edges, off the straight way: encode.c. */
 void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n);

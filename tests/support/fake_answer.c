@@ -66,32 +66,16 @@ static _Noreturn void wrong_value(const struct pg_fake_query *q, uint32_t column
              why);
 }
 
-static void put_text(struct sim_bytes *b, const struct pg_param *p)
+/* The text of a value that was written in binary. */
+static void put_text(struct sim_bytes *b, struct pg_value value)
 {
-    char text[40];
-    int n = 0;
-    switch (p->type) {
-    case PG_TYPE_BOOL: n = snprintf(text, sizeof text, "%c", p->u.b ? 't' : 'f'); break;
-    case PG_TYPE_FLOAT4: n = snprintf(text, sizeof text, "%.9g", p->u.f); break;
-    case PG_TYPE_FLOAT8: n = snprintf(text, sizeof text, "%.17g", p->u.f); break;
-    case PG_TYPE_BYTEA:
-        model_put_u32(b, (uint32_t)(2 + 2 * p->size));
-        sim_bytes_put(b, "\\x", 2);
-        for (size_t i = 0; i < p->size; i++) {
-            snprintf(text, sizeof text, "%02x", ((const uint8_t *)p->u.p)[i]);
-            sim_bytes_put(b, text, 2);
-        }
-        return;
-    default: n = snprintf(text, sizeof text, "%lld", (long long)p->u.i); break;
-    }
-    model_put_u32(b, (uint32_t)n);
-    sim_bytes_put(b, text, (size_t)n);
-}
-
-static bool is_view(const struct pg_param *p)
-{
-    return p->scale == -1 || p->type == PG_TYPE_TEXT || p->type == PG_TYPE_VARCHAR || p->type == PG_TYPE_BPCHAR ||
-           p->type == PG_TYPE_NAME || p->type == PG_TYPE_JSON;
+    size_t size = pg_value_format(value, NULL, 0);
+    char *text = malloc(size + 1);
+    if (!text) sim_fail("out of memory");
+    pg_value_format(value, text, size + 1);
+    model_put_u32(b, (uint32_t)size);
+    sim_bytes_put(b, text, size);
+    free(text);
 }
 
 /* Length and value, in the format that was asked for. */
@@ -101,21 +85,19 @@ static void put_value(const struct pg_fake_query *q, struct sim_bytes *b, const 
     bool text = model_result_text(q->model, column), as_text;
     const char *why = NULL;
     size_t size;
-    if (!p->type) {
+    if (!p->type || p->scale == PG_FORM_NULL) {
         model_put_u32(b, UINT32_MAX);
         return;
     }
     if (rp_param_check(p, p->scale == -1 ? 0 : type, &size, &as_text, &why)) wrong_value(q, column, why);
     if (p->scale == -1 && !text && type != p->type) wrong_value(q, column, "is text, and was asked for in binary");
-    if (text && !is_view(p)) {
-        put_text(b, p);
-        return;
-    }
     uint8_t *to = malloc(4 + size);
     if (!to) sim_fail("out of memory");
     struct rp_writer w = { .to = to, .capacity = 4 + size };
     rp_param_write(&w, p, p->scale == -1 ? 0 : type);
-    sim_bytes_put(b, to, w.used);
+    struct pg_value value = { .data = to + 4, .size = (uint32_t)size, .type = type ? type : p->type };
+    if (text && !as_text) put_text(b, value);
+    else sim_bytes_put(b, to, w.used);
     free(to);
 }
 

@@ -356,7 +356,7 @@ static void wrong_kinds(void **state)
         const char *is;
     } types[] = {{PG_TYPE_BOOL, "is a bool"},     {PG_TYPE_INT2, "is an integer"}, {PG_TYPE_OID, "is an integer"},
                  {PG_TYPE_FLOAT4, "is a float"},  {PG_TYPE_VARCHAR, "is text"},    {PG_TYPE_BYTEA, "is bytea"},
-                 {NUMERIC, "is of another type"}, {0, "is of another type"}};
+                 {POINT, "is of another type"}, {0, "is of another type"}};
     static const char *const wanted[] = {"a bool", "an integer", "an integer", "a float", "text", "bytea"};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         for (int getter = 0; getter < 6; getter++) {

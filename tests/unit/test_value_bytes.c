@@ -23,7 +23,7 @@ static void texts(void **state)
             assert_int_equal(bytes.size, size);
         }
     }
-    static const uint32_t every[] = {PG_TYPE_BOOL, PG_TYPE_INT4, PG_TYPE_FLOAT8, PG_TYPE_BYTEA, NUMERIC, 0};
+    static const uint32_t every[] = {PG_TYPE_BOOL, PG_TYPE_INT4, PG_TYPE_FLOAT8, PG_TYPE_BYTEA, POINT, 0};
     for (size_t i = 0; i < sizeof every / sizeof *every; i++) {
         assert_memory_equal(pg_value_text(in_text(every[i], "12.50")).data, "12.50", 5);
         expect_no_complaint();
