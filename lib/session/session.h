@@ -181,8 +181,8 @@ struct rp_session {
 void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
                      uint8_t *prepared, const uint8_t entropy[18]);
 
-/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row or a RowDescription
- * is still looked at until the next call. */
+/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row, a
+ * RowDescription or what is copied out is still looked at until the next call. */
 void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* The same as a value, where it does not matter that the copy costs as much as all the rest of a short message. */
 static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)

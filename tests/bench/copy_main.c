@@ -1,5 +1,5 @@
-/* The benchmark's part copy: its shapes, their order, and the report. As in the other parts each run is a process of its
- * own, and all contenders take their turns before the next repetition begins. */
+/* The benchmark's part copy: its shapes, their order, and the report. As in the other parts each run is a process of
+ * its own, and all contenders take their turns before the next repetition begins. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -115,10 +115,11 @@ static void print_goal(const char *shape, const struct figures *ours, const stru
         printf("  %-18s not measured\n", shape);
         return;
     }
-    double speed = bench_spread(ours->mb_per_s, ours->count).median / bench_spread(theirs->mb_per_s, theirs->count).median;
-    double cpu = bench_spread(ours->us_per_mb, ours->count).median / bench_spread(theirs->us_per_mb, theirs->count).median;
+    struct bench_spread fast = bench_spread(ours->mb_per_s, ours->count), cpu = bench_spread(ours->us_per_mb, ours->count);
+    double speed = fast.median / bench_spread(theirs->mb_per_s, theirs->count).median;
+    double price = cpu.median / bench_spread(theirs->us_per_mb, theirs->count).median;
     printf("  %-18s %.2f x libpq's MB/s, bound 1.00: %s; %.2f x its client CPU\n", shape, speed,
-           speed >= 1 ? "met" : "NOT MET", cpu);
+           speed >= 1 ? "met" : "NOT MET", price);
 }
 
 static bool wanted(const struct options *options, size_t shape, size_t contender)
