@@ -36,7 +36,7 @@ void pg_lease_copy(struct pg_lease *lease, struct pg_copy *copy);
 
 /* Copies up to `size` bytes at `at` into the connection's buffer (64 KiB, and another one that is being sent, both
  * lent by pg_reactor_config.slab_bytes while it lasts; where there is none the COPY fails with PG_E_FULL) and returns
- * how many. Rows may be cut anywhere. Less than `size`, 0 too: the server does not take data yet, or the buffer is full;
+ * how many. Rows may be cut anywhere. Less than `size`, 0 too: the server takes no data yet, or the buffer is full, and
  * on_writable says when to go on. When there is nobody any more who would take them (the server has refused, the
  * request was cancelled or has ended, or copies out) all `size` are taken and dropped: the outcome is on its way, or
  * was told. Any callback may call it. Asserts: behind pg_copy_finish. */

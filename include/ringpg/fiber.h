@@ -33,8 +33,8 @@ int pg_await(struct pg_query *query) PG_WARN_UNUSED;
  * abandons query or lease, or awaits the outcome with pg_await. */
 int pg_await_row(struct pg_query *query, struct pg_row **row) PG_WARN_UNUSED;
 enum pg_flow pg_row_pull(struct pg_query *query, struct pg_row *row);
-/* A COPY that was started with on_done, on_writable NULL and, to be read, .on_data = pg_copy_pull; its outcome comes from
- * pg_await(&copy.query), which drops what nobody has read. The same rule about abandoning as for pg_await.
+/* A COPY that was started with on_done and on_writable NULL and, to be read, .on_data = pg_copy_pull; its outcome comes
+ * from pg_await(&copy.query), which drops what nobody has read. The same rule about abandoning as for pg_await.
  * write: all of `size` bytes are taken or dropped as by pg_copy_write: 0; the status of a COPY that has ended; < 0.
  * Then pg_copy_finish and pg_await.
  * read: like read(2): 1 to `capacity` bytes, a chunk or a piece of one, were copied to `to`; 0: the end, it has

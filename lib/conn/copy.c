@@ -139,6 +139,7 @@ void rp_conn_copy_data(struct rp_conn *c, const struct rp_event *ev)
     struct pg_copy *copy = rp_copy_of(q);
     uint32_t sequence = rp_session_current(&c->session);
     if (!copy->on_data) return;
+    c->session.row.mark = 0; /* a row that was given up may have left one, which the resume would take for this one's */
     c->paused = q; /* so that a resume from inside finds it */
     enum pg_flow flow = copy->on_data(copy, (struct pg_text){ (const char *)ev->body, ev->size });
     /* The callback may have given the query up, or ended the connection. */

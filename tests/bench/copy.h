@@ -1,7 +1,7 @@
 /* The benchmark's part copy: COPY out and in, ringpg beside libpq, in one run on one server.
  *
- * A contender has one connection, runs the setup there and then the same COPY over and over until the meter says that it
- * is enough; `answered` counts the bytes of the rows, in whichever direction. */
+ * A contender has one connection, runs the setup there and then the same COPY over and over until the meter says that
+ * it is enough; `answered` counts the bytes of the rows, in whichever direction. */
 #ifndef BENCH_COPY_H
 #define BENCH_COPY_H
 #include "bench.h"

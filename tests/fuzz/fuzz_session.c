@@ -336,7 +336,8 @@ static void start(struct world *w, uint8_t options)
     w->config = (struct rp_session_config){
         .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
         .scram_iterations_max = 4096,
-        .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14, .chunk = 30,
+        .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14,
+        .chunk = 30,
         .entries = ENTRIES, .statements = STATEMENTS, .catalog = w->catalog,
     };
     w->params[0] = pg_int4(1);

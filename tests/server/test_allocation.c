@@ -173,7 +173,7 @@ static void write_lines(struct pg_copy *copy)
 {
     struct copied *c = copy->query.data;
     for (; c->lines < 20000; c->lines++)
-        if (pg_copy_write(copy, "1234567890\n", 11) < 11) return; /* then a line is cut, and the next one makes it whole */
+        if (pg_copy_write(copy, "1234567890\n", 11) < 11) return; /* a line that is cut goes on with the next one */
     pg_copy_finish(copy, NULL);
 }
 static enum pg_flow count_lines(struct pg_copy *copy, struct pg_text chunk)

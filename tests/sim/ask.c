@@ -223,7 +223,8 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || !a->stopped, "%s: was stopped and succeeded", name);
     REQUIRE((q->status == PG_E_SERVER) <= (q->sqlstate[0] != 0), "%s: the server reported an error without a SQLSTATE",
             name);
-    REQUIRE(a->called_off || strcmp(q->sqlstate, "57014") || (habits & COPIES && q->status == PG_E_FULL), "%s: a cancel request hit it, and it was another's", name);
+    bool no_buffer = habits & COPIES && q->status == PG_E_FULL;
+    REQUIRE(a->called_off || strcmp(q->sqlstate, "57014") || no_buffer, "%s: a cancel request hit it, and it was another's", name);
     REQUIRE(q->status != PG_E_SERVER || strcmp(q->sqlstate, "22012") || a->kind == ASK_FAIL,
             "%s: its batch failed, and another one's error is told as its own", name);
     REQUIRE(a->called_off || a->stopped || q->status != PG_E_CANCELLED, "%s: cancelled by nobody", name);

@@ -218,6 +218,38 @@ static bool fibers(struct world *w, int step)
     return step < 1;
 }
 
+/* More than both buffers hold, in; and the default's lines, out. */
+static void copies(void *arg)
+{
+    enum { LINES = 20000 };
+    static const char line[] = "123456789\n";
+    struct world *w = arg;
+    struct pg_lease lease = { .deadline_ns = sim_now(w->sim) + 3 * SECOND };
+    struct pg_copy in = { .query.sql = "COPYIN" };
+    struct pg_copy out = { .query.sql = "COPYOUT 20000", .on_data = pg_copy_pull };
+    char part[1000];
+    int64_t n, lines = 0;
+    int rc = pg_await_acquire(w->pool, &lease);
+    if (rc == 0) {
+        pg_lease_copy(&lease, &in);
+        for (int i = 0; i < LINES && rc == 0; i++) rc = pg_await_copy_write(&in, line, sizeof line - 1);
+        pg_copy_finish(&in, NULL);
+        rc = pg_await(&in.query);
+        assert_true(rc || in.query.rows == LINES);
+        pg_lease_copy(&lease, &out);
+        while ((n = pg_await_copy_read(&out, part, sizeof part)) > 0)
+            for (int64_t i = 0; i < n; i++) lines += part[i] == '\n';
+        assert_true(n || lines == LINES);
+        pg_lease_release(&lease);
+    }
+    w->fibers_ended++;
+}
+static bool copy(struct world *w, int step)
+{
+    spawn(w, copies, NULL);
+    return step < 1;
+}
+
 const struct scenario nth_lease[] = {
     { "a transaction", transaction, NULL, "...|.", MODEL_TRUST, 0 },
     { "acquire and release", acquire_and_release, NULL, "|....", MODEL_TRUST, 0 },
@@ -231,5 +263,6 @@ const struct scenario nth_lease[] = {
     { "lost under a lease", lost_under_a_lease, NULL, "L|.", MODEL_TRUST, 0 },
     { "an urgent lease", urgent, "pool_max_conns=2 pool_reserved_conns=1", "|.TT.", MODEL_TRUST, 0 },
     { "fibers", fibers, NULL, "|", MODEL_TRUST, 0 },
+    { "copies", copy, NULL, "|", MODEL_TRUST, 0 },
     { NULL, NULL, NULL, NULL, MODEL_TRUST, 0 },
 };

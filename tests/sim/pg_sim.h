@@ -124,7 +124,8 @@ struct ask {
     struct pg_row *paused;
     bool stopped, rolled_back, grouped;
     bool called_off;          /* it, or another of its batch, was cancelled           */
-    bool over;                /* its paused row has died: it has ended, and is still to be told; or the COPY's end is said */
+    bool over;                /* its paused row has died: it has ended, and is still to be told; of a COPY: its
+                               * end was said */
     bool data_paused;
     uint64_t moved;           /* bytes copied         */
     size_t payload;

@@ -132,7 +132,8 @@ static void open_world(struct scene *w)
 {
     w->sim = sim_open(&(struct sim_config){ .seed = w->seed });
     w->server =
-        model_server_open(&(struct model_config){ .sim = w->sim, .answer = server_answer, .copied = copy_arrived, .arg = &w->run[0] });
+        model_server_open(&(struct model_config){ .sim = w->sim, .answer = server_answer, .copied = copy_arrived,
+                                                  .arg = &w->run[0] });
     for (unsigned i = 0; i < RUNS; i++) {
         struct run *r = &w->run[i];
         r->scene = w;

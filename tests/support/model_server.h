@@ -157,8 +157,8 @@ void model_parameter_status(struct model_query *q, const char *name, const char 
 void model_raw(struct model_query *q, const void *at, size_t n); /* in the place of a message                */
 void model_drop(struct model_query *q);                          /* what was answered so far, then RST       */
 void model_hangup(struct model_query *q);                        /* the same with FIN                        */
-void model_pause(struct model_query *q, uint64_t ns); /* once: what was answered so far is sent, the rest later; a cancel
-                                                       * request in between ends it with 57014 */
+/* Once: what was answered so far is sent, the rest later; a cancel request in between ends it with 57014. */
+void model_pause(struct model_query *q, uint64_t ns);
 /* COPY: which format, of both directions; else text, one column. */
 void model_copy_format(struct model_query *q, bool binary, unsigned columns);
 void model_copy_out(struct model_query *q);                      /* CopyOutResponse, then ...                */

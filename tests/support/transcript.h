@@ -9,8 +9,8 @@
  *
  * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p`
  * with an int4 and a text, `C` a COMMIT; `x` is `a` with text results, `n` is `a` unnamed, `S` is `a` as a simple
- * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same with the parameters of `p`, `s` as a simple query, `y` the same as
- * a COPY. "a+ b"   one
+ * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same
+ * with the parameters of `p`, `s` as a simple query, `y` the same as a COPY. "a+ b"   one
  * group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
  *      "!"      the session is made exclusive            "<text>" is written to the COPY, "." ends it, "%" fails it

@@ -237,7 +237,10 @@ static void a_cancelled_fiber_abandons_it(void **state)
 {
     (void)state;
     static const struct { void (*body)(void *); const char *sql; } cases[] = {
-        { write_all, "IN drowsy" }, { write_all, "IN delay" }, { read_all, "OUT 2000 slow" }, { read_all, "OUT 10 delay" },
+        { write_all, "IN drowsy" },
+        { write_all, "IN delay" },
+        { read_all, "OUT 2000 slow" },
+        { read_all, "OUT 10 delay" },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
         struct copies c;

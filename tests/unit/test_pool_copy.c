@@ -71,6 +71,36 @@ static void out_pauses(void **state)
     copies_close(&c);
 }
 
+/* What a getter had to complain of in a row that was given up is no complaint about what is copied. */
+static enum pg_flow complain_and_go(struct pg_query *q, struct pg_row *row)
+{
+    (void)pg_row_int8(row, 7);
+    pg_query_abandon(q);
+    return PG_CONTINUE;
+}
+static void a_complaint_stays_with_its_row(void **state)
+{
+    (void)state;
+    struct copies c;
+    struct job j;
+    struct seen s;
+    copies_open(&c);
+    seen_init(&s, &world_echo, 1);
+    s.query.on_row = complain_and_go;
+    pg_lease_query(&c.h.lease, &s.query);
+    world_run(&c.w, 100 * WORLD_MS);
+    job_init(&j, &c, "OUT 100", 0);
+    j.pause_every = 10;
+    pg_lease_copy(&c.h.lease, &j.copy);
+    for (int i = 0; i < 12; i++) {
+        world_run(&c.w, 5 * WORLD_MS);
+        pg_query_resume(&j.copy.query);
+    }
+    world_run(&c.w, WORLD_SECOND);
+    expect_ended(&j, PG_OK, "");
+    copies_close(&c);
+}
+
 /* The server is asked to stop, and the connection is as good as before. */
 static void out_is_stopped(void **state)
 {
@@ -451,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(out_comes_line_by_line),
         cmocka_unit_test(out_pauses),
+        cmocka_unit_test(a_complaint_stays_with_its_row),
         cmocka_unit_test(out_is_stopped),
         cmocka_unit_test(out_fails_half_way),
         cmocka_unit_test(out_in_pieces),

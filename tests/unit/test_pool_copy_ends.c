@@ -1,5 +1,5 @@
-/* unit/test_pool_copy_ends.c - every way in which a COPY can end early, in every phase that it can be in: one outcome or
- * none, nothing lent for good, nothing half committed, and a pool that serves afterwards. On the simulated host. */
+/* unit/test_pool_copy_ends.c - every way in which a COPY can end early, in every phase that it can be in: one outcome
+ * or none, nothing lent for good, nothing half committed, and a pool that serves afterwards. On the simulated host. */
 #include "copies.h"
 #include "conn/copy.h"
 

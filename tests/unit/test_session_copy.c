@@ -1,5 +1,5 @@
-/* test_session_copy.c - COPY in the conversation, as transcripts: the barrier, both directions, who ends it, and a server
- * that breaks the rules. Each cut at every offset and taken through windows of every size. */
+/* test_session_copy.c - COPY in the conversation, as transcripts: the barrier, both directions, who ends it, and a
+ * server that breaks the rules. Each cut at every offset and taken through windows of every size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static const struct transcript_case out[] = {
     { "an error behind CopyDone, and one behind CommandComplete",
       { { "y", "H(t1) c " DUPLICATE "Z(I)" }, { "y", "H(t1) c C(COPY 0) " DUPLICATE "Z(I)" } },
       "copy(0:out t1) done(0:E_SERVER 23505 dup) copy(1:out t1) done(1:E_SERVER 23505 dup)", "Q Q" },
-    { "its caller goes away half-way", { { "y", "H(t1) d(1) d(" LONG ")" }, { "-0", "d(2) d(" LONG ") c C(COPY 4) Z(I)" } },
+    { "its caller goes away half-way",
+      { { "y", "H(t1) d(1) d(" LONG ")" }, { "-0", "d(2) d(" LONG ") c C(COPY 4) Z(I)" } },
       "copy(0:out t1) data(0:1) data(0:" LONG ") kept(0) done(-)", "Q" },
     { "its caller wants no more", { { "y", "H(t1) d(1)" }, { "=0", "d(2) d(" LONG ") c C(COPY 3) Z(I)" } },
       "copy(0:out t1) data(0:1) done(0:E_CANCELLED)", "Q" },
@@ -49,7 +50,8 @@ static void test_out(void **state)
 static const struct transcript_case in[] = {
     { "data and CopyDone", { { "y", "G(t2)" }, { "<one> <two>", "S(TimeZone,UTC)" }, { ".", "C(COPY 2) Z(I)" } },
       "copy(0:in t2) done(0:COPY 2)", "Q d(one) d(two) c" },
-    { "nothing but CopyDone", { { "y", "G(b2)" }, { ". .", "C(COPY 0) Z(T)" } }, "copy(0:in b2) done(0:COPY 0)", "Q c" },
+    { "nothing but CopyDone", { { "y", "G(b2)" }, { ". .", "C(COPY 0) Z(T)" } },
+      "copy(0:in b2) done(0:COPY 0)", "Q c" },
     { "CopyFail is the caller's own wish", { { "y", "G(t2)" }, { "<one> % .", FAILED "Z(I)" } },
       "copy(0:in t2) done(0:E_CANCELLED 57014 COPY failed)", "Q d(one) f(by the caller)" },
     { "and does not hide what failed before it", { { "y", "G(t2)" }, { "<one> %", DUPLICATE "Z(I)" } },
@@ -80,7 +82,9 @@ static void test_in(void **state)
 /* Nothing is written behind it, and it not before all that stands before it is answered. */
 static const struct transcript_case barrier[] = {
     { "in the midst of others",
-      { { "a y b", FIRST "C(SELECT 0) Z(I)" }, { "", "H(t1) d(1) c C(COPY 1) Z(I)" }, { "", "1 2 n C(UPDATE 1) Z(I)" } },
+      { { "a y b", FIRST "C(SELECT 0) Z(I)" },
+        { "", "H(t1) d(1) c C(COPY 1) Z(I)" },
+        { "", "1 2 n C(UPDATE 1) Z(I)" } },
       "T(0#1) done(0:SELECT 0) copy(1:out t1) data(1:1) done(1:COPY 1) T(2#2) done(2:UPDATE 1)",
       "P:s1 B:s1 D E S Q P:s2 B:s2 D E S" },
     { "one behind the other", { { "y y", "H(t1) c C(COPY 0) Z(I)" }, { "", "G(t1)" }, { ".", "C(COPY 0) Z(I)" } },
