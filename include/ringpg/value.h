@@ -297,12 +297,13 @@ size_t pg_value_macaddr(struct pg_value value, uint8_t out[8]); /* 6 or 8 bytes,
 size_t pg_value_bits(struct pg_value value, void *out, size_t capacity);
 
 /* Prints a value of any type of `enum pg_type` as the server would with its default settings: DateStyle ISO,
- * IntervalStyle postgres, bytea_output hex, extra_float_digits 1 (the shortest digits that give the same float again).
- * It does not know the session's TimeZone: timestamptz is printed in UTC, "2024-02-29 12:00:00+00". Of the reg* types
- * it prints the number. Text format is copied as it came, what the server has escaped inside of containers without the
- * escapes. The decimal point is '.' in every locale. Returns the size of the whole text in bytes; at most capacity - 1
- * of them and a NUL were written (nothing if capacity is 0), as snprintf. NULL, a malformed value, a type without a
- * known binary form and one nested deeper than 6 are complaints and give 0 and "". */
+ * IntervalStyle postgres, bytea_output hex, extra_float_digits 1 (the shortest digits that give the same float
+ * again). It does not know the session's TimeZone: timestamptz is printed in UTC, "2024-02-29 12:00:00+00". Of the
+ * reg* types it prints the number, of types that are not in `enum pg_type` an enum's label. Text format is copied as
+ * it came, what the server has escaped inside of containers without the escapes. The decimal point is '.' in every
+ * locale. Returns the size of the whole text in bytes; at most capacity - 1 of them and a NUL were written (nothing
+ * if capacity is 0), as snprintf. NULL, a malformed value, a type without a known binary form and one nested deeper
+ * than 6 are complaints and give 0 and "". */
 size_t pg_value_format(struct pg_value value, char *out, size_t capacity);
 
 /* ---- arrays, records, ranges: views, valid as long as the value ---- */

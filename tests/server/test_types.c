@@ -254,7 +254,7 @@ static void large_arrays(void **state)
         char sum[32];
         int64_t total = 0;
         for (size_t i = 0; i < many; i++) {
-            texts[i] = (struct pg_text){ "a text of some length" + i % 20, 21 - i % 20 };
+            texts[i] = (struct pg_text){ &"a text of some length"[i % 20], 21 - i % 20 };
             numbers[i] = (int32_t)(i % 7 ? i : many - i);
             total += numbers[i] + (int64_t)texts[i].size;
         }

@@ -6,7 +6,7 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-enum { ANY = 0, PG14 = 140000, PG17 = 170000 };
+enum { ANY = 0, PG14 = 140000, PG15 = 150000, PG17 = 170000 };
 
 const struct literals types_literals[] = {
     { "bool", ANY, LIST("t", "f") },
@@ -67,9 +67,11 @@ const struct literals types_literals[] = {
     { "interval", ANY,
       LIST("0", "1 year", "-1 year", "2 years", "1 mon", "-1 mon", "13 mons", "1 day", "-1 day", "1 day -00:00:01",
            "-1 day +00:00:01", "1 year -1 mon +1 day", "-1 year +1 mon -1 day +01:02:03.4", "00:00:00.000001",
-           "-00:00:00.000001", "100:00:00", "2562047788:00:54.775807", "-2562047788:00:54.775807",
-           "178956970 years 7 mons", "-178956970 years -8 mons", "2147483647 days", "-2147483648 days",
-           "1 year 2 mons 3 days 04:05:06.789", "-1 year -2 mons -3 days -04:05:06.789", "12:00", "1 mon -1 day") },
+           "-00:00:00.000001", "100:00:00", "2147483647 days", "-2147483648 days", "1 year 2 mons 3 days 04:05:06.789",
+           "-1 year -2 mons -3 days -04:05:06.789", "12:00", "1 mon -1 day") },
+    { "interval", PG15, /* older ones cannot read what they print */
+      LIST("2562047788:00:54.775807", "-2562047788:00:54.775807", "178956970 years 7 mons",
+           "-178956970 years -8 mons") },
     { "interval", PG17, LIST("infinity", "-infinity") },
     { "json", ANY, LIST("null", "{\"a\": [1, 2, {\"b\": \"q\\\"uote\"}]}", "\"text\"", " 1 ", "[]") },
     { "jsonb", ANY, LIST("null", "{\"a\": [1, 2, {\"b\": \"q\\\"uote\"}]}", "\"text\"", " 1 ", "[]", "{}") },
@@ -254,7 +256,8 @@ struct pg_param types_random(uint64_t *seed, const char **type)
     case 11:
         return pg_timestamptz(within(seed, PG_TYPE_TIMESTAMPTZ));
     case 12: {
-        struct pg_interval v = { (int32_t)within(seed, PG_TYPE_INT4), (int32_t)within(seed, PG_TYPE_INT4), wide(seed) };
+        struct pg_interval v = { (int32_t)within(seed, PG_TYPE_INT4), (int32_t)within(seed, PG_TYPE_INT4),
+                                 wide(seed) / 2 };
         return pg_interval_of(v);
     }
     default:
