@@ -9,6 +9,7 @@
 #include <string.h>
 #include "conn/copy.h"
 #include "conn/internal.h"
+#include "conn/saslprep.h"
 
 enum { PBKDF2_SLICE = 1024 }; /* iterations per turn: about 0.15 ms */
 
@@ -400,7 +401,10 @@ static void need_key(struct rp_conn *c)
             return;
         }
     }
+    char *prepared = rp_saslprep(password);
+    if (prepared) password = prepared;
     rp_pbkdf2_start(&c->pbkdf2, password, strlen(password), scram->salt, scram->salt_size, scram->iterations);
+    rp_saslprep_free(prepared);
     rp_flush(c->reactor, &c->ready); /* what is ready may run many times in one turn, this once */
 }
 

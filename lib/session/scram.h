@@ -5,8 +5,7 @@
  *      the cache above) -> client-final -> [server-final] -> verified
  *
  * Every buffer that held something secret is wiped (OPENSSL_cleanse); comparisons take constant time. Passwords are
- * used as the raw bytes they are: SASLprep (RFC 4013) is not there yet, so one that it would change (outside of ASCII,
- * mostly) does not match. */
+ * used as the bytes they are: who calls has prepared them (SASLprep, conn/saslprep.h). */
 #ifndef RP_SESSION_SCRAM_H
 #define RP_SESSION_SCRAM_H
 #include <stdbool.h>

@@ -20,6 +20,7 @@ build    pkg-config pkgconf
 build    liburing-dev
 build    libck-dev
 build    libssl-dev
+build    libidn-dev libidn11-dev
 build    libcmocka-dev
 build    libllhttp-dev node-llhttp
 build    postgresql

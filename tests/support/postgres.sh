@@ -175,6 +175,7 @@ postgres_hba()
         local from=
         [ $way = local ] || from=127.0.0.1/32
         echo "$way all scram_user $from scram-sha-256"
+        echo "$way all prepared_user $from scram-sha-256"
         echo "$way all md5_user $from md5"
         echo "$way all plain_user $from password"
     done
@@ -188,6 +189,7 @@ postgres_roles()
     cat <<SQL
 SET password_encryption = 'scram-sha-256';
 CREATE ROLE scram_user LOGIN PASSWORD '$RINGPG_TEST_PASSWORD';
+CREATE ROLE prepared_user LOGIN PASSWORD U&'\\2168 \\00e4';
 CREATE ROLE plain_user LOGIN PASSWORD '$RINGPG_TEST_PASSWORD';
 SET password_encryption = 'md5';
 CREATE ROLE md5_user LOGIN PASSWORD '$RINGPG_TEST_PASSWORD';
