@@ -50,6 +50,7 @@ static void yes_and_no(void **state)
     transcript_free(t);
 }
 
+/* Bytes behind the answer (failures 1), an error in its place (2), and no TLS where it is demanded. */
 static void any_other_answer(void **state)
 {
     (void)state;
@@ -103,6 +104,7 @@ static struct transcript *in_tls(enum rp_channel_binding mode, bool tls, size_t 
     return t;
 }
 
+/* failures 6: nothing else will do where it is required, and nobody is told that it could be had where it cannot. */
 static void what_is_said_of_it(void **state)
 {
     (void)state;
