@@ -60,7 +60,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             RP_ASSERT(c.pool_min_conns <= c.pool_max_conns && c.pool_min_idle_conns <= c.pool_max_conns &&
                       c.pool_reserved_conns < c.pool_max_conns);
             RP_ASSERT(c.ssl_min_protocol_version <= c.ssl_max_protocol_version);
-            (void)!rp_conninfo_refuse_tls(&c, &error);
         }
     }
     rp_conninfo_wipe(&c, &memory);

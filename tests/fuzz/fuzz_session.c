@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
 enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
-       OPTION_PIECES = 32 };
+       OPTION_PIECES = 32, OPTION_TLS = 64 };
 /* A request's byte: what it is, and where it stands in a group. */
 enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7 };
 /* COMMIT of a simple query makes it a COPY. */
@@ -215,7 +215,7 @@ static bool deliver(struct world *w, const struct rp_event *ev, const uint8_t *b
         RP_ASSERT(w->s.transaction == 'I');
         RP_ASSERT(ev->query && enqueue(w, ev->query, RP_ENTRY_SYNC | RP_ENTRY_HEALED));
         return true;
-    case RP_EVENT_TLS:
+    case RP_EVENT_TLS: rp_session_in_tls(&w->s, (const uint8_t *)"hash", 4); return true;
     case RP_EVENT_READY:
     case RP_EVENT_NOTICE: return true;
     case RP_EVENT_BROKEN:
@@ -333,9 +333,11 @@ static void start(struct world *w, uint8_t options)
     static const struct rp_pair startup[] = { { "user", "app" }, { NULL, NULL } };
     static const uint8_t entropy[18] = { 0 }, hello[] = "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I";
     for (uint32_t i = 0; i < STATEMENTS; i++) RP_ASSERT(rp_statement_id(&statement[i]) == i + 1);
+    bool bound = options & OPTION_COLD && options & OPTION_EXCLUSIVE;
     w->config = (struct rp_session_config){
         .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
         .scram_iterations_max = 4096,
+        .channel_binding = bound ? RP_CHANNEL_BINDING_REQUIRE : RP_CHANNEL_BINDING_PREFER,
         .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14,
         .chunk = 30,
         .entries = ENTRIES, .statements = STATEMENTS, .catalog = w->catalog,
@@ -344,6 +346,7 @@ static void start(struct world *w, uint8_t options)
     w->params[1] = pg_str("a text");
     w->no_memory = options & OPTION_NO_MEMORY;
     rp_session_init(&w->s, &w->config, w->entries, w->prepared, entropy);
+    if (options & OPTION_COLD && options & OPTION_TLS) rp_session_ask_tls(&w->s, options & OPTION_EXCLUSIVE);
     pull(w, 256, SIZE_MAX);
     if (options & OPTION_COLD) return;
     size_t consumed;

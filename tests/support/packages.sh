@@ -31,6 +31,7 @@ tests    g++
 tests    clang
 tests    libuv1-dev
 tests    openssl
+optional libclang-rt-14-dev libclang-rt-dev
 optional libpg-query-dev
 optional postgresql-server-dev-all
 optional shellcheck
