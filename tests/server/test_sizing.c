@@ -147,11 +147,12 @@ static struct pg_pool_stats stats(void)
     pg_pool_stats(pool, &s);
     return s;
 }
-/* The server counts a backend from its start packet on, the pool when it has heard that it may ask. */
+/* The server counts a backend from its start packet on, the pool when it has heard that it may ask; and at its end the
+ * pool still counts what the server has let go of already. */
 static bool all_stand(void *arg)
 {
     struct pg_pool_stats s = stats();
-    return s.constructing_conns == 0 && s.total_conns == *(const unsigned *)arg;
+    return s.idle_conns + s.acquired_conns + s.shared_conns == *(const unsigned *)arg;
 }
 
 static void open_pool(const char *options)
