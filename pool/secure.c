@@ -21,6 +21,8 @@ static int open_tls(struct pg_pool *pool, struct pg_error *error)
                                               [RP_SSLCERTMODE_ALLOW] = RP_TLS_CERT_IF_ASKED,
                                               [RP_SSLCERTMODE_REQUIRE] = RP_TLS_CERT_MUST_BE_ASKED };
     const struct rp_conninfo *i = &pool->info;
+    char folder[1024];
+    bool there = i->outside && rp_environment_home(folder, sizeof folder, ".postgresql");
     const struct rp_tls_options options = {
         .verify = i->sslmode == RP_SSLMODE_VERIFY_FULL ? RP_TLS_VERIFY_FULL
                   : i->sslmode == RP_SSLMODE_VERIFY_CA ? RP_TLS_VERIFY_CA
@@ -29,7 +31,7 @@ static int open_tls(struct pg_pool *pool, struct pg_error *error)
         .rootcert = i->sslrootcert, .cert = i->sslcert, .key = i->sslkey, .crl = i->sslcrl,
         .crldir = i->sslcrldir, .key_password = i->sslpassword,
         .min_version = version_of(i->ssl_min_protocol_version), .max_version = version_of(i->ssl_max_protocol_version),
-        .sni = i->sslsni, .direct = i->sslnegotiation == RP_SSLNEGOTIATION_DIRECT, .home = i->outside,
+        .sni = i->sslsni, .direct = i->sslnegotiation == RP_SSLNEGOTIATION_DIRECT, .folder = there ? folder : NULL,
     };
     return rp_tls_open(&pool->tls, &options, error);
 }

@@ -117,6 +117,8 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, enum rp_sources
 int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error);
 /* What is asked for and not built yet: each of these goes when its part comes. 0; PG_E_CONFIG as above. */
 int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error);
+/* A file in the home directory: HOME, or else what the system says. False: there is none, or no room for its name. */
+bool rp_environment_home(char *path, size_t size, const char *file);
 void rp_conninfo_wipe(struct rp_conninfo *c, const struct rp_memory *memory);
 
 #endif

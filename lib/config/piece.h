@@ -114,7 +114,6 @@ int rp_service_apply(struct rp_pieces *pieces, struct rp_file *file, const struc
                      struct pg_error *error);
 void rp_environment_apply(struct rp_pieces *pieces);
 const char *rp_environment(const char *variable); /* NULL: absent */
-bool rp_environment_home(char *path, size_t size, const char *file); /* the file in the home directory */
 /* passfile.c: the passwords of hosts, once the texts are copied. -ENOMEM, or 0 and maybe c->passfile_fault. */
 int rp_passfile_apply(struct rp_conninfo *c, const struct rp_memory *memory);
 

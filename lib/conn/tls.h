@@ -16,7 +16,8 @@
 enum rp_tls_verify { RP_TLS_VERIFY_NOTHING, RP_TLS_VERIFY_CA, RP_TLS_VERIFY_FULL };
 enum rp_tls_cert { RP_TLS_CERT_NEVER, RP_TLS_CERT_IF_ASKED, RP_TLS_CERT_MUST_BE_ASKED };
 
-/* Paths; NULL: none, and for the first five libpq's in ~/.postgresql if `home` and if they are there. */
+/* Paths; NULL: none, or of rootcert, cert, key and crl the file that libpq looks for in `folder` (its ~/.postgresql), if
+ * there is one. */
 struct rp_tls_options {
     enum rp_tls_verify verify;
     enum rp_tls_cert cert_mode;
@@ -24,7 +25,8 @@ struct rp_tls_options {
     const char *cert, *key, *crl;
     const char *crldir, *key_password;
     int min_version, max_version; /* OpenSSL's TLS1_2_VERSION ...; 0: any */
-    bool sni, direct, home;
+    const char *folder;           /* NULL: nothing is looked for */
+    bool sni, direct;
 };
 
 struct rp_tls;

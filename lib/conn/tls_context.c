@@ -35,12 +35,11 @@ static int refuse(struct pg_error *error, const char *option, const char *path, 
 }
 
 /* Which file: the one that was named, libpq's own if it is there, or none (""). */
-static void find(char path[PATH], const char *named, const struct rp_tls_options *o, const char *in_home)
+static void find(char path[PATH], const char *named, const struct rp_tls_options *o, const char *own)
 {
-    const char *home = o->home ? getenv("HOME") : NULL;
     path[0] = 0;
     if (named) snprintf(path, PATH, "%s", named);
-    else if (home && snprintf(path, PATH, "%s/.postgresql/%s", home, in_home) >= PATH) path[0] = 0;
+    else if (o->folder && snprintf(path, PATH, "%s/%s", o->folder, own) >= PATH) path[0] = 0;
     if (!named && access(path, F_OK)) path[0] = 0;
 }
 

@@ -149,6 +149,22 @@ static void who_the_client_is(void **state)
     check(table, sizeof table / sizeof *table);
 }
 
+/* libpq's own files, which nobody names. */
+static void what_stands_in_the_home_directory(void **state)
+{
+    char home[300], before[300];
+    (void)state;
+    snprintf(before, sizeof before, "%s", getenv("HOME") ? getenv("HOME") : "");
+    snprintf(home, sizeof home, "%s/home", live_env("RINGPG_TEST_CERTS"));
+    setenv("HOME", home, 1);
+    check(&(struct way){ "user=cert_user sslmode=verify-ca", TLS }, 1);
+    check(&(struct way){ "user=cert_user sslmode=verify-ca sslcertmode=disable",
+                         "connection requires a valid client certificate" }, 1);
+    setenv("HOME", "/nonexistent", 1);
+    check(&(struct way){ "user=cert_user sslmode=verify-ca", "sslrootcert: there is no root certificate" }, 1);
+    setenv("HOME", before, 1);
+}
+
 static void versions(void **state)
 {
     (void)state;
@@ -287,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(modes),           cmocka_unit_test(on_a_unix_socket_there_is_none),
         cmocka_unit_test(who_the_server_is), cmocka_unit_test(who_the_client_is),
+        cmocka_unit_test(what_stands_in_the_home_directory),
         cmocka_unit_test(versions),        cmocka_unit_test(direct),
         cmocka_unit_test(channel_binding), cmocka_unit_test(queries),
         cmocka_unit_test(cancel),
