@@ -18,6 +18,7 @@
 struct bench_target {                   /* where the server listens, with trust authentication */
     const char *host, *user, *database; /* host: the folder of a Unix socket, or 127.0.0.1 */
     unsigned port;
+    bool tls;                           /* sslmode=require, and not disable */
 };
 
 struct bench_shape { /* one request for a run */

@@ -49,6 +49,7 @@ static size_t make_cases(struct bench_case *cases, const struct bench_options *o
         for (size_t i = 0; i < SHAPES; i++) {
             const struct bench_contender *contender = find_contender(shapes[i].contender);
             bool wanted = !options->contender || !strcmp(options->contender, shapes[i].contender);
+            if (options->target.tls && contender && contender->run == floor_run) continue; /* it speaks none */
             if (!contender || !wanted || (!null && !shapes[i].real) || (options->quick && !shapes[i].quick)) continue;
             cases[count++] = (struct bench_case){.contender = contender,
                                                  .server = server,

@@ -9,8 +9,8 @@ PGconn *libpq_connect(const struct bench_target *target)
 {
     char port[16];
     snprintf(port, sizeof port, "%u", target->port);
-    const char *names[] = {"host", "port", "user", "dbname", "connect_timeout", NULL};
-    const char *values[] = {target->host, port, target->user, target->database, "10", NULL};
+    const char *names[] = {"host", "port", "user", "dbname", "connect_timeout", "sslmode", NULL};
+    const char *values[] = {target->host, port, target->user, target->database, "10", target->tls ? "require" : "disable", NULL};
     PGconn *connection = PQconnectdbParams(names, values, 0);
     if (PQstatus(connection) != CONNECTION_OK) bench_die("libpq: %s", PQerrorMessage(connection));
 

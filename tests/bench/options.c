@@ -14,6 +14,7 @@ static const char usage[] =
     "  --host H --port P        the real server: the folder of its Unix socket, or an IPv4 address\n"
     "  --user U --database D    who it lets in without a password\n"
     "  --transport unix|tcp     of the null server; must fit --host\n"
+    "  --tls                    only the real server, encrypted; without the floor, which speaks no TLS\n"
     "  --server real|null, --contender NAME   only these\n"
     "  --no-strace              do not count system calls\n"
     "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers\n"
@@ -40,6 +41,7 @@ static const struct row rows[] = {
     {"user", TEXT, AT(target.user), 0},
     {"database", TEXT, AT(target.database), 0},
     {"transport", TEXT, AT(transport), 0},
+    {"tls", FLAG, AT(target.tls), 0},
     {"server", TEXT, AT(server), 0},
     {"contender", TEXT, AT(contender), 0},
     {"one", TEXT, AT(one), 0},
@@ -83,6 +85,8 @@ static void check(struct bench_options *o)
     o->tcp = !strcmp(o->transport, "tcp");
     if (o->server && strcmp(o->server, "real") && strcmp(o->server, "null")) bench_die("--server: real or null");
     if (o->target.host && !o->one && o->tcp == bench_is_unix(&o->target)) bench_die("--host and --transport differ");
+    if (o->target.tls && !o->tcp) bench_die("--tls: needs --transport tcp");
+    if (o->target.tls) o->server = "real", o->no_strace = true;
     if (!o->repetitions) o->repetitions = o->quick ? 3 : 5;
     if (o->seconds == 0) o->seconds = o->quick ? 0.5 : 1.5;
     if (!(o->seconds >= 0.01 && o->seconds <= 600)) bench_die("--seconds: 0.01 to 600");

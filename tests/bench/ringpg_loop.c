@@ -35,8 +35,8 @@ void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *targe
     if (rc < 0) bench_die("ringpg: io_uring_setup: %s", strerror(-rc));
 
     char conninfo[1024];
-    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable", target->host,
-             target->port, target->user, target->database);
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=%s", target->host,
+             target->port, target->user, target->database, target->tls ? "require" : "disable");
     struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring};
     if (pg_uring_open(&loop->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
     struct pg_reactor_config reactor = PG_REACTOR_CONFIG(pg_uring_host(loop->uring));

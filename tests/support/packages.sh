@@ -30,7 +30,7 @@ bench    valgrind
 tests    g++
 tests    clang
 tests    libuv1-dev
-tests    openssl
+bench    openssl
 optional libclang-rt-14-dev libclang-rt-dev
 optional libpg-query-dev
 optional postgresql-server-dev-all
