@@ -42,8 +42,14 @@ static void on_closed(struct rp_conn *c) { (void)c, f.closed++; }
 static void on_query(struct rp_conn *c, struct pg_query *q) { (void)c, (void)q, fail(); }
 static void on_notice(struct rp_conn *c, const struct pg_error *notice) { (void)c, (void)notice; }
 static void on_parameter(struct rp_conn *c) { (void)c; }
-static const struct rp_conn_ops ops = { on_up,    on_down,   on_query,     on_query,
-                                        on_query, on_notice, on_parameter, on_closed };
+static const struct rp_conn_ops ops = { .up = on_up,
+                                        .down = on_down,
+                                        .outcome = on_query,
+                                        .heal = on_query,
+                                        .stopped = on_query,
+                                        .notice = on_notice,
+                                        .parameter = on_parameter,
+                                        .closed = on_closed };
 
 static const struct rp_pair startup[] = { { "user", "app" }, { NULL, NULL } };
 
