@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
 enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
-       OPTION_PIECES = 32 };
+       OPTION_PIECES = 32, OPTION_3_2 = 64, OPTION_ONLY_3_2 = 128 };
 /* A request's byte: what it is, and where it stands in a group. */
 enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7 };
 /* COMMIT of a simple query makes it a COPY. */
@@ -334,6 +334,8 @@ static void start(struct world *w, uint8_t options)
     static const uint8_t entropy[18] = { 0 }, hello[] = "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I";
     for (uint32_t i = 0; i < STATEMENTS; i++) RP_ASSERT(rp_statement_id(&statement[i]) == i + 1);
     w->config = (struct rp_session_config){
+        .protocol_max = options & OPTION_3_2 ? RP_PROTOCOL_3_2 : RP_PROTOCOL_3_0,
+        .protocol_min = (options & OPTION_3_2) && (options & OPTION_ONLY_3_2) ? RP_PROTOCOL_3_2 : RP_PROTOCOL_3_0,
         .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
         .scram_iterations_max = 4096,
         .message_limit = options & OPTION_SMALL ? 60 : 1 << 20, .row_limit = options & OPTION_SMALL ? 40 : 1 << 14, .chunk = 30,
