@@ -35,6 +35,8 @@ static void fill_config(struct pg_pool *pool)
     fill_startup(pool);
     pool->config = (struct rp_conn_config){
         .session = { .startup = pool->startup,
+                     .protocol_min = i->min_protocol_version,
+                     .protocol_max = i->max_protocol_version,
                      .user = i->user,
                      .password = i->password,
                      .no_password = i->passfile_fault,
@@ -217,7 +219,6 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);
     rc = rp_conninfo_check(&pool->info, error);
-    if (!rc) rc = rp_conninfo_refuse_protocol(&pool->info, error);
     if (rc) return rc;
     rc = take_sql(pool, &c);
     take_hooks(pool, &c);

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 #include "ringpg/error.h"
 #include "wire/auth.h"
+#include "wire/protocol.h"
 
 enum { RP_HOSTS_MAX = 16 };
 
@@ -42,7 +43,6 @@ enum rp_sslmode {
 enum rp_sslnegotiation { RP_SSLNEGOTIATION_POSTGRES, RP_SSLNEGOTIATION_DIRECT };
 enum rp_sslcertmode { RP_SSLCERTMODE_DISABLE, RP_SSLCERTMODE_ALLOW, RP_SSLCERTMODE_REQUIRE };
 enum rp_tls_version { RP_TLS_1_0, RP_TLS_1_1, RP_TLS_1_2, RP_TLS_1_3, RP_TLS_NEWEST };
-enum rp_protocol { RP_PROTOCOL_3_0, RP_PROTOCOL_3_2 };
 
 /* Values point into `storage` and `secrets`, a host's default name at a constant; absent strings are NULL. Times in ns,
  * 0: none. */
@@ -115,8 +115,6 @@ int rp_conninfo_parse(struct rp_conninfo *out, const char *text, enum rp_sources
  * what TLS options ask of each other. By itself, so that a caller who has better values puts them in first. 0;
  * PG_E_CONFIG as above. */
 int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error);
-/* What is asked for and not built yet: each of these goes when its part comes. 0; PG_E_CONFIG as above. */
-int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error);
 /* A file in the home directory: HOME, or else what the system says. False: there is none, or no room for its name. */
 bool rp_environment_home(char *path, size_t size, const char *file);
 void rp_conninfo_wipe(struct rp_conninfo *c, const struct rp_memory *memory);

@@ -1,4 +1,4 @@
-/* config/rules.c - what options ask of each other, and what of all that is not built yet. Knows values, not where they
+/* config/rules.c - what options ask of each other. Knows values, not where they
  * come from: its error texts show words of the table, and no text of the caller's. */
 #include "config/conninfo.h"
 #include "wire/error.h"
@@ -55,13 +55,4 @@ int rp_conninfo_check(const struct rp_conninfo *c, struct pg_error *error)
         return rp_error_set(error, PG_E_CONFIG,
                             "channel_binding=require needs scram-sha-256, which require_auth excludes");
     return 0;
-}
-
-/* ---- not built yet ---- */
-
-int rp_conninfo_refuse_protocol(const struct rp_conninfo *c, struct pg_error *error)
-{
-    if (c->min_protocol_version == RP_PROTOCOL_3_0) return 0;
-    return rp_error_set(error, PG_E_CONFIG, "min_protocol_version=%s: protocol 3.2 is not there yet",
-                        protocols[c->min_protocol_version]);
 }

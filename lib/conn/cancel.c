@@ -38,14 +38,16 @@ static void finish(struct rp_cancel *c)
     }
     rp_coded_close(&c->coded, c->reactor);
     move(c, RP_CANCEL_NONE);
-    c->over(c, c->eof || c->moved < sizeof c->request);
+    c->over(c, c->eof || c->moved < c->size || !c->size);
 }
 
 static void open_socket(struct rp_cancel *c)
 {
     unsigned flags = PG_SOCKET_STREAM | (c->to.at.ss_family == AF_UNIX ? PG_SOCKET_UNIX : 0);
     c->socket = (struct pg_socket){ .fd = -1, .flags = flags };
-    if (c->way == RP_WAY_DIRECT && rp_coded_open(&c->coded, c->reactor, &c->security->transform)) {
+    if (!c->size) {
+        rp_cancel_stop(c);
+    } else if (c->way == RP_WAY_DIRECT && rp_coded_open(&c->coded, c->reactor, &c->security->transform)) {
         rp_cancel_stop(c);
     } else if (rp_host_open(c->reactor, &c->socket, (const struct sockaddr *)&c->to.at, c->to.size)) {
         rp_cancel_stop(c);
@@ -71,7 +73,7 @@ static bool submitted(struct rp_cancel *c, int rc, bool *flying)
 /* What is to be sent next; 0: nothing, or nothing before the other side has spoken. */
 static size_t to_send(struct rp_cancel *c, const uint8_t **at)
 {
-    size_t left = sizeof c->request - c->moved;
+    size_t left = c->size - c->moved;
     *at = c->request + c->moved;
     if (c->asking) {
         *at = c->hello + c->asked;
@@ -121,7 +123,7 @@ static void on_sent(struct pg_completion *completion, int32_t res)
     if (res > 0) *moved += (size_t)res; /* also while CLOSING: it decides whether the request can be under way */
     if (c->state == RP_CANCEL_CLOSING) rp_ready(c->reactor, &c->node);
     else if (res < 0 && !rp_conn_retryable(res)) rp_cancel_stop(c);
-    else if (c->security || c->moved < sizeof c->request) rp_flush(c->reactor, &c->node);
+    else if (c->security || c->moved < c->size) rp_flush(c->reactor, &c->node);
     else if (RP_PLANT(cancel_eof_unawaited)) c->eof = true, rp_cancel_stop(c);
 }
 
@@ -166,6 +168,7 @@ void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t d
 {
     struct rp_writer w = { .to = c->request, .capacity = sizeof c->request },
                      hello = { .to = c->hello, .capacity = sizeof c->hello };
+    const struct rp_session *s = &conn->session;
     c->reactor = conn->reactor;
     c->config = conn->config;
     c->to = conn->peer;
@@ -182,7 +185,8 @@ void rp_cancel_start(struct rp_cancel *c, const struct rp_conn *conn, uint64_t d
     c->eof = false;
     c->moved = 0;
     rp_write_tls_request(&hello);
-    rp_write_cancel(&w, conn->session.backend_pid, conn->session.backend_key);
+    if (s->backend_key_size) rp_write_cancel(&w, s->backend_pid, s->backend_key, s->backend_key_size);
+    c->size = w.used;
     move(c, RP_CANCEL_WANTED);
     rp_ready(c->reactor, &c->node);
 }

@@ -1,4 +1,4 @@
-/* conn/cancel.h - one CancelRequest: a socket of its own to the address that a connection uses, sixteen bytes, and the
+/* conn/cancel.h - one CancelRequest: a socket of its own to the address that a connection uses, the request, and the
  * wait for the server's EOF.
  *
  *      NONE -> WANTED -> TALKING -> CLOSING -> NONE
@@ -38,7 +38,8 @@ struct rp_cancel { /* zeroed, then rp_cancel_start as often as it is NONE */
     uint64_t deadline_ns;
     struct rp_node node;    /* the step that is due                                 */
     struct rp_timer timer;
-    uint8_t request[RP_CANCEL_SIZE], dropped[16];
+    uint8_t request[RP_CANCEL_SIZE_MAX], dropped[16];
+    size_t size;            /* of the request; 0: the server has told no key, so that there is nothing to ask with */
     uint8_t hello[RP_TLS_REQUEST_SIZE];
     size_t asked;           /* bytes of it that were taken                          */
     /* It is NONE again. Not certain: the server may still act on it, at any time. From a turn. */

@@ -37,7 +37,8 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     s->prepared = prepared;
     memset(prepared, 0, config->statements + 1);
     s->say = RP_SAY_STARTUP;
-    s->say_size = rp_write_startup(NULL, config->startup);
+    s->protocol = config->protocol_max;
+    s->say_size = rp_write_startup(NULL, s->protocol, config->startup);
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
@@ -228,7 +229,7 @@ static void write_saying(struct rp_session *s, struct rp_writer *w)
 {
     switch (s->say) {
     case RP_SAY_TLS: rp_write_tls_request(w); break;
-    case RP_SAY_STARTUP: rp_write_startup(w, s->config->startup); break;
+    case RP_SAY_STARTUP: rp_write_startup(w, s->protocol, s->config->startup); break;
     case RP_SAY_CLEARTEXT: rp_write_password(w, s->config->password); break;
     case RP_SAY_PASSWORD: rp_write_password(w, s->say_text); break;
     case RP_SAY_SASL_FIRST: rp_write_sasl(w, rp_scram_mechanism(&s->scram), s->say_text, strlen(s->say_text)); break;

@@ -137,6 +137,7 @@ enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values t
 
 struct rp_session_config {
     const struct rp_pair *startup;      /* ends with a NULL name */
+    enum rp_protocol protocol_min, protocol_max; /* the second is asked for, at least the first must be agreed on */
     const char *user, *password;        /* password NULL: none   */
     const char *no_password;            /* what to say of a password file when there is none; NULL, "": nothing */
     uint32_t channel_binding;           /* enum rp_channel_binding */
@@ -184,7 +185,11 @@ struct rp_session {
     bool tls;                           /* the bytes are those inside of TLS                         */
 
     uint8_t *prepared;                  /* config->statements + 1 bytes      */
-    uint32_t backend_pid, backend_key;
+    enum rp_protocol protocol;          /* asked for, and once the start is complete: spoken */
+    bool negotiated;                    /* by NegotiateProtocolVersion       */
+    uint32_t backend_pid;
+    uint8_t backend_key[RP_CANCEL_KEY_MAX]; /* what a cancel request must know */
+    size_t backend_key_size;                /* 0: the server has told none     */
     struct pg_row row;
     struct pg_error error;              /* the group's, or why it is broken  */
     struct pg_error notice;

@@ -6,7 +6,9 @@
  *      NONE -> (trust) Ok
  *      NONE -> cleartext or MD5 asked, password said -> DONE -> Ok
  *      NONE -> SASL asked, first said -> SASL_FIRST -> continue, key, final said -> SASL_FINAL -> server proved ->
- * SASL_DONE -> Ok */
+ * SASL_DONE -> Ok
+ *
+ * NegotiateProtocolVersion may stand anywhere before Ok, once. */
 #include <openssl/crypto.h>
 #include "session/internal.h"
 #include "wire/check.h"
@@ -233,9 +235,62 @@ bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size,
     *consumed = 1;
     s->phase = RP_PHASE_START;
     s->say = RP_SAY_STARTUP;
-    s->say_size = rp_write_startup(NULL, s->config->startup);
+    s->say_size = rp_write_startup(NULL, s->protocol, s->config->startup);
     *ev = (struct rp_event){ .kind = at[0] == 'S' ? RP_EVENT_TLS : RP_EVENT_MORE };
     return at[0] == 'S';
+}
+
+/* ---- what the server speaks ---- */
+
+/* Of the options that it does not know. We send none of these: it cannot tell us of one. */
+static bool check_options(struct rp_session *s, struct rp_cursor *c, uint32_t count, struct rp_event *ev)
+{
+    bool foreign = false;
+    uint32_t left = count;
+    for (; left && !c->bad; left--) foreign |= strncmp(rp_read_cstr(c), "_pq_.", 5) != 0;
+    if (c->bad || c->left) return !refuse(s, PG_E_PROTOCOL, "a malformed NegotiateProtocolVersion", ev);
+    if (!count) return true;
+    return !refuse(s, PG_E_PROTOCOL,
+                   foreign ? "the server does not know a protocol option, and names what is none"
+                           : "the server does not know a protocol option that was not sent", ev);
+}
+
+/* NegotiateProtocolVersion: the server's newest version, if that is below ours, and the options that it ignores. At any
+ * time between the startup message and AuthenticationOk, once. */
+static bool negotiate(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
+{
+    static const uint32_t asked[] = { [RP_PROTOCOL_3_0] = RP_VERSION_3_0, [RP_PROTOCOL_3_2] = RP_VERSION_3_2 };
+    uint32_t version = rp_read_u32(c), options = rp_read_u32(c), ours = asked[s->protocol];
+    if (c->bad) return refuse(s, PG_E_PROTOCOL, "a malformed NegotiateProtocolVersion", ev);
+    if (s->negotiated) return refuse(s, PG_E_PROTOCOL, "the server negotiates the protocol version twice", ev);
+    s->negotiated = true;
+    if (version > ours || version < RP_VERSION_3_0 || version == RP_VERSION_3_1) {
+        rp_error_set(&s->error, PG_E_PROTOCOL,
+                     "the server wants protocol %u.%u, which nobody offered (%u.%u was asked for)", version >> 16,
+                     version & 0xffff, ours >> 16, ours & 0xffff);
+        return refuse(s, PG_E_PROTOCOL, NULL, ev);
+    }
+    if (!check_options(s, c, options, ev)) return true;
+    if (version == ours)
+        return refuse(s, PG_E_PROTOCOL, "the server negotiates a protocol version and changes none", ev);
+    s->protocol = RP_PROTOCOL_3_0;
+    if (s->config->protocol_min <= s->protocol) return false;
+    return refuse(s, PG_E_CONFIG, "min_protocol_version=3.2: the server speaks no protocol above 3.0", ev);
+}
+
+static bool backend_key(struct rp_session *s, struct rp_cursor *c, struct rp_event *ev)
+{
+    s->backend_pid = rp_read_u32(c);
+    size_t most = s->protocol == RP_PROTOCOL_3_0 ? RP_CANCEL_KEY_MIN : RP_CANCEL_KEY_MAX, n = c->left;
+    if (c->bad) return refuse(s, PG_E_PROTOCOL, "a malformed BackendKeyData", ev);
+    if (n < RP_CANCEL_KEY_MIN || n > most) {
+        rp_error_set(&s->error, PG_E_PROTOCOL, "a BackendKeyData whose key has %zu bytes, where protocol %s has %s", n,
+                     s->protocol == RP_PROTOCOL_3_0 ? "3.0" : "3.2", s->protocol == RP_PROTOCOL_3_0 ? "4" : "4 to 256");
+        return refuse(s, PG_E_PROTOCOL, NULL, ev);
+    }
+    s->backend_key_size = n;
+    memcpy(s->backend_key, rp_read_bytes(c, n), n);
+    return false;
 }
 
 bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
@@ -247,11 +302,8 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
         return refuse(s, PG_E_SERVER, NULL, ev);
     }
     if (s->phase == RP_PHASE_AUTH && f->type == 'R') return authentication(s, &c, ev);
-    if (s->phase == RP_PHASE_SETUP && f->type == 'K' && f->size == 8) {
-        s->backend_pid = rp_read_u32(&c);
-        s->backend_key = rp_read_u32(&c);
-        return false;
-    }
+    if (s->phase == RP_PHASE_AUTH && f->type == 'v') return negotiate(s, &c, ev);
+    if (s->phase == RP_PHASE_SETUP && f->type == 'K') return backend_key(s, &c, ev);
     if (s->phase == RP_PHASE_SETUP && f->type == 'Z') {
         if (f->size != 1 || f->body[0] != 'I')
             return refuse(s, PG_E_PROTOCOL, "the first ReadyForQuery is not idle", ev);
@@ -260,8 +312,6 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
         *ev = (struct rp_event){ .kind = RP_EVENT_READY };
         return true;
     }
-    if (f->type == 'v')
-        return refuse(s, PG_E_PROTOCOL, "the server negotiates a protocol version that was not asked for", ev);
     return refuse(s, PG_E_PROTOCOL,
                   s->phase == RP_PHASE_SETUP ? "a message that is illegal during the start"
                                              : "the answer is not PostgreSQL's protocol",

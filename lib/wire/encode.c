@@ -4,7 +4,7 @@
 #include "wire/check.h"
 #include "wire/param.h"
 
-enum { PROTOCOL_3_0 = 196608, CANCEL_CODE = 80877102, TLS_CODE = 80877103 };
+enum { CANCEL_CODE = 80877102, TLS_CODE = 80877103 };
 
 void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
 {
@@ -166,12 +166,12 @@ void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP
 
 /* ---- simple query, startup, authentication ---- */
 
-void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key)
+void rp_write_cancel(struct rp_writer *w, uint32_t pid, const uint8_t *key, size_t key_size)
 {
-    rp_write_u32(w, RP_CANCEL_SIZE);
+    rp_write_u32(w, (uint32_t)(12 + key_size));
     rp_write_u32(w, CANCEL_CODE);
     rp_write_u32(w, pid);
-    rp_write_u32(w, key);
+    rp_write_bytes(w, key, key_size);
 }
 
 void rp_write_tls_request(struct rp_writer *w)
@@ -190,14 +190,14 @@ void rp_write_query(struct rp_writer *w, const char *sql)
     rp_write_bytes(w, sql, size - 5);
 }
 
-size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs)
+size_t rp_write_startup(struct rp_writer *w, enum rp_protocol protocol, const struct rp_pair *pairs)
 {
     size_t size = 4 + 4 + 1;
     for (const struct rp_pair *p = pairs; p->name; p++)
         if (p->value) size += strlen(p->name) + 1 + strlen(p->value) + 1;
     if (!w) return size;
     rp_write_u32(w, (uint32_t)size);
-    rp_write_u32(w, PROTOCOL_3_0);
+    rp_write_u32(w, protocol == RP_PROTOCOL_3_2 ? RP_VERSION_3_2 : RP_VERSION_3_0);
     for (const struct rp_pair *p = pairs; p->name; p++) {
         if (!p->value) continue;
         rp_write_cstr(w, p->name);

@@ -1,4 +1,4 @@
-/* wire/message.h - the messages of protocol 3.0: frames in, messages out, and the fields of ErrorResponse and
+/* wire/message.h - the messages of protocols 3.0 and 3.2: frames in, messages out, and the fields of ErrorResponse and
  * CommandComplete.
  *
  * Source: PostgreSQL, chapter "Frontend/Backend Protocol", "Message Formats". Pure functions over bytes. */
@@ -6,6 +6,7 @@
 #define RP_WIRE_MESSAGE_H
 #include "ringpg/query.h"
 #include "wire/cursor.h"
+#include "wire/protocol.h"
 #include "wire/write.h"
 
 enum { RP_FRAME_HEAD = 5 }; /* type byte and length word */
@@ -61,21 +62,22 @@ size_t rp_parse_size(const struct rp_bind *b, const char *sql);
 void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql);
 size_t rp_close_size(uint32_t statement);
 void rp_write_close(struct rp_writer *w, uint32_t statement);
-enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5, RP_CANCEL_SIZE = 16,
-       RP_TLS_REQUEST_SIZE = 8 };
+enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5,
+       RP_TLS_REQUEST_SIZE = 8, RP_CANCEL_SIZE_MAX = 12 + RP_CANCEL_KEY_MAX };
 void rp_write_describe_portal(struct rp_writer *w);
 void rp_write_execute(struct rp_writer *w);
 void rp_write_sync(struct rp_writer *w);
 void rp_write_terminate(struct rp_writer *w);
-void rp_write_cancel(struct rp_writer *w, uint32_t pid, uint32_t key); /* no type byte: on a socket of its own */
-void rp_write_tls_request(struct rp_writer *w);                        /* SSLRequest, without one either */
+/* These two have no type byte. CancelRequest: on a socket of its own, as long as the key makes it. */
+void rp_write_cancel(struct rp_writer *w, uint32_t pid, const uint8_t *key, size_t key_size);
+void rp_write_tls_request(struct rp_writer *w); /* SSLRequest */
 size_t rp_query_size(const char *sql);
 void rp_write_query(struct rp_writer *w, const char *sql);
 
 /* Pairs of name and value, ended by a NULL name; pairs with a NULL value are left out. Returns the size of the whole
  * message; `w` NULL only measures. */
 struct rp_pair { const char *name, *value; };
-size_t rp_write_startup(struct rp_writer *w, const struct rp_pair *pairs);
+size_t rp_write_startup(struct rp_writer *w, enum rp_protocol protocol, const struct rp_pair *pairs);
 /* 'p' messages: a password (its NUL included), or SASL bytes behind an optional mechanism. */
 size_t rp_write_password(struct rp_writer *w, const char *password);
 size_t rp_write_sasl(struct rp_writer *w, const char *mechanism, const char *at, size_t size);

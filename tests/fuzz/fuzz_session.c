@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
 enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
-       OPTION_PIECES = 32, OPTION_TLS = 64 };
+       OPTION_PIECES = 32, OPTION_3_2 = 64, OPTION_ONLY_3_2 = 128 };
 /* A request's byte: what it is, and where it stands in a group. */
 enum { KIND_UNNAMED = 4, KIND_SIMPLE = 5, KIND_TEXT = 6, KIND_PARAMETERS = 7, KIND_MASK = 7 };
 /* COMMIT of a simple query makes it a COPY. */
@@ -341,6 +341,8 @@ static void start(struct world *w, uint8_t options)
     for (uint32_t i = 0; i < STATEMENTS; i++) RP_ASSERT(rp_statement_id(&statement[i]) == i + 1);
     bool bound = options & OPTION_COLD && options & OPTION_EXCLUSIVE;
     w->config = (struct rp_session_config){
+        .protocol_max = options & OPTION_3_2 ? RP_PROTOCOL_3_2 : RP_PROTOCOL_3_0,
+        .protocol_min = (options & OPTION_3_2) && (options & OPTION_ONLY_3_2) ? RP_PROTOCOL_3_2 : RP_PROTOCOL_3_0,
         .startup = startup, .user = "app", .password = options & OPTION_PASSWORD ? "secret" : NULL,
         .scram_iterations_max = 4096,
         .channel_binding = bound ? RP_CHANNEL_BINDING_REQUIRE : RP_CHANNEL_BINDING_PREFER,
@@ -352,7 +354,7 @@ static void start(struct world *w, uint8_t options)
     w->params[1] = pg_str("a text");
     w->no_memory = options & OPTION_NO_MEMORY;
     rp_session_init(&w->s, &w->config, w->entries, w->prepared, entropy);
-    if (options & OPTION_COLD && options & OPTION_TLS) rp_session_ask_tls(&w->s, options & OPTION_EXCLUSIVE);
+    if (options & OPTION_COLD && options & OPTION_NO_MEMORY) rp_session_ask_tls(&w->s, options & OPTION_EXCLUSIVE);
     pull(w, 256, SIZE_MAX);
     if (options & OPTION_COLD) return;
     size_t consumed;

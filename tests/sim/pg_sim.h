@@ -56,7 +56,8 @@ struct settings {
     bool connect_sql;
     struct rules rules;
     const char *password;
-    char options[800];
+    const char *protocol;        /* its options, or "" */
+    char options[900];
 };
 
 /* ---- memory ---- */

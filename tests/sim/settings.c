@@ -133,6 +133,16 @@ static void draw_security(struct run *r, struct model_config *m)
     if (s->way[0] == RP_WAY_OFFERED && pick(r, 2)) s->way[1] = RP_WAY_PLAIN;
 }
 
+/* Old and new on either side; who asks for no less than 3.2 has a server that speaks it. */
+static void draw_protocol(struct run *r, struct model_config *m)
+{
+    static const char *const asked[] = { "", "max_protocol_version=latest",
+                                         "min_protocol_version=3.2 max_protocol_version=3.2" };
+    m->speaks_3_2 = pick(r, 2);
+    m->key_size = (size_t)between(r, 4, 256);
+    r->set.protocol = asked[pick(r, m->speaks_3_2 ? 3 : 2)];
+}
+
 static void draw_server(struct run *r)
 {
     struct settings *s = &r->set;
@@ -144,6 +154,7 @@ static void draw_server(struct run *r)
     m->password = "confidential";
     if (pick(r, 3) == 0) m->unread_limit = (size_t)between(r, 100, 20000);
     draw_security(r, m);
+    draw_protocol(r, m);
     m->toy_endless = seldom(r, 1000);
     if (s->calm) return;
     s->wrong_password = m->auth != MODEL_TRUST && pick(r, 40) == 0;
@@ -190,13 +201,13 @@ static void write_options(struct run *r)
         "pool_max_pipeline=%u pool_max_waiters=%u pool_acquire_timeout=%llums pool_close_linger=%llums "
         "pool_connecting_limit=%u pool_max_row_bytes=%zuB pool_min_idle_conns=%u "
         "pool_max_conn_lifetime=%llums pool_max_conn_lifetime_jitter=%llums pool_max_conn_idle_time=%llums "
-        "pool_health_check_period=%llums pool_slow_statement=%llums",
+        "pool_health_check_period=%llums pool_slow_statement=%llums %s",
         s->password, (unsigned long long)(s->connect_timeout_ns / SECOND),
         s->max_conns, s->min_conns, s->pipeline, s->waiters,
         (unsigned long long)(s->acquire_timeout_ns / MS), (unsigned long long)(s->linger_ns / MS),
         s->connecting_limit, s->row_limit, s->min_idle, (unsigned long long)(s->lifetime_ns / MS),
         (unsigned long long)(s->jitter_ns / MS), (unsigned long long)(s->idle_ns / MS),
-        (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS));
+        (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS), s->protocol);
     if (n < 0 || (size_t)n >= sizeof s->options - hosts) sim_fail("the options do not fit");
     rules_options(r);
 }

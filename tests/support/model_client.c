@@ -43,11 +43,11 @@ void client_startup(struct model_client *c, const char *user, const char *applic
     sim_bytes_free(&body);
 }
 
-void client_cancel(struct model_client *c, uint32_t pid, uint32_t key)
+void client_cancel(struct model_client *c, const struct model_client *of)
 {
     struct sim_bytes body = { 0 };
-    model_put_u32(&body, pid);
-    model_put_u32(&body, key);
+    model_put_u32(&body, of->pid);
+    sim_bytes_put(&body, of->key, of->key_size);
     client_startup_code(c, 80877102, body.at, body.size);
     sim_bytes_free(&body);
 }
@@ -244,7 +244,7 @@ static const char *field(const uint8_t *at, char which)
     return "?";
 }
 
-static void tell_message(struct model_client *c, char type, const uint8_t *at)
+static void tell_message(struct model_client *c, char type, const uint8_t *at, size_t size)
 {
     const char *string = (const char *)at;
     if (type == 'S' && !c->started) return;
@@ -253,7 +253,8 @@ static void tell_message(struct model_client *c, char type, const uint8_t *at)
     case 'R': tell(c, "R%u", u32(at)); break;
     case 'K':
         c->pid = u32(at);
-        c->key = u32(at + 4);
+        c->key_size = size - 4;
+        memcpy(c->key, at + 4, c->key_size < sizeof c->key ? c->key_size : sizeof c->key);
         tell(c, "K");
         break;
     case 'Z':
@@ -278,7 +279,7 @@ const char *client_transcript(struct model_client *c)
         const uint8_t *at = c->s.in + c->shown;
         size_t n = 1 + (size_t)u32(at + 1);
         if (c->s.in_bytes - c->shown < n) break;
-        tell_message(c, (char)at[0], at + 5);
+        tell_message(c, (char)at[0], at + 5, n - 5);
         c->shown += n;
     }
     if (c->s.in_bytes != c->shown) tell(c, " +%zu", c->s.in_bytes - c->shown);

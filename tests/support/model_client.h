@@ -15,7 +15,9 @@ struct model_client {
     struct sim_bytes out;
     size_t shown; /* bytes of s.in that a transcript has told */
     bool started;
-    uint32_t pid, key;
+    uint32_t pid;
+    uint8_t key[256];
+    size_t key_size;
     char text[4096];
 };
 
@@ -25,7 +27,7 @@ void client_close(struct model_client *c);
 /* Messages are collected until client_send. */
 void client_startup(struct model_client *c, const char *user, const char *application_name);
 void client_startup_code(struct model_client *c, uint32_t code, const void *at, size_t n);
-void client_cancel(struct model_client *c, uint32_t pid, uint32_t key);
+void client_cancel(struct model_client *c, const struct model_client *of); /* what that one was told */
 void client_message(struct model_client *c, char type, const void *at, size_t n);
 void client_query(struct model_client *c, const char *sql);
 void client_password(struct model_client *c, const char *password);

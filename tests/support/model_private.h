@@ -85,14 +85,18 @@ enum model_phase {
     PHASE_STARTUP, PHASE_PASSWORD, PHASE_SASL_FIRST, PHASE_SASL_FINAL, PHASE_READY, PHASE_COPY_IN, PHASE_GONE,
 };
 enum model_transaction { TX_NONE, TX_IMPLICIT, TX_BLOCK, TX_FAILED };
+struct model_key { uint8_t at[256]; size_t size; };
 struct model_conn {
     struct model_server *server;
     struct sim_peer *peer; /* NULL once it is gone */
     enum model_phase phase;
     struct sim_bytes input, output;
     struct toy *toy;       /* NULL: they are the socket's bytes   */
-    uint32_t pid, key;
-    uint32_t target_pid, target_key; /* of a cancel request */
+    uint32_t pid;
+    struct model_key key;
+    uint32_t target_pid;
+    struct model_key target_key; /* of a cancel request */
+    bool speaks_3_2;             /* that is agreed on   */
     bool backend;          /* counted in connections_now          */
     bool eof, busy, skipping, exiting;
     bool half; /* it has closed its own direction alone */
@@ -148,7 +152,7 @@ void model_exit(struct model_conn *conn);  /* the backend ends: rollback, delay,
 void model_close(struct model_conn *conn, bool reset); /* at once */
 void model_fatal(struct model_conn *conn, const char *sqlstate, const char *message);
 void model_pause_for(struct model_conn *conn, uint64_t ns, void (*then)(struct model_conn *)); /* busy until then */
-void model_cancel(struct model_server *server, uint32_t pid, uint32_t key);
+void model_cancel(struct model_server *server, uint32_t pid, const struct model_key *key);
 /* model_startup.c */
 void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n);
 void model_password_message(struct model_conn *conn, const uint8_t *at, size_t n);

@@ -218,7 +218,8 @@ static enum sim_connect on_accept(void *arg, struct sim_peer *peer, const struct
     conn->server = server;
     conn->peer = peer;
     conn->pid = server->whole->next_pid++;
-    conn->key = (uint32_t)sim_random(server->config.sim, UINT32_MAX);
+    uint32_t key = (uint32_t)sim_random(server->config.sim, UINT32_MAX); /* in protocol 3.2 there is more behind it */
+    memcpy(conn->key.at, &key, conn->key.size = sizeof key);
     if (server->config.toy == MODEL_TOY) model_toy_open(conn);
     *peer = (struct sim_peer){ .user = conn, .on_bytes = on_bytes, .on_eof = on_eof, .on_gone = on_gone };
     struct model_stats *stats = &server->whole->stats;
@@ -334,11 +335,12 @@ void model_server_restart(struct model_server *server, enum model_end how, uint6
     sim_after(server->config.sim, refused_ns, listening, server);
 }
 
-void model_cancel(struct model_server *server, uint32_t pid, uint32_t key)
+void model_cancel(struct model_server *server, uint32_t pid, const struct model_key *key)
 {
     for (size_t i = 0; i < server->conn_count; i++) {
         struct model_conn *conn = server->conns[i];
-        if (conn->pid != pid || conn->key != key || conn->phase == PHASE_GONE) continue;
+        if (conn->pid != pid || conn->phase == PHASE_GONE) continue;
+        if (conn->key.size != key->size || memcmp(conn->key.at, key->at, key->size)) continue;
         if (!conn->running && !model_copy_cancel(conn)) continue;
         server->whole->stats.cancels_that_hit++;
         if (!conn->running) continue;
@@ -367,6 +369,7 @@ bool model_conn_alive(const struct model_conn *conn)
     return conn->phase != PHASE_GONE;
 }
 
+bool model_conn_speaks_3_2(const struct model_conn *conn) { return conn->speaks_3_2; }
 uint32_t model_conn_pid(const struct model_conn *conn)
 {
     return conn->pid;

@@ -1,4 +1,4 @@
-/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocol 3.0,
+/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocols 3.0 and 3.2,
  * startup and authentication, simple and extended queries, transactions, COPY in and out. It plans nothing: what a
  * statement answers is a callback.
  *
@@ -53,6 +53,9 @@ struct model_config {
     const char *user, *password; /* NULL: any user; the password "" if NULL. Not copied */
     uint32_t scram_iterations;   /* 4096 if 0                               */
     uint32_t max_connections;    /* 100 if 0; then 53300                    */
+    bool speaks_3_2;             /* else it negotiates 3.0 with whoever asks for more                    */
+    bool no_key;                 /* sends no BackendKeyData, as a pooler may not */
+    size_t key_size;             /* bytes of the cancel keys in protocol 3.2; 32 if 0, 256 at the most   */
     uint64_t exit_delay_ns;      /* a backend's way from Terminate or EOF to its FIN; it counts until then */
     bool exit_resets;            /* and a RST in the place of that FIN */
     uint64_t startup_delay_ns;   /* from the startup message to the first answer                         */
@@ -110,6 +113,7 @@ size_t model_conn_count(const struct model_server *server);
 struct model_conn *model_conn_at(const struct model_server *server, size_t index);
 bool model_conn_alive(const struct model_conn *conn);
 uint32_t model_conn_pid(const struct model_conn *conn);
+bool model_conn_speaks_3_2(const struct model_conn *conn); /* that is agreed on */
 /* I, T, E as the next ReadyForQuery will say; 0 before the first */
 char model_conn_status(const struct model_conn *conn);
 /* Of the startup message; NULL: absent */

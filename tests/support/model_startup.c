@@ -33,6 +33,18 @@ static void put_auth(struct model_conn *conn, uint32_t code, const void *at, siz
 }
 
 /* ---- after authentication ---- */
+static void put_key(struct model_conn *conn)
+{
+    const struct model_config *config = &conn->server->config;
+    struct model_key *key = &conn->key;
+    if (conn->speaks_3_2) key->size = config->key_size ? config->key_size : 32;
+    for (size_t i = sizeof(uint32_t); i < key->size; i++) key->at[i] = (uint8_t)sim_random(config->sim, 256);
+    size_t begun = model_put_begin(&conn->output, 'K');
+    model_put_u32(&conn->output, conn->pid);
+    sim_bytes_put(&conn->output, key->at, key->size);
+    model_put_end(&conn->output, begun);
+}
+
 static void welcome(struct model_conn *conn)
 {
     const char *name = model_conn_parameter(conn, "application_name");
@@ -54,10 +66,7 @@ static void welcome(struct model_conn *conn)
         return;
     }
     for (size_t i = 0; i < n; i++) model_put_status(&conn->output, set[i].name, set[i].value);
-    size_t begun = model_put_begin(&conn->output, 'K');
-    model_put_u32(&conn->output, conn->pid);
-    model_put_u32(&conn->output, conn->key);
-    model_put_end(&conn->output, begun);
+    if (!config->no_key) put_key(conn);
     conn->phase = PHASE_READY;
     model_ready(conn);
 }
@@ -121,7 +130,7 @@ static bool refused_early(struct model_conn *conn)
 static void negotiate(struct model_conn *conn, size_t options)
 {
     size_t begun = model_put_begin(&conn->output, 'v');
-    model_put_u32(&conn->output, 3 << 16); /* the newest version that it speaks */
+    model_put_u32(&conn->output, 3 << 16 | (conn->speaks_3_2 ? 2 : 0)); /* the newest that both speak */
     model_put_u32(&conn->output, (uint32_t)options);
     const char *at = (const char *)conn->startup.at, *end = at + conn->startup.size;
     while (at < end) {
@@ -167,7 +176,8 @@ static void session_startup(struct model_conn *conn, struct model_reader *r, uns
         model_fatal(conn, "28000", "no PostgreSQL user name specified in startup packet");
         return;
     }
-    if (minor || options) negotiate(conn, options);
+    conn->speaks_3_2 = minor >= 2 && conn->server->config.speaks_3_2;
+    if (minor != (conn->speaks_3_2 ? 2 : 0) || options) negotiate(conn, options);
     conn->phase = PHASE_PASSWORD; /* until the delay is over nothing is read */
     if (conn->server->config.startup_delay_ns) model_pause_for(conn, conn->server->config.startup_delay_ns, start);
     else start(conn);
@@ -177,7 +187,7 @@ static void session_startup(struct model_conn *conn, struct model_reader *r, uns
 static void cancel(struct model_conn *conn)
 {
     const struct model_config *config = &conn->server->config;
-    if (!sim_chance(config->sim, config->cancel_lost)) model_cancel(conn->server, conn->target_pid, conn->target_key);
+    if (!sim_chance(config->sim, config->cancel_lost)) model_cancel(conn->server, conn->target_pid, &conn->target_key);
     if (!sim_chance(config->sim, config->cancel_mute)) model_close(conn, false);
 }
 
@@ -192,8 +202,11 @@ void model_startup_message(struct model_conn *conn, const uint8_t *at, size_t n)
         if (agrees) model_toy_open(conn);
     } else if (code == CODE_CANCEL) {
         conn->target_pid = model_read_u32(&r);
-        conn->target_key = model_read_u32(&r);
-        model_read_end(&r);
+        struct model_key *key = &conn->target_key;
+        key->size = r.left;
+        if (key->size < 4 || key->size > sizeof key->at) model_malformed(conn, "CancelRequest", "a key of that length");
+        if (conn->phase == PHASE_GONE) return;
+        memcpy(key->at, model_read_bytes(&r, key->size), key->size);
         conn->server->whole->stats.cancels++;
         if (conn->server->config.cancel_delay_ns) model_pause_for(conn, conn->server->config.cancel_delay_ns, cancel);
         else cancel(conn);

@@ -33,6 +33,8 @@ tests    libuv1-dev
 bench    openssl
 optional libclang-rt-14-dev libclang-rt-dev
 optional libpg-query-dev
+optional nodejs
+optional npm
 optional postgresql-server-dev-all
 optional shellcheck
 optional systemtap-sdt-dev
@@ -43,6 +45,10 @@ packages_installed()
 {
     # Server binaries from elsewhere (another version, a package of another name) are as good.
     if [ "$1" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+        return 0
+    fi
+    # Debian's npm stands beside Debian's nodejs; other packages of nodejs bring their own.
+    if [ "$1" = npm ] && command -v npm >/dev/null; then
         return 0
     fi
     if [ "$1" = postgresql-server-dev-all ] && compgen -G '/usr/include/postgresql/*/server/postgres.h' >/dev/null; then

@@ -14,7 +14,8 @@
 #   RINGPG_TEST_PASSWORD   the password of the roles scram_user, md5_user and plain_user (scram-sha-256, md5, cleartext),
 #                          on both ways in; a superuser can not come by TCP
 #   RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT
-#   RINGPG_PGDATA RINGPG_PGBIN
+#   RINGPG_PGDATA
+#   RINGPG_PGBIN           the server's programs; set before, it says which ones to take
 #   RINGPG_PG_RESTART      an executable that does `pg_ctl restart -m immediate` as the server's user; its argument, if there
 #                          is one, is another mode
 # PostgreSQL refuses to run as root: as root it becomes `postgres` or `nobody`, and where that user can not reach the
@@ -27,8 +28,22 @@ postgres_records=$postgres_root/build/postgres
 postgres_home=
 postgres_as=()
 
-# The newest server on this machine.
+# The server in RINGPG_PGBIN if that is set, else the newest on this machine.
 postgres_find()
+{
+    local at
+    if [ -n "${RINGPG_PGBIN-}" ]; then
+        at=$RINGPG_PGBIN/initdb
+    else
+        at=$(postgres_newest)
+    fi
+    if [ ! -x "$at" ]; then
+        echo "postgres: no server binaries found (package postgresql)" >&2
+        return 1
+    fi
+    dirname "$(readlink -f "$at")"
+}
+postgres_newest()
 {
     local at
     at=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)
@@ -36,11 +51,15 @@ postgres_find()
         at=$(command -v initdb || true)
         [ -n "$at" ] || at=$(pg_config --bindir 2>/dev/null || true)/initdb
     fi
-    if [ ! -x "$at" ]; then
-        echo "postgres: no server binaries found (package postgresql)" >&2
-        return 1
-    fi
-    dirname "$(readlink -f "$at")"
+    echo "$at"
+}
+
+# psql as a superuser; of the machine where the server came without one.
+postgres_psql()
+{
+    local psql=$RINGPG_PGBIN/psql
+    [ -x "$psql" ] || psql=$(dirname "$(postgres_newest)")/psql
+    (cd / && "$psql" -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL" "$@")
 }
 
 # Fills postgres_as: the words that make a command run as an ordinary user. Empty unless we are root.
@@ -265,7 +284,7 @@ postgres_start()
     chmod 755 "$RINGPG_PG_RESTART"
     export DATABASE_URL RINGPG_TEST_TCP_URL RINGPG_TEST_PASSWORD RINGPG_TEST_SOCKET_DIR RINGPG_TEST_PORT
     export RINGPG_PGDATA RINGPG_PGBIN RINGPG_PG_RESTART
-    postgres_roles | (cd / && "$RINGPG_PGBIN/psql" -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL") >&2
+    postgres_roles | postgres_psql -f - >&2
 }
 
 postgres_stop()

@@ -159,6 +159,32 @@ static void put_copy(struct blob *b, const char *at)
     for (unsigned i = 0; i < columns; i++) put_u16(b, code);
 }
 
+/* "3.0,_pq_.a": version and options; anything else as it stands. */
+static void put_negotiation(struct blob *b, const char *at)
+{
+    unsigned major, minor, options = 0;
+    if (sscanf(at, "%u.%u", &major, &minor) != 2) {
+        blob_put(b, at, strlen(at));
+        return;
+    }
+    at = strchr(at, ',');
+    for (const char *comma = at; comma; comma = strchr(comma + 1, ',')) options++;
+    put_u32(b, major << 16 | minor);
+    put_u32(b, options);
+    put_strings(b, at ? at + 1 : NULL);
+}
+
+/* "7,42": pid and a key of four bytes; "7,*32": one of 32, which are 0, 1, 2 ...; "": nothing. */
+static void put_key(struct blob *b, const char *at)
+{
+    if (!*at) return;
+    put_u32(b, (uint32_t)strtoul(at, NULL, 10));
+    at = strchr(at, ',');
+    if (at && at[1] != '*') put_u32(b, (uint32_t)strtoul(at + 1, NULL, 10));
+    else if (at)
+        for (int i = 0; i < atoi(at + 2); i++) blob_put(b, &(uint8_t){ (uint8_t)i }, 1);
+}
+
 static void put_body(struct blob *b, char type, const char *at)
 {
     switch (type) {
@@ -176,11 +202,8 @@ static void put_body(struct blob *b, char type, const char *at)
         break;
     case 'S': put_strings(b, at); break;
     case 'C': blob_put(b, at, strlen(at) + 1); break;
-    case 'K':
-        if (!*at) break;
-        put_u32(b, (uint32_t)strtoul(at, NULL, 10));
-        put_u32(b, (uint32_t)strtoul(strchr(at, ',') + 1, NULL, 10));
-        break;
+    case 'K': put_key(b, at); break;
+    case 'v': put_negotiation(b, at); break;
     default: blob_put(b, at, strlen(at));
     }
 }
@@ -289,8 +312,9 @@ void blob_client(struct blob *words, const struct blob *sent)
 {
     size_t at = 0;
     if (sent->size >= 8 && sent->at[0] == 0) { /* the startup message has no type */
-        assert_int_equal(u32_at(sent->at + 4), 3 << 16);
-        blob_print(words, "startup");
+        uint32_t version = u32_at(sent->at + 4);
+        assert_true(version == 3 << 16 || version == (3 << 16 | 2));
+        blob_print(words, version & 2 ? "startup/3.2" : "startup");
         at = u32_at(sent->at);
     }
     while (at < sent->size) {

@@ -67,7 +67,6 @@ static int parse(struct rp_conninfo *c, const char *text, struct pg_error *error
         assert_int_equal(m.calls, 1);
         assert_int_equal(c->storage_size, m.bytes);
         rc = rp_conninfo_check(c, error);
-        if (!rc) rc = rp_conninfo_refuse_protocol(c, error);
         if (rc) wipe(c);
     }
     if (rc) assert_int_equal(rc, PG_E_CONFIG);

@@ -123,20 +123,6 @@ static void contradictions(void **state)
     for (size_t i = 0; i < RP_COUNT(table); i++) must_fail(table[i].text, RP_SOURCES_STRING, table[i].error);
 }
 
-static void what_needs_a_newer_protocol(void **state)
-{
-    (void)state;
-    struct rp_conninfo c;
-    struct pg_error error;
-    must_parse(&c, "min_protocol_version=3.2 max_protocol_version=latest", RP_SOURCES_STRING);
-    assert_int_equal(rp_conninfo_refuse_protocol(&c, &error), PG_E_CONFIG);
-    assert_string_equal(pg_error_field(&error, 'M'), "min_protocol_version=3.2: protocol 3.2 is not there yet");
-    wipe(&c);
-    must_parse(&c, "max_protocol_version=latest", RP_SOURCES_STRING);
-    assert_int_equal(rp_conninfo_refuse_protocol(&c, &error), 0);
-    wipe(&c);
-}
-
 static void required_methods(void **state)
 {
     (void)state;
@@ -204,7 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tls_defaults),     cmocka_unit_test(tls_values),       cmocka_unit_test(contradictions),
-        cmocka_unit_test(what_needs_a_newer_protocol), cmocka_unit_test(required_methods), cmocka_unit_test(required_peer),
+        cmocka_unit_test(required_methods), cmocka_unit_test(required_peer),
         cmocka_unit_test(asks_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,16 +213,16 @@ static void do_describe(struct rp_writer *w, const void *unused) { (void)unused;
 static void do_execute(struct rp_writer *w, const void *unused) { (void)unused; rp_write_execute(w); }
 static void do_sync(struct rp_writer *w, const void *unused) { (void)unused; rp_write_sync(w); }
 static void do_terminate(struct rp_writer *w, const void *unused) { (void)unused; rp_write_terminate(w); }
-static void do_cancel(struct rp_writer *w, const void *unused)
+static void do_cancel(struct rp_writer *w, const void *key)
 {
-    (void)unused;
-    rp_write_cancel(w, 0x01020304, 0xa1a2a3a4);
+    rp_write_cancel(w, 0x01020304, key, strlen(key));
 }
 static void do_query(struct rp_writer *w, const void *sql) { rp_write_query(w, sql); }
 static void do_close(struct rp_writer *w, const void *id) { rp_write_close(w, *(const uint32_t *)id); }
 static void do_password(struct rp_writer *w, const void *password) { rp_write_password(w, password); }
 static void do_sasl(struct rp_writer *w, const void *mechanism) { rp_write_sasl(w, mechanism, "n,,r", 4); }
-static void do_startup(struct rp_writer *w, const void *pairs) { rp_write_startup(w, pairs); }
+static void do_startup(struct rp_writer *w, const void *pairs) { rp_write_startup(w, RP_PROTOCOL_3_0, pairs); }
+static void do_startup_3_2(struct rp_writer *w, const void *pairs) { rp_write_startup(w, RP_PROTOCOL_3_2, pairs); }
 
 static void test_fixed_messages(void **state)
 {
@@ -231,7 +231,8 @@ static void test_fixed_messages(void **state)
     CHECK_WRITTEN(do_execute, NULL, "E\0\0\0\x09\0\0\0\0\0");
     CHECK_WRITTEN(do_sync, NULL, "S\0\0\0\4");
     CHECK_WRITTEN(do_terminate, NULL, "X\0\0\0\4");
-    CHECK_WRITTEN(do_cancel, NULL, "\0\0\0\20\4\322\26\56\1\2\3\4\241\242\243\244");
+    CHECK_WRITTEN(do_cancel, "\241\242\243\244", "\0\0\0\20\4\322\26\56\1\2\3\4\241\242\243\244");
+    CHECK_WRITTEN(do_cancel, "\241\242\243\244key", "\0\0\0\23\4\322\26\56\1\2\3\4\241\242\243\244key");
     CHECK_WRITTEN(do_query, "SELECT 1", "Q\0\0\0\x0dSELECT 1\0");
     CHECK_WRITTEN(do_query, "", "Q\0\0\0\5\0");
     assert_int_equal(rp_query_size("SELECT 1"), 14);
@@ -244,7 +245,8 @@ static void test_startup_messages(void **state)
         { "user", "app" }, { "options", NULL }, { "database", "" }, { NULL, NULL }
     };
     CHECK_WRITTEN(do_startup, pairs, "\0\0\0\x1c\0\3\0\0user\0app\0database\0\0\0");
-    assert_int_equal(rp_write_startup(NULL, pairs), 0x1c);
+    assert_int_equal(rp_write_startup(NULL, RP_PROTOCOL_3_0, pairs), 0x1c);
+    CHECK_WRITTEN(do_startup_3_2, pairs, "\0\0\0\x1c\0\3\0\2user\0app\0database\0\0\0");
     CHECK_WRITTEN(do_password, "secret", "p\0\0\0\x0bsecret\0");
     assert_int_equal(rp_write_password(NULL, "secret"), 12);
     CHECK_WRITTEN(do_sasl, "SCRAM-SHA-256", "p\0\0\0\x1aSCRAM-SHA-256\0\0\0\0\4n,,r");

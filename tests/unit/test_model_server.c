@@ -284,13 +284,15 @@ static void test_cancel(void **state)
     client_send(&f->c);
     sim_step_until(f->sim, sim_now(f->sim));
     client_open(&f->d, f->sim);
-    client_cancel(&f->d, f->c.pid, f->c.key + 1); /* not the key: no effect */
+    f->c.key[3] ^= 1; /* not the key: no effect */
+    client_cancel(&f->d, &f->c);
+    f->c.key[3] ^= 1;
     client_send(&f->d);
     while (!f->d.s.ended) assert_true(sim_step(f->sim));
     assert_int_equal(model_stats(f->server)->cancels_that_hit, 0);
     client_close(&f->d);
     client_open(&f->d, f->sim);
-    client_cancel(&f->d, f->c.pid, f->c.key);
+    client_cancel(&f->d, &f->c);
     assert_string_equal(client_answer(&f->d), "EOF");
     assert_string_equal(client_transcript(&f->c), "C:BEGIN E:57014 Z:E");
     assert_int_equal(model_stats(f->server)->cancels, 2);

@@ -43,7 +43,36 @@ static void test_startup_of_other_kinds(void **state)
     f->c.shown = 1;
     client_startup_code(&f->c, 3 << 16 | 2, "user\0app\0", 10);
     assert_string_equal(client_answer(&f->c), "v R0 K Z:I");
+    assert_int_equal(f->c.key_size, 4);
     model_world_end(f);
+}
+
+/* Whoever asks for 3.2 gets it, and a long key that a cancel request must have whole; 3.0 is as before. */
+static void test_protocol_3_2(void **state)
+{
+    (void)state;
+    for (unsigned minor = 0; minor <= 3; minor++) {
+        struct model_world *f = model_world_open((struct model_config){ .speaks_3_2 = true, .key_size = 200 }, plain);
+        client_open(&f->c, f->sim);
+        client_startup_code(&f->c, 3 << 16 | minor, "user\0app\0", 10);
+        /* There is no 3.1, and 3.3 is of another time. */
+        assert_string_equal(client_answer(&f->c), minor & 1 ? "v R0 K Z:I" : "R0 K Z:I");
+        assert_int_equal(f->c.key_size, minor < 2 ? 4 : 200);
+        client_query(&f->c, "SLEEP 60000");
+        client_send(&f->c);
+        sim_step_until(f->sim, sim_now(f->sim));
+        for (int whole = 0; whole < 2; whole++) {
+            f->c.key[f->c.key_size - 1] ^= 1;
+            client_open(&f->d, f->sim);
+            client_cancel(&f->d, &f->c);
+            client_send(&f->d);
+            while (!f->d.s.ended) assert_true(sim_step(f->sim));
+            assert_int_equal(model_stats(f->server)->cancels_that_hit, whole);
+            client_close(&f->d);
+        }
+        assert_string_equal(client_answer(&f->c), "E:57014 Z:I");
+        model_world_end(f);
+    }
 }
 
 static void test_nobody_and_the_wrong_user(void **state)
@@ -269,7 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_startup),
-        cmocka_unit_test(test_startup_of_other_kinds),
+        cmocka_unit_test(test_startup_of_other_kinds), cmocka_unit_test(test_protocol_3_2),
         cmocka_unit_test(test_nobody_and_the_wrong_user),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_max_connections),

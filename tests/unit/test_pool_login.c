@@ -163,8 +163,7 @@ static void refused(void **state)
     static const struct { const char *text; uint32_t flags; const char *error; } table[] = {
         { "host=h sslnegotiation=direct", 0,
           "sslmode=prefer is too weak for sslnegotiation=direct: use require, verify-ca or verify-full" },
-        { "host=h min_protocol_version=3.2 max_protocol_version=3.2", 0,
-          "min_protocol_version=3.2: protocol 3.2 is not there yet" },
+        { "host=h min_protocol_version=3.2", 0, "min_protocol_version: 3.2 is above max_protocol_version, 3.0" },
         { "host=h passfile=/x", PG_POOL_STRING_ONLY, "passfile: files are switched off (PG_POOL_STRING_ONLY)" },
         { "host=h", 2, "pg_pool_config.flags: 0x2 has a bit that nobody knows" },
     };

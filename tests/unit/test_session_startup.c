@@ -92,7 +92,8 @@ static void test_what_is_kept(void **state)
     assert_int_equal(t->s.transaction, 0);
     transcript_server(t, "R(0) S(in_hot_standby,off) K(7,4294967295) Z(I)");
     assert_int_equal(t->s.backend_pid, 7);
-    assert_int_equal(t->s.backend_key, UINT32_MAX);
+    assert_int_equal(t->s.backend_key_size, 4);
+    assert_memory_equal(t->s.backend_key, "\377\377\377\377", 4);
     assert_int_equal(t->s.transaction, 'I');
     assert_string_equal(rp_session_parameter(&t->s, "in_hot_standby"), "off");
     transcript_free(t);
@@ -291,14 +292,12 @@ static void test_wrong(void **state)
         { { "R(4294967295)" },
           PG_E_CONFIG,
           "the server asks for authentication method 4294967295, which is not supported" },
-        /* messages out of their phase; the version (failures 14) */
+        /* messages out of their phase */
         { { "Z(I)" }, NOT_OURS },
         { { "K(7,42)" }, NOT_OURS },
         { { "R(0) R(0)" }, ILLEGAL },
         { { "R(0) D(one)" }, ILLEGAL },
-        { { "R(0) K(7,42) K" }, ILLEGAL },
-        { { "v(1234)" }, PG_E_PROTOCOL, "the server negotiates a protocol version that was not asked for" },
-        { { "R(3)", "v(1234)" }, PG_E_PROTOCOL, "the server negotiates a protocol version that was not asked for" },
+        { { "R(0) K(7,42) K" }, PG_E_PROTOCOL, "a malformed BackendKeyData" },
         { { "R(0) Z(T)" }, PG_E_PROTOCOL, "the first ReadyForQuery is not idle" },
         { { "R(0) Z(II)" }, PG_E_PROTOCOL, "the first ReadyForQuery is not idle" },
         /* errors: fatal or not, that is the end */
