@@ -41,6 +41,7 @@ struct rp_conn_ops {
     void (*heal)(struct rp_conn *, struct pg_query *);        /* to be enqueued once more                           */
     void (*stopped)(struct rp_conn *, struct pg_query *);     /* its COPY is to end early: the rest is not wanted   */
     void (*notice)(struct rp_conn *, const struct pg_error *);
+    void (*notification)(struct rp_conn *, const struct rp_notification *); /* where session.listens; dies with it  */
     void (*parameter)(struct rp_conn *);                      /* since `up` one that is kept was said anew; the
                                                                * event that came with it is still to be told        */
     void (*closed)(struct rp_conn *);                         /* may be opened again                                */

@@ -450,6 +450,7 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
     case RP_EVENT_COPY: rp_conn_copy_begin(c, ev); return true;
     case RP_EVENT_DATA: rp_conn_copy_data(c, ev); return true;
     case RP_EVENT_NOTICE: ops->notice(c, &c->session.notice); return true;
+    case RP_EVENT_NOTIFICATION: ops->notification(c, &c->session.notification); return true;
     case RP_EVENT_OUTCOME:
     case RP_EVENT_HEAL:
         if (ev->query) rp_query(ev->query)->columns = ev->columns;

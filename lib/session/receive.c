@@ -376,6 +376,15 @@ bool rp_session_take_decided(struct rp_session *s, struct pg_query **query)
 
 /* ---- the loop over messages ---- */
 
+static bool keep_notification(struct rp_session *s, struct rp_cursor *c)
+{
+    int32_t pid = (int32_t)rp_read_u32(c);
+    const char *channel = rp_read_cstr(c), *payload = rp_read_cstr(c);
+    if (c->bad || c->left || !s->listens) return false;
+    s->notification = (struct rp_notification){ { channel, strlen(channel) }, { payload, strlen(payload) }, pid };
+    return true;
+}
+
 static bool asynchronous(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)
 {
     struct rp_cursor c = { f->body, f->size, false };
@@ -387,10 +396,9 @@ static bool asynchronous(struct rp_session *s, const struct rp_frame *f, struct 
     if (f->type == 'S') {
         const char *name = rp_read_cstr(&c), *value = rp_read_cstr(&c);
         if (!c.bad) rp_session_keep_parameter(s, name, value);
-    } else {
-        rp_read_u32(&c); /* NotificationResponse: pid, channel, payload; nobody listens yet */
-        rp_read_cstr(&c);
-        rp_read_cstr(&c);
+    } else if (keep_notification(s, &c)) {
+        *ev = (struct rp_event){ .kind = RP_EVENT_NOTIFICATION };
+        return true;
     }
     if (!c.bad && !c.left) return false;
     *ev = rp_session_break(s, PG_E_PROTOCOL,

@@ -111,6 +111,7 @@ enum rp_event_kind {
     RP_EVENT_OUTCOME,   /* `query` is over and its public results are set; NULL: nobody's                */
     RP_EVENT_HEAL,      /* `query` failed only since its statement was gone: enqueue it again            */
     RP_EVENT_NOTICE,    /* session->notice                                                               */
+    RP_EVENT_NOTIFICATION, /* session->notification, where session->listens; else they are passed over       */
     RP_EVENT_BROKEN,    /* session->error says why; the connection is of no more use                     */
 };
 struct rp_event {
@@ -122,6 +123,9 @@ struct rp_event {
     const struct rp_columns *columns;
     uint32_t statement; /* COLUMNS: whose; 0: of an unnamed one */
 };
+
+/* NotificationResponse: views into the bytes, good until the next event is asked for. */
+struct rp_notification { struct pg_text channel, payload; int32_t pid; };
 
 /* ---- the session ---- */
 
@@ -155,6 +159,7 @@ struct rp_session {
     bool wait_columns, wait_key;        /* an event waits for its answer                             */
     bool failed;                        /* the group in progress has a culprit                       */
     bool barrier;                       /* a COPY was begun and is not answered                      */
+    bool listens;                       /* notifications are events                                  */
     enum rp_step copying;               /* one of the COPY steps; 0: none of them is due             */
     enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
 
@@ -182,6 +187,7 @@ struct rp_session {
     struct pg_row row;
     struct pg_error error;              /* the group's, or why it is broken  */
     struct pg_error notice;
+    struct rp_notification notification;
     char parameter[RP_PARAMETERS][RP_PARAMETER_SIZE];
     uint32_t parameter_changes;         /* so far, the first values included */
 };

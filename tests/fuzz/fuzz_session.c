@@ -218,6 +218,12 @@ static bool deliver(struct world *w, const struct rp_event *ev, const uint8_t *b
     case RP_EVENT_TLS:
     case RP_EVENT_READY:
     case RP_EVENT_NOTICE: return true;
+    case RP_EVENT_NOTIFICATION: {
+        const struct rp_notification *n = &w->s.notification;
+        RP_ASSERT((const uint8_t *)n->channel.data >= block && n->channel.data + n->channel.size < n->payload.data);
+        RP_ASSERT((const uint8_t *)n->payload.data + n->payload.size < block + size);
+        return true;
+    }
     case RP_EVENT_BROKEN:
         RP_ASSERT(w->s.error.code != PG_OK);
         return false;
@@ -347,7 +353,7 @@ static void start(struct world *w, uint8_t options)
     if (options & OPTION_COLD) return;
     size_t consumed;
     RP_ASSERT(rp_session_next(&w->s, hello, sizeof hello - 1, &consumed).kind == RP_EVENT_READY);
-    w->s.exclusive = options & OPTION_EXCLUSIVE;
+    w->s.exclusive = w->s.listens = options & OPTION_EXCLUSIVE;
     w->s.head = w->s.due = w->s.unsent = w->s.tail = UINT32_MAX - 3;
 }
 

@@ -299,6 +299,10 @@ static bool deliver(struct transcript *t, const struct rp_event *ev)
     case RP_EVENT_NOTICE:
         blob_print(&t->log, " notice(%s %s)", t->s.notice.sqlstate, pg_error_field(&t->s.notice, 'M'));
         break;
+    case RP_EVENT_NOTIFICATION:
+        blob_print(&t->log, " heard(%d %.*s %.*s)", t->s.notification.pid, (int)t->s.notification.channel.size,
+                   t->s.notification.channel.data, (int)t->s.notification.payload.size, t->s.notification.payload.data);
+        break;
     case RP_EVENT_BROKEN:
         blob_print(&t->log, " broken(%s", pg_error_name(t->s.error.code) + 3);
         if (t->s.error.sqlstate[0]) blob_print(&t->log, " %s", t->s.error.sqlstate);

@@ -42,7 +42,10 @@ static void on_closed(struct rp_conn *c) { (void)c, f.closed++; }
 static void on_query(struct rp_conn *c, struct pg_query *q) { (void)c, (void)q, fail(); }
 static void on_notice(struct rp_conn *c, const struct pg_error *notice) { (void)c, (void)notice; }
 static void on_parameter(struct rp_conn *c) { (void)c; }
-static const struct rp_conn_ops ops = { on_up, on_down, on_query, on_query, on_query, on_notice, on_parameter, on_closed };
+static void on_notification(struct rp_conn *c, const struct rp_notification *n) { (void)c, (void)n, fail(); }
+static const struct rp_conn_ops ops = {
+    on_up, on_down, on_query, on_query, on_query, on_notice, on_notification, on_parameter, on_closed
+};
 
 static const struct rp_pair startup[] = { { "user", "app" }, { NULL, NULL } };
 

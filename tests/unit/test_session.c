@@ -134,6 +134,21 @@ static void test_columns_at_the_outcome(void **state)
     transcript_free(t);
 }
 
+/* Where somebody listens they are events, in between everything. */
+static void test_notifications(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    transcript_begin(t, true);
+    transcript_server(t, "A(before,it)");
+    t->s.listens = true;
+    transcript_queue(t, "a");
+    transcript_server(t, "A(channel,payload) 1 2 T(x:25) A(other,) D(one) C(SELECT 1) Z(I) A(channel,again)");
+    transcript_expect(t, "heard(7 channel payload) T(0#1) heard(7 other ) D(0:one) done(0:SELECT 1) "
+                         "heard(7 channel again)");
+    transcript_free(t);
+}
+
 static void test_parameters_are_kept(void **state)
 {
     (void)state;
@@ -478,7 +493,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_asynchronous_everywhere),
         cmocka_unit_test(test_columns_at_the_outcome),
-        cmocka_unit_test(test_parameters_are_kept),
+        cmocka_unit_test(test_notifications), cmocka_unit_test(test_parameters_are_kept),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_error_before_all_was_sent),
         cmocka_unit_test(test_error_with_the_sync_alone_left),
