@@ -308,6 +308,16 @@ static void set(struct model_query *q)
     model_complete(q, "SET");
 }
 
+static void subscribe(struct model_query *q)
+{
+    if (q->conn->server->config.role == MODEL_STANDBY && !model_keyword(q->sql, "UNLISTEN")) {
+        model_error(q, "25006", "cannot execute LISTEN during recovery");
+        return;
+    }
+    q->wishes = true;
+    model_complete(q, model_keyword(q->sql, "LISTEN") ? "LISTEN" : model_keyword(q->sql, "NOTIFY") ? "NOTIFY" : "UNLISTEN");
+}
+
 void model_default_answer(struct model_query *q)
 {
     static const struct { const char *word; void (*answer)(struct model_query *); } table[] = {
@@ -315,7 +325,8 @@ void model_default_answer(struct model_query *q)
         { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "DEFERRED", deferred }, { "SLEEP", nap },
         { "FAIL", fail }, { "COPYIN", model_copy_in },
         { "COPYOUT", copy_out }, { "DISCARD", forget }, { "DEALLOCATE", forget }, { "SET", set },
-        { "SHOW", show }, { "SELECT", ask },
+        { "SHOW", show }, { "SELECT", ask }, { "LISTEN", subscribe }, { "UNLISTEN", subscribe },
+        { "NOTIFY", subscribe },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (!model_keyword(q->sql, table[i].word)) continue;

@@ -44,6 +44,7 @@ void model_rollback(struct model_conn *conn)
 {
     conn->server->whole->stats.inserts_rolled_back += conn->pending.size / sizeof(int64_t);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
+    sim_bytes_take(&conn->wishes, NULL, conn->wishes.size);
     conn->deferred_sqlstate[0] = 0;
 }
 
@@ -59,6 +60,7 @@ static bool commit(struct model_conn *conn, char sqlstate[6], char text[256])
     conn->server->whole->stats.inserts_committed += conn->pending.size / sizeof(int64_t);
     sim_bytes_put(&conn->server->whole->committed, conn->pending.at + conn->pending.head, conn->pending.size);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
+    model_wishes_come_true(conn);
     return true;
 }
 
@@ -97,6 +99,7 @@ void model_ready(struct model_conn *conn)
     static const char letters[] = { [TX_NONE] = 'I', [TX_IMPLICIT] = 'I', [TX_BLOCK] = 'T', [TX_FAILED] = 'E' };
     if (conn->tx == TX_NONE) model_portals_free(conn);
     if (conn->tx == TX_NONE) conn->tx_read_only = false;
+    if (conn->tx == TX_NONE) model_put_news(conn);
     size_t begun = model_put_begin(&conn->output, 'Z');
     sim_bytes_put(&conn->output, &letters[conn->tx], 1);
     model_put_end(&conn->output, begun);
@@ -241,6 +244,7 @@ static void complete(struct model_conn *conn, struct model_query *q)
 {
     if (q->insert) sim_bytes_put(&conn->pending, &q->key, sizeof q->key);
     if (q->forget) model_statements_free(conn);
+    if (q->wishes) model_wish(q);
     if (q->fails_at_commit) {
         snprintf(conn->deferred_sqlstate, sizeof conn->deferred_sqlstate, "%s", q->commit_sqlstate);
         snprintf(conn->deferred_text, sizeof conn->deferred_text, "%s", q->commit_text);

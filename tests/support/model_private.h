@@ -76,7 +76,7 @@ struct model_query {
     struct model_copy copy;
     enum model_result_end end;
     enum model_effect effect;
-    bool insert, forget, fails_at_commit;
+    bool insert, forget, fails_at_commit, wishes;
     int64_t key;
     char tag[64], sqlstate[6], text[256], commit_sqlstate[6], commit_text[256];
 };
@@ -105,6 +105,9 @@ struct model_conn {
     bool tx_read_only, session_read_only;
     char deferred_sqlstate[6], deferred_text[256];
     struct sim_bytes pending; /* int64 keys */
+    struct sim_bytes channels; /* name NUL ...: it listens to these */
+    struct sim_bytes wishes;   /* of its transaction: {verb, channel NUL, payload NUL} ... */
+    struct sim_bytes news;     /* whole NotificationResponses, for when it is in no transaction */
     struct model_statement *statements;
     struct model_portal *portals;
     char *simple;             /* the rest of a Query message: next statement at simple_at */
@@ -125,6 +128,7 @@ struct model_server {
     char refuse[6];
     uint32_t next_pid;
     uint64_t refused_ns;
+    struct model_server *sibling; /* of the whole: another address of it */
     struct model_conn **conns;
     size_t conn_count, conn_capacity;
     struct sim_bytes committed;
@@ -158,6 +162,12 @@ void model_copy_begin(struct model_conn *conn, struct model_query *q); /* in; th
 void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
 void model_copy_free(struct model_conn *conn);
 bool model_copy_cancel(struct model_conn *conn); /* false: it does not copy in */
+/* model_notify.c */
+void model_wish(struct model_query *q);                 /* LISTEN, UNLISTEN, NOTIFY: when its transaction commits */
+void model_wishes_come_true(struct model_conn *conn);
+void model_tell_news(struct model_conn *conn);          /* if it is in no transaction and nothing runs */
+void model_put_news(struct model_conn *conn);           /* into its output */
+void model_notify_free(struct model_conn *conn);
 /* model_execute.c */
 void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message);
 bool model_in_failed_block(struct model_conn *conn, const char *sql); /* then 25P02 was answered */

@@ -156,6 +156,7 @@ void model_pump(struct model_conn *conn)
         }
         if (conn->output.size >= OUTPUT_BYTES) model_flush(conn);
     }
+    model_tell_news(conn);
     if (conn->phase != PHASE_GONE) sim_peer_pause(conn->peer, conn->busy && conn->server->config.unread_limit);
     if (conn->eof && !conn->busy && conn->phase != PHASE_GONE) {
         conn->server->whole->stats.eofs++;
@@ -233,6 +234,10 @@ struct model_server *model_server_open(const struct model_config *config)
     server->config = *config;
     server->whole = config->of ? config->of : server;
     server->next_pid = 1000;
+    if (config->of) {
+        server->sibling = server->whole->sibling;
+        server->whole->sibling = server;
+    }
     server->next = config->sim->accept;
     server->next_arg = config->sim->accept_arg;
     sim_listen(config->sim, on_accept, server);
@@ -260,12 +265,15 @@ static void conn_free(struct model_conn *conn)
     sim_bytes_free(&conn->output);
     sim_bytes_free(&conn->startup);
     sim_bytes_free(&conn->pending);
+    model_notify_free(conn);
     free(conn);
 }
 
 void model_server_close(struct model_server *server)
 {
     sim_listen(server->config.sim, NULL, NULL);
+    for (struct model_server *s = server->whole; server->config.of && s; s = s->sibling)
+        if (s->sibling == server) s->sibling = server->sibling;
     for (size_t i = 0; i < server->conn_count; i++) conn_free(server->conns[i]);
     free(server->conns);
     sim_bytes_free(&server->committed);

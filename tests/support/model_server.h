@@ -11,6 +11,7 @@
  *   INSERT ...        INSERT 0 1 (25006 where nothing may be written), and is accounted when its transaction ends;   DEFERRED ...: fails at commit (23503)
  *   SLEEP <ms>        SELECT 0, later; a cancel request ends it with 57014
  *   FAIL <sqlstate>   an error;   SYNTAX ...: an error (42601) already at Parse
+ *   LISTEN, UNLISTEN (* too), NOTIFY channel [, 'payload'] between its sessions, when their transactions commit
  *   SHOW transaction_read_only; SELECT pg_catalog.pg_is_in_recovery()
  *   COPYIN ...        CopyInResponse, and COPY n for so many lines;   COPYOUT n: the lines 1 to n
  *   DISCARD ALL, DEALLOCATE ALL: all statements are forgotten;   SET ...: SET;
@@ -119,7 +120,10 @@ size_t model_conn_statements(const struct model_conn *conn);                    
 /* Unasked: `how` as for the restart, `sqlstate` for MODEL_END_FATAL. */
 void model_conn_end(struct model_conn *conn, enum model_end how, const char *sqlstate);
 void model_conn_send(struct model_conn *conn, const void *at, size_t n); /* raw bytes, at once */
-void model_conn_notify(struct model_conn *conn, const char *channel, const char *payload);
+void model_conn_notify(struct model_conn *conn, const char *channel, const char *payload); /* whether it listens or not */
+bool model_conn_listens(const struct model_conn *conn, const char *channel);
+/* A NOTIFY that a session of somebody else's commits now, for all that listen; how many they are. */
+unsigned model_server_notify(struct model_server *server, const char *channel, const char *payload);
 void model_conn_notice(struct model_conn *conn, const char *sqlstate, const char *message);
 void model_conn_parameter_status(struct model_conn *conn, const char *name, const char *value);
 
