@@ -10,5 +10,6 @@
 #include "ringpg/budget.h"
 #include "ringpg/pool.h"
 #include "ringpg/copy.h"
+#include "ringpg/listen.h"
 #include "ringpg/fiber.h"
 #endif

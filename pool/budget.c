@@ -335,6 +335,8 @@ static bool set_bound(struct pg_budget *b, uint32_t connections, bool at_least)
 
 bool rp_share_asks_server(const struct pg_budget *b) { return ck_pr_load_32(&b->percent) != 0; }
 
+bool rp_share_untold(const struct pg_budget *b) { return load(&b->bounds) & UNTOLD; }
+
 void rp_share_told(struct pg_budget *b, uint32_t connections)
 {
     uint64_t percent = ck_pr_load_32(&b->percent);

@@ -58,6 +58,7 @@ bool rp_share_promise(struct pg_budget *b, const struct rp_share *share);
 void rp_share_press(struct pg_budget *b, const struct rp_share *share);
 /* Is the bound a part of what the server has? And: it has so many. */
 bool rp_share_asks_server(const struct pg_budget *b);
+bool rp_share_untold(const struct pg_budget *b); /* it has not said it yet: all that there is is sure */
 void rp_share_told(struct pg_budget *b, uint32_t connections);
 void rp_share_abandoned(struct pg_budget *b, uint32_t n);
 

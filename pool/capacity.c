@@ -47,18 +47,21 @@ void rp_capacity_open(struct pg_pool *pool)
     pool->capacity = (struct rp_capacity){ .limit = NO_LIMIT, .step = 1, .later = { .fire = raise } };
 }
 
-bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why)
+bool rp_capacity_is_refusal(const struct pg_error *why)
+{
+    if (why->code != PG_E_SERVER) return false;
+    return strncmp(why->sqlstate, "53", 2) == 0 || strcmp(why->sqlstate, "57P03") == 0;
+}
+
+void rp_capacity_refused(struct pg_pool *pool)
 {
     struct rp_capacity *c = &pool->capacity;
-    if (why->code != PG_E_SERVER) return false;
-    if (strncmp(why->sqlstate, "53", 2) != 0 && strcmp(why->sqlstate, "57P03") != 0) return false;
     c->rising = false;
     c->step = 1;
     set_limit(pool, standing(pool));
     if (!rp_timer_armed(&c->later)) /* else with one that was refused just before: the server is full once */
         rp_timer_start(pool->reactor, &c->later,
                        rp_now(pool->reactor) + rp_backoff(&c->backoff_ns, rp_random(pool->reactor)));
-    return true;
 }
 
 void rp_capacity_stands(struct pg_pool *pool)

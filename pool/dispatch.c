@@ -26,13 +26,26 @@ static bool wants_more(const struct pg_pool *pool)
     uint32_t normal = rp_worth_making(pool, pool->nwaiting + rp_slow_due(pool) + more);
     uint32_t wanted = pool->nurgent + normal + rp_life_idle_wanted(pool);
     if (wanted && rp_hosts_coming(pool) + pool->count[RP_SLOT_CHECKING] < wanted) return true;
-    return !pool->closing && rp_pool_live(pool) < pool->info.pool_min_conns;
+    if (pool->closing) return false;
+    if (rp_listen_wants(pool) && !rp_pool_live(pool) && rp_purse_untold(pool)) return true; /* it asks for the bound */
+    return rp_pool_live(pool) < pool->info.pool_min_conns;
 }
 
 bool rp_pool_can_grow(struct pg_pool *pool)
 {
     bool any;
-    return wants_more(pool) && rp_hosts_next(pool, &any);
+    return (wants_more(pool) || rp_listen_wants(pool)) && rp_hosts_next(pool, &any);
+}
+
+/* The listeners' one. Before those of the waiters, who are many and would else always be first. False: no host may be
+ * tried for it now. */
+static bool grow_beside(struct pg_pool *pool)
+{
+    bool any;
+    if (!rp_listen_wants(pool)) return true;
+    struct rp_host *host = rp_hosts_next(pool, &any);
+    if (host && rp_purse_take_beside(pool)) rp_slot_begin(pool->listening.slot, host, any);
+    return host != NULL;
 }
 
 static void grow(struct pg_pool *pool)
@@ -40,9 +53,10 @@ static void grow(struct pg_pool *pool)
     struct rp_host *host = NULL;
     bool any, more;
     rp_timer_stop(pool->reactor, &pool->retry);
+    bool tried = grow_beside(pool);
     while ((more = wants_more(pool)) && (host = rp_hosts_next(pool, &any)) && rp_purse_take(pool))
         rp_slot_begin(TAILQ_FIRST(&pool->slots[RP_SLOT_FREE]), host, any);
-    if (more && !host) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
+    if ((more && !host) || !tried) rp_timer_start(pool->reactor, &pool->retry, rp_hosts_time(pool));
     if (!pool->purse.waiting) pool->more_wanted = false; /* else it is still true when the budget has one */
     rp_purse_settle(pool);
 }
@@ -53,7 +67,9 @@ void rp_pool_connect_failed(struct rp_slot *slot, const struct pg_error *why)
     pool->stats.connect_failed_count++;
     rp_pool_kick(pool);
     if (RP_PLANT(waiters_lost_on_failure)) TAILQ_INIT(&pool->waiting);
-    if (!rp_hosts_elsewhere(slot) && rp_capacity_refused(pool, why)) {
+    if (!rp_hosts_elsewhere(slot) && rp_capacity_is_refusal(why)) {
+        if (slot->listens) rp_listen_later(pool);
+        else rp_capacity_refused(pool);
         rp_try_full(slot, why);
         return;
     }

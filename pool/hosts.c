@@ -206,7 +206,7 @@ uint32_t rp_hosts_coming(const struct pg_pool *pool)
     for (uint32_t i = 0; i < pool->hosts.count; i++) {
         const struct rp_host *host = &pool->hosts.at[i];
         bool fits = host->role.state == RP_CIRCUIT_CLOSED || pool->info.target == RP_TARGET_PREFER_STANDBY;
-        if (fits && host->circuit.state == RP_CIRCUIT_CLOSED) n += host->connecting;
+        if (fits && host->circuit.state == RP_CIRCUIT_CLOSED) n += host->connecting - rp_listen_tries(pool, host);
     }
     return n;
 }

@@ -33,7 +33,7 @@ static const enum retirement retirement[RP_SLOT_STATES] = {
     [RP_SLOT_SOLO] = ON_RETURN,
     [RP_SLOT_DRAINING] = WHEN_DRAINED,  [RP_SLOT_RETIRING] = NOTHING,      [RP_SLOT_STALLED] = ON_RETURN,
     [RP_SLOT_CHECKING] = ON_RETURN,     [RP_SLOT_LEASED] = ON_RETURN,      [RP_SLOT_RESETTING] = ON_RETURN,
-    [RP_SLOT_PARTING] = NOTHING,        [RP_SLOT_CLOSING] = NOTHING,
+    [RP_SLOT_LISTENING] = AT_ONCE,      [RP_SLOT_PARTING] = NOTHING,        [RP_SLOT_CLOSING] = NOTHING,
 };
 
 static const char *const reasons[RP_REASONS] = {
@@ -45,6 +45,7 @@ static const char *const reasons[RP_REASONS] = {
     [RP_REASON_PREPARE_CONN] = "since prepare_conn refused it",
     [RP_REASON_AFTER_RELEASE] = "since after_release refused it",
     [RP_REASON_BUDGET] = "for another pool of its budget",
+    [RP_REASON_UNHEARD] = "since nobody listens any more",
 };
 
 /* Told later: those who resize, reset or release are inside of a call. */
@@ -98,6 +99,7 @@ enum rp_reason rp_life_over(struct rp_slot *slot)
     if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     if (slot->role.misfit || slot->role.generation != slot->host->generation) return RP_REASON_ROLE;
+    if (slot->listens) return pool->listening.count ? RP_REASON_NONE : RP_REASON_UNHEARD;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;
@@ -116,7 +118,7 @@ void rp_life_begin(struct rp_slot *slot)
     uint64_t jitter_ns = pool->info.pool_max_conn_lifetime_jitter_ns;
     slot->expires_ns = PG_NEVER;
     slot->age.fire = aged;
-    if (!lifetime_ns) return;
+    if (!lifetime_ns || slot->listens) return;
     if (jitter_ns) lifetime_ns += (jitter_ns >> 16) * (rp_random(pool->reactor) & 0xffff);
     slot->expires_ns = rp_now(pool->reactor) + lifetime_ns;
     rp_timer_start(pool->reactor, &slot->age, slot->expires_ns);
@@ -199,7 +201,7 @@ void pg_pool_reset(struct pg_pool *pool)
 {
     if (pool->closing) return;
     pool->generation++;
-    for (uint32_t i = 0; i < pool->nslots; i++) rp_life_retire(pool->slot[i], RP_REASON_RESET);
+    for (uint32_t i = 0; i < rp_pool_all(pool); i++) rp_life_retire(rp_pool_slot(pool, i), RP_REASON_RESET);
 }
 
 void pg_pool_suspend(struct pg_pool *pool) { pool->suspended = !pool->closing && !RP_PLANT(suspension_ignored); }

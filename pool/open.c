@@ -69,17 +69,24 @@ static void free_slot(struct pg_pool *pool, struct rp_slot *slot)
     rp_free(pool->reactor, slot, sizeof *slot);
 }
 
-static int make_slot(struct pg_pool *pool)
+static struct rp_slot *new_slot(struct pg_pool *pool)
 {
     struct rp_slot *slot = rp_alloc(pool->reactor, sizeof *slot);
-    if (!slot) return -ENOMEM;
+    if (!slot) return NULL;
     slot->pool = pool;
     slot->hooking.run = rp_hook_run;
     if (pool->hooked) slot->hook = rp_hook_new(pool);
     if ((pool->hooked && !slot->hook) || rp_conn_init(&slot->conn, pool->reactor, &pool->config)) {
         free_slot(pool, slot);
-        return -ENOMEM;
+        return NULL;
     }
+    return slot;
+}
+
+static int make_slot(struct pg_pool *pool)
+{
+    struct rp_slot *slot = new_slot(pool);
+    if (!slot) return -ENOMEM;
     pool->slot[pool->nslots++] = slot;
     TAILQ_INSERT_TAIL(&pool->slots[RP_SLOT_FREE], slot, link);
     pool->count[RP_SLOT_FREE]++;
@@ -103,6 +110,15 @@ int rp_pool_make_slots(struct pg_pool *pool, uint32_t n)
     return rc;
 }
 
+int rp_pool_make_listening(struct pg_pool *pool)
+{
+    if (pool->listening.slot) return 0;
+    pool->listening.slot = new_slot(pool);
+    if (!pool->listening.slot) return -ENOMEM;
+    pool->listening.slot->listens = true;
+    return 0;
+}
+
 static void dealloc(void *arg, void *at, size_t bytes) { rp_free(arg, at, bytes); }
 static void *alloc(void *arg, size_t bytes) { return rp_alloc(arg, bytes); }
 static struct rp_memory memory_of(const struct pg_pool *pool)
@@ -113,7 +129,8 @@ static struct rp_memory memory_of(const struct pg_pool *pool)
 static void free_parts(struct pg_pool *pool)
 {
     const struct rp_memory memory = memory_of(pool);
-    for (uint32_t i = 0; i < pool->nslots; i++) free_slot(pool, pool->slot[i]);
+    for (uint32_t i = 0; i < rp_pool_all(pool); i++) free_slot(pool, rp_pool_slot(pool, i));
+    rp_listen_free(pool);
     if (pool->slot) rp_free(pool->reactor, pool->slot, pool->slot_places * sizeof *pool->slot);
     rp_work_close(pool);
     rp_hook_free_strays(pool);
@@ -219,11 +236,13 @@ static void member_close(struct rp_member *m, uint64_t drain_until_ns)
 static void member_abort(struct rp_member *m)
 {
     struct pg_pool *pool = RP_CONTAINER(m, struct pg_pool, member);
-    for (uint32_t i = 0; i < pool->nslots; i++) {
-        rp_conn_abandon_socket(&pool->slot[i]->conn);
-        rp_cancel_abandon_socket(&pool->slot[i]->cancel);
-        if (pool->slot[i]->hook) rp_login_wipe(&pool->slot[i]->hook->login);
+    for (uint32_t i = 0; i < rp_pool_all(pool); i++) {
+        struct rp_slot *slot = rp_pool_slot(pool, i);
+        rp_conn_abandon_socket(&slot->conn);
+        rp_cancel_abandon_socket(&slot->cancel);
+        if (slot->hook) rp_login_wipe(&slot->hook->login);
     }
+    rp_listen_abort(pool);
     rp_purse_abort(pool);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     rp_hosts_wipe(pool);
@@ -275,6 +294,7 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
     pool->drain.fire = on_drained;
     pool->member.close = member_close;
     pool->member.abort = member_abort;
+    rp_listen_open(pool);
     rp_capacity_open(pool);
     rp_shed_open(pool);
     rp_stats_open(pool);
@@ -290,9 +310,9 @@ int pg_pool_open(struct pg_pool **out, struct pg_reactor *reactor, const struct 
 static void cut(struct pg_pool *pool)
 {
     while (rp_first_waiter(pool)) rp_end_waiter(rp_first_waiter(pool), PG_E_CLOSED);
-    for (uint32_t i = 0; i < pool->nslots; i++) {
-        struct rp_slot *slot = pool->slot[i];
-        if (slot->state == RP_SLOT_IDLE) rp_slot_part(slot);
+    for (uint32_t i = 0; i < rp_pool_all(pool); i++) {
+        struct rp_slot *slot = rp_pool_slot(pool, i);
+        if (slot->state == RP_SLOT_IDLE || slot->state == RP_SLOT_LISTENING) rp_slot_part(slot);
         else if (slot->state != RP_SLOT_FREE && slot->state != RP_SLOT_PARTING && slot->state != RP_SLOT_CLOSING)
             rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_MAYBE, NULL);
     }
@@ -315,6 +335,7 @@ void pg_pool_close(struct pg_pool *pool, uint64_t drain_until_ns, void (*on_clos
         }
     }
     pool->closing = true;
+    rp_listen_close(pool);
     pg_pool_resume(pool); /* what is queued is to be served before the deadline */
     rp_life_warm_end(pool, PG_E_CLOSED);
     if (on_closed && !pool->on_closed) {
@@ -340,6 +361,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
     static const enum rp_slot_state unneeded[] = { RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING,
                                                    RP_SLOT_CHECKING };
     if (!pool->closing || pool->finished) return;
+    bool listening = rp_listen_ends(pool);
     if (!rp_first_waiter(pool)) {
         struct rp_slot *slot;
         while ((slot = TAILQ_FIRST(&pool->slots[RP_SLOT_IDLE]))) rp_slot_part(slot);
@@ -347,7 +369,7 @@ void rp_pool_close_if_done(struct pg_pool *pool)
             while ((slot = TAILQ_FIRST(&pool->slots[unneeded[i]]))) rp_slot_kill(slot, PG_E_CLOSED, PG_SENT_NO, NULL);
     }
     if (rp_pool_total(pool) || rp_first_waiter(pool) || !TAILQ_EMPTY(&pool->ended)) return;
-    if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired)) return;
+    if (!TAILQ_EMPTY(&pool->warming) || !STAILQ_EMPTY(&pool->retired) || listening) return;
     if (RP_PLANT(close_hangs) && pool->nleases_out) return;
     if (!rp_purse_leave(pool)) {
         rp_pool_kick(pool);

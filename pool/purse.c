@@ -16,24 +16,27 @@
  * idle for LONG_IDLE_NS is given. As long as others wait a pool that has something to spare looks again at least every
  * LONG_IDLE_NS, by a timer of its own.
  *
+ * The listeners' connection (listen.c) is one of `used` and never one of the sure ones, which are for those who ask:
+ * else a pool that listens might have none left for them. It is not spare either, since it serves as long as somebody
+ * listens. Its ticket is like that of a waiter.
+ *
  * Runs on the reactor's thread alone; other threads are behind budget.h. Without a budget each of these functions does
  * nothing and takes nothing amiss. Must never know who waits in the pool's queue. */
 #include "pool/state.h"
 
 static const uint64_t PATIENCE_NS = 10ull * 1000000, LONG_IDLE_NS = 200ull * 1000000;
 
-static uint32_t spare(const struct rp_purse *p)
-{
-    uint32_t kept = p->sure + p->promised;
-    return p->slots > kept ? p->slots - kept : 0;
-}
+static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
+
+/* Those in hand but the listeners'. */
+static uint32_t in_lanes(const struct rp_purse *p) { return p->slots - p->beside; }
+static uint32_t spare(const struct rp_purse *p) { return less(in_lanes(p), p->sure + p->promised); }
 static void tell_spare(struct rp_purse *p) { rp_share_spare(p->share, spare(p)); }
 
 /* What is neither used nor sure goes back. `kept`: promises that end with it. */
 static void settle(struct rp_purse *p, uint32_t kept)
 {
-    uint32_t keep = p->used > p->sure ? p->used : p->sure;
-    uint32_t surplus = p->slots > keep ? p->slots - keep : 0;
+    uint32_t used = p->used - p->beside, surplus = less(in_lanes(p), used > p->sure ? used : p->sure);
     if (!surplus && !kept) return;
     p->slots -= surplus;
     tell_spare(p);
@@ -55,10 +58,10 @@ void rp_purse_settle(struct pg_pool *pool)
 static uint32_t need(const struct pg_pool *pool)
 {
     const struct rp_purse *p = &pool->purse;
-    if (p->slots < p->sure) return RP_NEED_SURE;
+    if (in_lanes(p) < p->sure) return RP_NEED_SURE;
     uint32_t waiting = pool->nurgent + pool->nwaiting + rp_slow_due(pool);
     bool for_waiters = rp_pool_connecting(pool) < waiting + pool->more_wanted;
-    return for_waiters ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
+    return for_waiters || rp_listen_wants(pool) ? RP_NEED_FIRST + spare(p) : RP_NEED_IDLE;
 }
 
 static void in_hand(struct pg_pool *pool)
@@ -100,8 +103,8 @@ static bool ask(struct pg_pool *pool)
 static void ask_for_sure(struct pg_pool *pool)
 {
     struct rp_purse *p = &pool->purse;
-    p->pressing |= p->slots < p->sure;
-    while (p->slots < p->sure && ask(pool)) continue;
+    p->pressing |= in_lanes(p) < p->sure;
+    while (in_lanes(p) < p->sure && ask(pool)) continue;
 }
 
 bool rp_purse_take(struct pg_pool *pool)
@@ -119,12 +122,31 @@ bool rp_purse_take(struct pg_pool *pool)
     return true;
 }
 
+bool rp_purse_take_beside(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!p->budget) return true;
+    if (p->left) return false;
+    (void)collect(pool);
+    while (p->slots - p->used <= less(p->sure, p->used)) { /* the rest is sure, and not used yet */
+        if (p->waiting) return false;
+        if (ask(pool)) p->pressing = false;
+    }
+    p->used++;
+    p->beside = 1;
+    rp_share_used(p->budget, 1);
+    tell_spare(p);
+    return true;
+}
+
+bool rp_purse_untold(const struct pg_pool *pool) { return pool->purse.budget && rp_share_untold(pool->purse.budget); }
+
 /* Is it still wanted? */
 static void on_patience(struct rp_timer *timer)
 {
     struct pg_pool *pool = RP_CONTAINER(timer, struct pg_pool, purse.patience);
     struct rp_purse *p = &pool->purse;
-    bool wanted = p->slots < p->sure || rp_pool_can_grow(pool), first = !p->pressing;
+    bool wanted = in_lanes(p) < p->sure || rp_pool_can_grow(pool), first = !p->pressing;
     p->pressing = wanted;
     if (!wanted && rp_share_withdraw(p->budget, p->share)) in_hand(pool);
     else if (!wanted) p->waiting = false;
@@ -212,6 +234,7 @@ void rp_purse_put(struct rp_slot *slot)
     if (p->asking == slot) p->asking = NULL;
     p->promised -= kept;
     p->used--;
+    if (slot->listens) p->beside = 0;
     rp_share_used(p->budget, -1);
     rp_share_abandoned(p->budget, slot->conn.abandoned);
     settle(p, kept);

@@ -76,14 +76,15 @@ static bool is_former(const struct rp_slot *slot, const struct rp_host *host)
 static void retire_former(struct pg_pool *pool, struct rp_host *host)
 {
     bool any = false;
-    for (uint32_t i = 0; i < pool->nslots && !any; i++) any = is_former(pool->slot[i], host);
+    for (uint32_t i = 0; i < rp_pool_all(pool) && !any; i++) any = is_former(rp_pool_slot(pool, i), host);
     if (!any) return;
     for (uint32_t i = 0; i < pool->hosts.count; i++)
         if (&pool->hosts.at[i] != host) rp_circuit_move(&pool->hosts.at[i].role, RP_LOOK_ANEW, 0, 0);
     host->generation++;
-    for (uint32_t i = 0; i < pool->nslots; i++)
-        if (pool->slot[i]->host == host && pool->slot[i]->state > RP_SLOT_PREPARING)
-            rp_life_retire(pool->slot[i], RP_REASON_ROLE);
+    for (uint32_t i = 0; i < rp_pool_all(pool); i++) {
+        struct rp_slot *slot = rp_pool_slot(pool, i);
+        if (slot->host == host && slot->state > RP_SLOT_PREPARING) rp_life_retire(slot, RP_REASON_ROLE);
+    }
 }
 
 static void mark(struct rp_slot *slot, enum rp_circuit_event event)

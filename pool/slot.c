@@ -8,7 +8,7 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_FREE] = BIT(ASKING) | BIT(CONNECTING),
     [RP_SLOT_ASKING] = BIT(CONNECTING) | BIT(CLOSING),
     [RP_SLOT_CONNECTING] = BIT(PREPARING) | BIT(CLOSING),
-    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_PREPARING] = BIT(IDLE) | BIT(LISTENING) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_IDLE] = BIT(SOLO) | BIT(SHARED) | BIT(CHECKING) | BIT(LEASED) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_SOLO] = BIT(IDLE) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_SHARED] = BIT(IDLE) | BIT(DRAINING) | BIT(RETIRING) | BIT(STALLED) | BIT(PARTING) | BIT(CLOSING),
@@ -18,6 +18,7 @@ static const uint16_t legal[RP_SLOT_STATES] = {
     [RP_SLOT_CHECKING] = BIT(LEASED) | BIT(RESETTING) | BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_LEASED] = BIT(RESETTING) | BIT(CLOSING),
     [RP_SLOT_RESETTING] = BIT(IDLE) | BIT(PARTING) | BIT(CLOSING),
+    [RP_SLOT_LISTENING] = BIT(PARTING) | BIT(CLOSING),
     [RP_SLOT_PARTING] = BIT(CLOSING),
     [RP_SLOT_CLOSING] = BIT(FREE),
 };
@@ -29,13 +30,17 @@ static struct rp_slot *slot_of(struct rp_conn *conn) { return RP_CONTAINER(conn,
 
 /* ---- lists and counts ---- */
 
-static void list_remove(struct rp_slot *slot)
+static void leave_list(struct rp_slot *slot)
 {
+    if (slot->listens) return; /* it is beside all others */
+    slot->pool->count[slot->state]--;
     if (slot->state == RP_SLOT_SHARED) rp_work_unlist(slot);
     else TAILQ_REMOVE(&slot->pool->slots[slot->state], slot, link);
 }
-static void list_insert(struct rp_slot *slot)
+static void join_list(struct rp_slot *slot)
 {
+    if (slot->listens) return;
+    slot->pool->count[slot->state]++;
     if (slot->state == RP_SLOT_SHARED) rp_work_list(slot);
     else
         TAILQ_INSERT_HEAD(&slot->pool->slots[slot->state], slot, link); /* idle: the last that was used is used next */
@@ -52,12 +57,11 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
 {
     RP_ASSERT(legal[slot->state] & 1u << state);
     RP_ASSERT((state != RP_SLOT_IDLE && state != RP_SLOT_FREE) || !rp_cancel_busy(&slot->cancel));
-    list_remove(slot);
+    enum rp_slot_state before = slot->state;
+    leave_list(slot);
     rp_saw_move(slot, state);
-    slot->pool->count[slot->state]--;
     slot->state = state;
-    slot->pool->count[state]++;
-    list_insert(slot);
+    join_list(slot);
     slot->chore = 0;
     slot->doing = NULL;
     rp_timer_stop(slot->pool->reactor, &slot->stall);
@@ -81,6 +85,7 @@ void rp_slot_move(struct rp_slot *slot, enum rp_slot_state state)
         break;
     default: break;
     }
+    if (slot->listens) rp_listen_moved(slot, before == RP_SLOT_LISTENING);
 }
 
 void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct pg_error *error)
@@ -167,7 +172,7 @@ void rp_slot_rest(struct rp_slot *slot)
 {
     enum rp_reason reason = slot->state == RP_SLOT_RETIRING ? slot->reason : rp_life_over(slot);
     if (reason != RP_REASON_NONE) rp_life_end(slot, reason);
-    else rp_slot_move(slot, RP_SLOT_IDLE);
+    else rp_slot_move(slot, slot->listens ? RP_SLOT_LISTENING : RP_SLOT_IDLE);
 }
 
 /* What was given up has passed, and others wait for their answers. */
@@ -325,7 +330,7 @@ void rp_slot_checked(struct rp_slot *slot)
 
 void rp_slot_part(struct rp_slot *slot)
 {
-    if (slot->pool->hook[RP_HOOK_BEFORE_CLOSE]) {
+    if (slot->pool->hook[RP_HOOK_BEFORE_CLOSE] && rp_slot_quiet(slot)) {
         rp_slot_move(slot, RP_SLOT_PARTING);
         rp_chore_run(slot);
     } else {
@@ -355,7 +360,7 @@ void rp_slot_made(struct rp_slot *slot)
     pool->stats.new_conns_count++;
     rp_saw_connected(slot);
     rp_slot_rest(slot);
-    rp_capacity_stands(pool);
+    if (!slot->listens) rp_capacity_stands(pool);
     rp_pool_kick(pool);
     rp_slot_event(slot, PG_EVENT_CONNECTED, NULL);
 }
@@ -436,6 +441,11 @@ static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
     rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
+static void on_notification(struct rp_conn *conn, const struct rp_notification *n)
+{
+    rp_listen_notification(slot_of(conn)->pool, n);
+}
+
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that
  * transaction, and is undone with it when the connection goes. */
 static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
@@ -460,6 +470,7 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
     if (shared) rp_work_end(slot, q);
     if (q && own(q)) {
         if (shared) rp_role_answered(slot, q);
+        else if (slot->state == RP_SLOT_LISTENING) rp_listen_outcome(slot, q);
         else rp_chore_outcome(slot, q);
         return;
     }
@@ -486,7 +497,6 @@ static void on_heal(struct rp_conn *conn, struct pg_query *q)
 }
 
 const struct rp_conn_ops rp_slot_ops = {
-    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .stopped = on_stopped,
-    .notice = on_notice,
-    .parameter = on_parameter, .closed = on_closed,
+    .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .stopped = on_stopped, .notice = on_notice,
+    .notification = on_notification, .parameter = on_parameter, .closed = on_closed,
 };

@@ -11,6 +11,7 @@
  *       |        |  \------> RETIRING                          RETIRING: the same, since it is to be closed
  *       |        \-> STALLED -> IDLE                           STALLED: the same, until what was given up has passed
  *       \(-> CHECKING) -> LEASED -> RESETTING -> IDLE          CHECKING, if nobody waits any more -> RESETTING
+ *      PREPARING -> LISTENING                               the one of the pool's listeners (listen.c), in no list
  *      all that come to rest (-> PARTING) -> CLOSING
  *      all but FREE -> CLOSING -> FREE
  *
@@ -29,6 +30,7 @@
 #include "conn/query.h"
 #include "pool/budget.h"
 #include "pool/hosts.h"
+#include "pool/listen.h"
 #include "pool/overload.h"
 #include "pool/published.h"
 #include "reactor/probe.h"
@@ -36,13 +38,14 @@
 enum rp_slot_state {
     RP_SLOT_FREE, RP_SLOT_ASKING, RP_SLOT_CONNECTING, RP_SLOT_PREPARING, RP_SLOT_IDLE, RP_SLOT_SOLO, RP_SLOT_SHARED,
     RP_SLOT_DRAINING, RP_SLOT_RETIRING, RP_SLOT_STALLED, RP_SLOT_CHECKING, RP_SLOT_LEASED, RP_SLOT_RESETTING,
-    RP_SLOT_PARTING, RP_SLOT_CLOSING, RP_SLOT_STATES
+    RP_SLOT_LISTENING, RP_SLOT_PARTING, RP_SLOT_CLOSING, RP_SLOT_STATES
 };
 
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
 enum rp_reason {
     RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_ROLE,
-    RP_REASON_BUDGET, RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
+    RP_REASON_BUDGET, RP_REASON_UNHEARD,
+    RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
     RP_REASONS
 };
 
@@ -90,6 +93,7 @@ struct rp_slot {
     struct rp_host *host;      /* whose connection it is, or was last                            */
     bool trying;               /* the connect counts in host->connecting                         */
     bool any;                  /* whatever the host is: there was no other                       */
+    bool listens;              /* the listeners': beside pool->slot, in no list and no count     */
     struct rp_role role;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
@@ -133,6 +137,7 @@ struct rp_purse {
     struct pg_budget *budget;            /* NULL: none, and nothing else means anything         */
     struct rp_share *share;
     uint32_t slots, used, sure;          /* in hand; of these by connections; never given       */
+    uint32_t beside;                     /* 1: one of those in use is the listeners'            */
     uint32_t promised;                   /* of those in use: on their way to others             */
     uint32_t need;                       /* of the ticket                                       */
     bool waiting;                        /* there is a ticket                                   */
@@ -226,6 +231,7 @@ struct pg_pool {
     struct rp_timer sweep;               /* armed while something idle may have to be closed    */
     struct rp_warms warming;
     struct rp_purse purse;
+    struct rp_listening listening;
     struct rp_retired retired;           /* CLOSING or FREE again: PG_EVENT_RETIRED is still to be told */
 
     bool closing, finished;
@@ -265,6 +271,12 @@ bool rp_slot_room(struct rp_slot *slot, uint32_t n);
  * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);
 void rp_slot_free(struct rp_slot *slot);     /* CLOSING, once the connection and its cancel request are at their ends */
+/* All slots, the listeners' as the last one; for what holds for every connection of the pool. */
+static inline uint32_t rp_pool_all(const struct pg_pool *pool) { return pool->nslots + (pool->listening.slot != NULL); }
+static inline struct rp_slot *rp_pool_slot(const struct pg_pool *pool, uint32_t i)
+{
+    return i < pool->nslots ? pool->slot[i] : pool->listening.slot;
+}
 static inline uint32_t rp_pool_total(const struct pg_pool *pool) /* what counts against max_conns */
 {
     return pool->nslots - pool->count[RP_SLOT_FREE];
@@ -451,7 +463,8 @@ void rp_secure_close(struct pg_pool *pool);
 
 /* capacity.c */
 void rp_capacity_open(struct pg_pool *pool);
-bool rp_capacity_refused(struct pg_pool *pool, const struct pg_error *why); /* a connect has failed: is it that? */
+bool rp_capacity_is_refusal(const struct pg_error *why); /* a connect has failed: is it that? */
+void rp_capacity_refused(struct pg_pool *pool);
 void rp_capacity_stands(struct pg_pool *pool);         /* one more connection stands */
 void rp_capacity_resized(struct pg_pool *pool);        /* max_conns is another one */
 
@@ -490,6 +503,8 @@ uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones 
 /* purse.c */
 int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_error *error);
 bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun; false: it has to wait for one */
+bool rp_purse_take_beside(struct pg_pool *pool); /* the same for the listeners', never of what is sure */
+bool rp_purse_untold(const struct pg_pool *pool); /* the bound is the server's to say, which nobody has asked yet */
 void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
 void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
 bool rp_purse_needed(struct rp_slot *slot);
@@ -505,6 +520,7 @@ void rp_purse_abort(struct pg_pool *pool);
 
 /* open.c */
 int rp_pool_make_slots(struct pg_pool *pool, uint32_t n); /* so that there are n at least; -ENOMEM leaves what is */
+int rp_pool_make_listening(struct pg_pool *pool);         /* so that there is the listeners'; -ENOMEM */
 void rp_pool_close_if_done(struct pg_pool *pool);
 void rp_pool_return_lease(struct pg_pool *pool); /* one less out; the last one frees a closed pool's shell */
 

@@ -25,6 +25,7 @@ enum pg_event_kind {
     PG_EVENT_CONNECTED, PG_EVENT_CONNECT_FAILED, PG_EVENT_LOST,
     PG_EVENT_RETIRED, /* the pool closed a healthy connection for a reason of its own; not when it closes as a whole */
     PG_EVENT_NOTICE,
+    PG_EVENT_LISTEN_FAILED, /* the server refused a LISTEN (ringpg/listen.h); it is said again after a delay */
     PG_EVENT_LEAK /* a lease is held longer than pool_leak_detection_threshold; once per lease */
 };
 struct pg_event {
