@@ -99,7 +99,8 @@ enum rp_reason rp_life_over(struct rp_slot *slot)
     if (slot->generation != pool->generation && !RP_PLANT(generation_unchecked)) return RP_REASON_RESET;
     if (slot->expires_ns <= rp_now(pool->reactor)) return RP_REASON_LIFETIME;
     if (slot->role.misfit || slot->role.generation != slot->host->generation) return RP_REASON_ROLE;
-    if (slot->listens) return pool->listening.count ? RP_REASON_NONE : RP_REASON_UNHEARD;
+    if (slot->listens && !pool->listening.count) return RP_REASON_UNHEARD;
+    if (slot->listens) return slot->promised || rp_purse_lacks(pool) ? RP_REASON_BUDGET : RP_REASON_NONE;
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;

@@ -227,7 +227,7 @@ void rp_listen_notification(struct pg_pool *pool, const struct rp_notification *
     for (g->next = TAILQ_FIRST(&ch->listeners); g->next;) {
         struct rp_listener *l = g->next;
         g->next = TAILQ_NEXT(l, link);
-        if (!l->told || l->lost) continue;
+        if ((!l->told || l->lost) && !RP_PLANT(heard_too_early)) continue;
         if (!first) (void)rp_budget_take(pool->reactor);
         first = false;
         struct pg_listener *caller = caller_of(l);
@@ -255,7 +255,7 @@ static void lose(struct pg_pool *pool, struct rp_channel *ch)
     ch->state = ABSENT;
     ch->failed = false;
     TAILQ_FOREACH(l, &ch->listeners, link) {
-        if (!l->told) continue;
+        if (!l->told || RP_PLANT(loss_untold)) continue;
         l->lost = true;
         make_due(pool, l);
     }
@@ -301,7 +301,8 @@ void rp_listen_outcome(struct rp_slot *slot, struct pg_query *q)
     bool asked = ch->state == ASKED, ok = q->status == PG_OK;
     struct rp_listener *l;
     rp_timer_stop(pool->reactor, &slot->stall);
-    if (!asked && !ok) { /* an UNLISTEN: nothing is known of it any more */
+    /* An UNLISTEN: nothing is known of it any more. A standby: the hosts are looked at anew. */
+    if (!ok && (!asked || !strcmp(q->sqlstate, "25006"))) {
         rp_chore_fail(slot, q->error);
         return;
     }

@@ -17,8 +17,9 @@
  * LONG_IDLE_NS, by a timer of its own.
  *
  * The listeners' connection (listen.c) is one of `used` and never one of the sure ones, which are for those who ask:
- * else a pool that listens might have none left for them. It is not spare either, since it serves as long as somebody
- * listens. Its ticket is like that of a waiter.
+ * else a pool that listens might have none left for them. Its ticket is like that of a waiter. It is not spare either,
+ * since it serves as long as somebody listens; but where a pool, this one too, lacks what is sure, or the bound was made
+ * smaller, and nothing else can be given, it goes, and waits for another one.
  *
  * Runs on the reactor's thread alone; other threads are behind budget.h. Without a budget each of these functions does
  * nothing and takes nothing amiss. Must never know who waits in the pool's queue. */
@@ -31,7 +32,7 @@ static uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0; }
 /* Those in hand but the listeners'. */
 static uint32_t in_lanes(const struct rp_purse *p) { return p->slots - p->beside; }
 static uint32_t spare(const struct rp_purse *p) { return less(in_lanes(p), p->sure + p->promised); }
-static void tell_spare(struct rp_purse *p) { rp_share_spare(p->share, spare(p)); }
+static void tell_spare(struct rp_purse *p) { rp_share_spare(p->share, spare(p) + p->beside); }
 
 /* What is neither used nor sure goes back. `kept`: promises that end with it. */
 static void settle(struct rp_purse *p, uint32_t kept)
@@ -134,9 +135,14 @@ bool rp_purse_take_beside(struct pg_pool *pool)
     }
     p->used++;
     p->beside = 1;
-    rp_share_used(p->budget, 1);
+    if (!RP_PLANT(listener_uncounted)) rp_share_used(p->budget, 1);
     tell_spare(p);
     return true;
+}
+
+bool rp_purse_lacks(const struct pg_pool *pool)
+{
+    return pool->purse.budget && in_lanes(&pool->purse) < pool->purse.sure;
 }
 
 bool rp_purse_untold(const struct pg_pool *pool) { return pool->purse.budget && rp_share_untold(pool->purse.budget); }
@@ -181,7 +187,7 @@ static void watch(struct pg_pool *pool)
     rp_timer_start(pool->reactor, &pool->purse.watch, at_ns > now ? at_ns : now + LONG_IDLE_NS);
 }
 
-static void give_way(struct pg_pool *pool)
+static void give_spare(struct pg_pool *pool)
 {
     struct rp_purse *p = &pool->purse;
     p->pressed = false;
@@ -197,6 +203,24 @@ static void give_way(struct pg_pool *pool)
         }
         rp_life_retire(slot, RP_REASON_BUDGET);
     }
+}
+
+static void give_beside(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    struct rp_slot *slot = pool->listening.slot;
+    if (!p->beside || slot->promised || spare(p)) return;
+    if (!rp_purse_lacks(pool)) {
+        struct rp_demand demand = rp_share_demand(p->budget, p->share);
+        if (!demand.count || demand.need != RP_NEED_SURE || !promise(slot)) return;
+    }
+    rp_life_retire(slot, RP_REASON_BUDGET);
+}
+
+static void give_way(struct pg_pool *pool)
+{
+    give_spare(pool);
+    if (!pool->closing) give_beside(pool);
 }
 
 static void on_watch(struct rp_timer *timer) { give_way(RP_CONTAINER(timer, struct pg_pool, purse.watch)); }

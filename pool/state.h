@@ -504,6 +504,7 @@ uint32_t rp_life_idle_wanted(const struct pg_pool *pool); /* how many idle ones 
 int rp_purse_open(struct pg_pool *pool, struct pg_budget *budget, struct pg_error *error);
 bool rp_purse_take(struct pg_pool *pool);      /* for a connection that is begun; false: it has to wait for one */
 bool rp_purse_take_beside(struct pg_pool *pool); /* the same for the listeners', never of what is sure */
+bool rp_purse_lacks(const struct pg_pool *pool); /* what is sure, while the listeners' one may have more than that */
 bool rp_purse_untold(const struct pg_pool *pool); /* the bound is the server's to say, which nobody has asked yet */
 void rp_purse_put(struct rp_slot *slot);       /* that connection has ended */
 void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */

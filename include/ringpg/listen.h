@@ -12,8 +12,8 @@
  * pool, so that listening leaves no pool without a connection to work with. While there is none it waits as a request
  * does; nobody is told, and on_state(true) comes when it stands. It is not given to other pools while it is used.
  *
- * A LISTEN is refused by a standby: with several hosts ask for target_session_attrs=read-write. Behind a pooler in
- * transaction mode nothing is heard. Source: SQL commands LISTEN, NOTIFY, UNLISTEN; protocol chapter, "Asynchronous
+ * A standby refuses LISTEN (25006): its connection is closed and another one made, after a delay. With several hosts ask
+ * for target_session_attrs=read-write. Behind a pooler in transaction mode nothing is heard. Source: SQL commands LISTEN, NOTIFY, UNLISTEN; protocol chapter, "Asynchronous
  * Operations". */
 #ifndef RINGPG_LISTEN_H
 #define RINGPG_LISTEN_H

@@ -52,6 +52,7 @@ static void on_closed(void *arg)
     trace("pool closed");
     r->closed = true;
     r->pool = NULL;
+    ears_closed(r);
     if (chance(r, r->set.reenter)) act_in_callback(r);
 }
 
@@ -76,7 +77,7 @@ void act_in_callback(struct run *r)
     if (chance(r, r->set.closing_callback)) act_close(r);
     if (chance(r, r->set.tunes)) tune(r);
     if (!chance(r, r->set.reenter)) return;
-    switch (pick(r, 8)) {
+    switch (pick(r, 9)) {
     case 0:
     case 1:
     case 2:
@@ -95,6 +96,9 @@ void act_in_callback(struct run *r)
         break;
     case 6:
         post(r);
+        break;
+    case 7:
+        ears_act(r);
         break;
     default:
         if (!r->closed) holder_try(r);

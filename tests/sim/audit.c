@@ -35,11 +35,23 @@ void audit_counts(struct run *r)
             "%u connections are idle, and their list says otherwise", p->count[RP_SLOT_IDLE]);
 }
 
+/* One beside the others, and only for those who listen. */
+static void check_beside(const struct run *r)
+{
+    const struct rp_slot *slot = r->pool->listening.slot;
+    if (!slot) return;
+    REQUIRE(slot->listens && r->pool->listening.count <= r->ears.count, "%u listen, and there are %u",
+            r->pool->listening.count, r->ears.count);
+    REQUIRE(slot->state != RP_SLOT_LISTENING || r->ears.count, "a connection listens for nobody");
+    REQUIRE(slot->state == RP_SLOT_FREE || slot->state <= RP_SLOT_PREPARING || slot->state >= RP_SLOT_LISTENING,
+            "the listeners' connection is in state %d", slot->state);
+}
+
 void audit_event(void *arg)
 {
     struct scene *w = arg;
     for (struct run *r = w->run; r < w->run + w->runs; r++)
-        if (!r->closed) audit_counts(r);
+        if (!r->closed) audit_counts(r), check_beside(r);
     shares_check(w);
 }
 
@@ -123,6 +135,11 @@ static void check_slot(const struct run *r, struct rp_slot *slot)
                 "a leased connection's lease does not know it");
         REQUIRE(((struct holder *)slot->lease->data)->held, "a connection is leased to somebody who has none");
         break;
+    case RP_SLOT_LISTENING:
+        REQUIRE(slot->listens && slot->conn.state == RP_CONN_OPEN && s->transaction == 'I' && !s->exclusive,
+                "a connection that listens is not what it should be");
+        check_fresh(r, slot);
+        break;
     default: break;
     }
 }
@@ -136,8 +153,8 @@ static void check_closing(struct run *r)
         return;
     }
     if (!r->done_ns) r->done_ns = sim_now(r->sim);
-    for (uint32_t i = 0; i < p->nslots; i++)
-        REQUIRE(p->slot[i]->connecting_since_ns <= r->done_ns, "a closing pool for which nobody waits connects");
+    for (uint32_t i = 0; i < rp_pool_all(p); i++)
+        REQUIRE(rp_pool_slot(p, i)->connecting_since_ns <= r->done_ns, "a closing pool for which nobody waits connects");
 }
 
 static void check_slots(const struct run *r)
@@ -149,6 +166,7 @@ static void check_slots(const struct run *r)
         check_slot(r, p->slot[i]);
         count[p->slot[i]->state]++;
     }
+    if (p->listening.slot) check_slot(r, p->listening.slot);
     for (int s = 0; s < RP_SLOT_STATES; s++) {
         uint32_t listed = 0;
         REQUIRE(count[s] == p->count[s], "%u slots are in state %d, %u are counted", count[s], s, p->count[s]);

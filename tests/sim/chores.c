@@ -35,7 +35,7 @@ static struct chore_book *book_of(struct run *r, const struct rp_slot *slot)
 {
     struct chore_book *b = r->books;
     while (b->slot && b->slot != slot) b++;
-    REQUIRE(b < r->books + SIZE_MOST, "more slots than there may be");
+    REQUIRE(b < r->books + SIZE_MOST + 1, "more slots than there may be");
     if (b->slot != slot || b->pid != slot->conn.session.backend_pid)
         *b = (struct chore_book){ .slot = slot, .pid = slot->conn.session.backend_pid };
     return b;

@@ -143,8 +143,8 @@ void hosts_check_turn(const struct run *r)
     for (uint32_t i = 0; i < r->pool->hosts.count; i++) {
         const struct rp_host *host = &r->pool->hosts.at[i];
         uint32_t connecting = 0;
-        for (uint32_t k = 0; k < r->pool->nslots; k++)
-            connecting += r->pool->slot[k]->trying && r->pool->slot[k]->host == host;
+        for (uint32_t k = 0; k < rp_pool_all(r->pool); k++)
+            connecting += rp_pool_slot(r->pool, k)->trying && rp_pool_slot(r->pool, k)->host == host;
         REQUIRE(connecting == host->connecting, "%u connects to %s, and %u are counted", connecting, host->where,
                 host->connecting);
         bool trial = host->circuit.state == RP_CIRCUIT_HALF_OPEN;

@@ -8,6 +8,7 @@
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      copy.c       one COPY, and the server's side of it
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
+ *      ears.c       listeners, and who notifies them
  *      tune.c       the operator: resize, reset, suspend, resume, warm
  *      rules.c      the queue's: priority, reserved connections, overload, admission
  *      shares.c     a budget over the pools
@@ -42,6 +43,8 @@ struct settings {
     uint32_t reenter, abandons, cancels, deadlines, leases, batches, strays, errors, pauses, stops; /* per mille */
     uint32_t hangs, large, tunes, slow, copies, alloc_failures;                                          /* per mille */
     uint64_t tune_every_ns;
+    uint32_t listeners;          /* at a time                                           */
+    uint64_t notify_every_ns;
     uint64_t lifetime_ns, jitter_ns, idle_ns, period_ns, slow_ns;
     uint32_t drop, garbage, notice, forget, delay, server_error, kill, closing_callback;   /* per mille */
     uint64_t delay_ns;
@@ -162,8 +165,9 @@ struct run {
     struct heap heap;
     struct pg_reactor *reactor;
     struct pg_pool *pool;        /* NULL once it is closed                             */
-    struct table asks, holders, chores;
-    struct chore_book books[SIZE_MOST + 1]; /* the last one: nobody's                    */
+    struct table asks, holders, chores, ears;
+    bool listened;               /* at any time                                        */
+    struct chore_book books[SIZE_MOST + 2]; /* the last one: nobody's                    */
     uint32_t min_conns, max_conns; /* as they were set last                            */
     uint32_t peak_conns, bound, solo;  /* the most that they were; how many there may be     */
     uint32_t normal_bound;       /* how many connections normal ones may have          */
@@ -184,7 +188,7 @@ struct run {
     uint64_t note;               /* a hash of what the handlers saw                    */
 };
 
-enum { RUNS = 4, HOSTS = 3 };
+enum { RUNS = 4, HOSTS = 3, CHANNELS = 3 };
 struct scene {
     uint64_t seed;
     bool verbose;
@@ -193,6 +197,7 @@ struct scene {
     struct rp_security security;      /* where the servers talk through a toy, or are asked for it */
     struct model_server *host[HOSTS]; /* the first is that server; the others are more addresses of it */
     unsigned primary;
+    int64_t notified[CHANNELS];  /* on each channel so far                             */
     struct ledger ledger;
     char *stack;                 /* where it was when the seed began                   */
     bool healed, over;
@@ -268,6 +273,16 @@ void chores_draw(struct run *r);
 void chores_config(struct run *r, struct pg_pool_config *config);
 void chores_granted(struct holder *h);
 void chores_end(struct run *r);
+/* ears.c */
+void ears_draw(struct run *r);
+void ears_begin(struct run *r);
+void ears_act(struct run *r);        /* one comes or goes */
+void ears_closed(struct run *r);
+bool ears_restless(const struct run *r);
+bool ears_at_rest(const struct run *r, uint32_t *conns);
+void ears_notify(struct scene *w, unsigned channel);
+void ears_check_listening(struct scene *w);
+void ears_check_heard(struct scene *w);
 /* tune.c */
 void tune(struct run *r);           /* one thing, at random */
 void tune_begin(struct run *r);

@@ -36,9 +36,12 @@
     P(generation_unchecked, "a connection of a former generation is used after a reset")                               \
     P(granted_unchecked, "a lease has its connection before prepare_conn has agreed")                                  \
     P(hook_unawaited, "the pool goes on with a connection before its hook has ended")                                  \
+    P(heard_too_early, "a notification goes to listeners who were not told that they listen")                            \
     P(idle_too_early, "a connection is idle before its ReadyForQuery")                                                 \
     P(kick_lost, "a connection that became idle wakes nobody")                                                         \
     P(lifo, "waiters are served last in, first out")                                                                   \
+    P(listener_uncounted, "the listeners' connection does not count in the budget")                                     \
+    P(loss_untold, "listeners are not told that their connection was lost")                                            \
     P(memory_leaked, "the catalog is not freed with the pool")                                                         \
     P(miscounted, "the number of outcomes is too low")                                                                 \
     P(moved_under_pause, "the receive buffer is compacted under a row that is looked at")                              \

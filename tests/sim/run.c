@@ -91,7 +91,8 @@ static void on_event(void *arg, const struct pg_event *event)
     REQUIRE(!r->calling, "on_event inside of a call");
     REQUIRE((event->kind == PG_EVENT_CONNECTED) == (event->error == NULL), "event %d and its error", event->kind);
     REQUIRE(event->kind != PG_EVENT_RETIRED || event->error->code == PG_E_CLOSED, "retired without a reason");
-    r->retired += event->kind == PG_EVENT_RETIRED;
+    /* That of the listeners, when the last of them goes, is no age of a connection. */
+    r->retired += event->kind == PG_EVENT_RETIRED && !strstr(event->error->text, "nobody listens");
     trace("event %d %s", event->kind, event->error ? pg_error_field(event->error, 'M') : "");
     if (r->set.password && event->error)
         REQUIRE(!strstr(event->error->text, r->set.password), "a password stands in an error");
@@ -126,6 +127,7 @@ static void open_run(struct scene *w, struct run *r)
     r->heap.sim = w->sim;
     r->heap.fail = r->set.alloc_failures;
     tune_begin(r);
+    ears_begin(r);
 }
 
 static void open_world(struct scene *w)
@@ -210,6 +212,7 @@ static bool pool_at_rest(struct run *r, uint32_t *conns)
     figures(r, &s);
     uint32_t min_idle = r->set.min_idle < r->max_conns ? r->set.min_idle : r->max_conns;
     *conns += s.total_conns;
+    if (!ears_at_rest(r, conns)) return false;
     return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns &&
            (s.idle_conns >= min_idle || r->scene->budget) &&
            s.total_conns <= r->max_conns;
@@ -218,7 +221,7 @@ static bool pool_at_rest(struct run *r, uint32_t *conns)
 static bool any_hangs(const struct scene *w)
 {
     bool any = false;
-    for (unsigned i = 0; i < w->runs; i++) any = any || w->run[i].set.hangs || w->run[i].closing;
+    for (unsigned i = 0; i < w->runs; i++) any = any || w->run[i].set.hangs || w->run[i].closing || ears_restless(&w->run[i]);
     return any;
 }
 
@@ -266,6 +269,10 @@ static void rest(struct scene *w)
         check_rest(&w->run[i]);
     }
     hosts_check_rest(w);
+    ears_check_listening(w);
+    for (unsigned i = 0; i < CHANNELS; i++) ears_notify(w, i);
+    (void)go(w, NULL, 2 * SECOND);
+    ears_check_heard(w);
     REQUIRE(!lasting || at_rest(w), "at rest, and the pools count other connections than the server, which has %u",
             model_stats(w->server)->connections_now);
     w->resting = false;
@@ -317,7 +324,7 @@ static void check_end(struct scene *w)
         const char *touched = heap_check(&r->heap);
         REQUIRE(!touched, "%s", touched);
         REQUIRE(r->heap.blocks == 0, "%zu blocks of %zu bytes were not given back", r->heap.blocks, r->heap.bytes);
-        conns += r->peak_conns;
+        conns += r->peak_conns + r->listened;
     }
     REQUIRE(c->descriptors_now == 0 && c->in_flight == 0, "%u descriptors are left open", c->descriptors_now);
     REQUIRE(c->descriptors_max <= 2 * conns, "%u descriptors for %u connections", c->descriptors_max, conns);
@@ -337,6 +344,7 @@ static void free_world(struct scene *w)
         table_free(&w->run[i].asks);
         table_free(&w->run[i].holders);
         table_free(&w->run[i].chores);
+        table_free(&w->run[i].ears);
     }
 }
 

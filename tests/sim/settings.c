@@ -210,6 +210,7 @@ static void draw_run(struct run *r)
     draw_life(r);
     draw_habits(r);
     chores_draw(r);
+    ears_draw(r);
     rules_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;

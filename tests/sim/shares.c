@@ -49,7 +49,8 @@ void shares_check(struct scene *w)
     if (!w->budget) return;
     for (struct run *r = w->run; r < w->run + w->runs; r++) {
         if (r->closed) continue;
-        used += r->pool->nslots - r->pool->count[RP_SLOT_FREE];
+        const struct rp_slot *beside = r->pool->listening.slot;
+        used += r->pool->nslots - r->pool->count[RP_SLOT_FREE] + (beside && beside->state != RP_SLOT_FREE);
         in_hand += r->pool->purse.slots;
         coming += r->pool->purse.waiting;
     }
