@@ -45,6 +45,7 @@ static const char *const reasons[RP_REASONS] = {
     [RP_REASON_PREPARE_CONN] = "since prepare_conn refused it",
     [RP_REASON_AFTER_RELEASE] = "since after_release refused it",
     [RP_REASON_BUDGET] = "for another pool of its budget",
+    [RP_REASON_BESIDE] = "for the connection of the pool's listeners",
     [RP_REASON_UNHEARD] = "since nobody listens any more",
 };
 
@@ -104,7 +105,8 @@ enum rp_reason rp_life_over(struct rp_slot *slot)
     /* Of those that are too many the ones that are being made go first. */
     uint32_t others = slot->state == RP_SLOT_PREPARING ? rp_pool_live(pool) : rp_pool_usable(pool);
     if (others > pool->info.pool_max_conns) return RP_REASON_RESIZE;
-    return rp_purse_over(slot) ? RP_REASON_BUDGET : RP_REASON_NONE;
+    if (!rp_purse_over(slot)) return RP_REASON_NONE;
+    return pool->purse.clearing == slot ? RP_REASON_BESIDE : RP_REASON_BUDGET;
 }
 
 static void aged(struct rp_timer *timer)

@@ -19,7 +19,8 @@
  * The listeners' connection (listen.c) is one of `used` and never one of the sure ones, which are for those who ask:
  * else a pool that listens might have none left for them. Its ticket is like that of a waiter. It is not spare either,
  * since it serves as long as somebody listens; but where a pool, this one too, lacks what is sure, or the bound was made
- * smaller, and nothing else can be given, it goes, and waits for another one.
+ * smaller, and nothing else can be given, it goes, and waits for another one. While it waits the pool itself gives what
+ * it has beyond its sure ones, one at a time (`clearing`), since nobody else would give to a pool that has many.
  *
  * Runs on the reactor's thread alone; other threads are behind budget.h. Without a budget each of these functions does
  * nothing and takes nothing amiss. Must never know who waits in the pool's queue. */
@@ -147,6 +148,22 @@ bool rp_purse_lacks(const struct pg_pool *pool)
 
 bool rp_purse_untold(const struct pg_pool *pool) { return pool->purse.budget && rp_share_untold(pool->purse.budget); }
 
+/* The listeners wait, and the pool has more than what is sure: one of these goes for them. */
+static bool must_clear(const struct pg_pool *pool)
+{
+    const struct rp_purse *p = &pool->purse;
+    return p->waiting && !p->clearing && spare(p) && rp_listen_wants(pool);
+}
+
+static void clear(struct pg_pool *pool)
+{
+    struct rp_purse *p = &pool->purse;
+    if (!must_clear(pool)) return;
+    p->clearing = rp_life_superfluous(pool);
+    if (p->clearing) rp_life_retire(p->clearing, RP_REASON_BESIDE);
+    else p->pressed = true;
+}
+
 /* Is it still wanted? */
 static void on_patience(struct rp_timer *timer)
 {
@@ -157,6 +174,7 @@ static void on_patience(struct rp_timer *timer)
     if (!wanted && rp_share_withdraw(p->budget, p->share)) in_hand(pool);
     else if (!wanted) p->waiting = false;
     else if (!ask(pool) && first) rp_share_press(p->budget, p->share);
+    clear(pool);
     pool->more_wanted = false; /* the next statement that has to queue says so again */
     rp_pool_kick(pool);
 }
@@ -230,6 +248,8 @@ bool rp_purse_needed(struct rp_slot *slot)
 {
     struct rp_purse *p = &slot->pool->purse;
     if (slot->state == RP_SLOT_PREPARING) return false;
+    if (must_clear(slot->pool)) p->clearing = slot;
+    if (p->clearing == slot) return true;
     struct rp_demand demand = rp_share_demand(p->budget, p->share);
     p->pressed = demand.count && spare(p) > demand.need && promise(slot);
     return p->pressed;
@@ -256,6 +276,7 @@ void rp_purse_put(struct rp_slot *slot)
     RP_ASSERT(p->used > 0 && p->used <= p->slots);
     slot->promised = false;
     if (p->asking == slot) p->asking = NULL;
+    if (p->clearing == slot) p->clearing = NULL;
     p->promised -= kept;
     p->used--;
     if (slot->listens) p->beside = 0;

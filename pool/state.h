@@ -44,7 +44,7 @@ enum rp_slot_state {
 /* Why the pool closes a healthy connection (PG_EVENT_RETIRED); their texts stand in life.c. */
 enum rp_reason {
     RP_REASON_NONE, RP_REASON_LIFETIME, RP_REASON_IDLE, RP_REASON_RESET, RP_REASON_RESIZE, RP_REASON_ROLE,
-    RP_REASON_BUDGET, RP_REASON_UNHEARD,
+    RP_REASON_BUDGET, RP_REASON_BESIDE, RP_REASON_UNHEARD,
     RP_REASON_PREPARE_CONN, RP_REASON_AFTER_RELEASE, /* a hook refused it */
     RP_REASONS
 };
@@ -144,6 +144,7 @@ struct rp_purse {
     bool pressing;                       /* the wait is long enough for others to be told       */
     bool pressed;                        /* the next one that comes to rest is to go            */
     bool left;
+    struct rp_slot *clearing;            /* goes for the sake of the listeners'                 */
     struct rp_slot *asking;              /* its connection asks how many the server has         */
     int32_t told;                        /* that many                                           */
     struct rp_timer patience, watch;
@@ -511,7 +512,8 @@ void rp_purse_settle(struct pg_pool *pool);    /* what was not used goes back */
 bool rp_purse_needed(struct rp_slot *slot);
 static inline bool rp_purse_over(struct rp_slot *slot) /* it has come to rest: does another pool need it? */
 {
-    return slot->promised || (slot->pool->purse.pressed && rp_purse_needed(slot));
+    const struct rp_purse *p = &slot->pool->purse;
+    return slot->promised || p->clearing == slot || (p->pressed && rp_purse_needed(slot));
 }
 bool rp_purse_ask_server(struct rp_slot *slot);  /* chores of a bound that the server says */
 bool rp_purse_server_told(struct rp_slot *slot);

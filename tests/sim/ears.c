@@ -183,7 +183,8 @@ static bool excused(const struct run *r)
     if (ears_restless(r)) return true;
     for (const struct run *other = w->run; other < w->run + w->runs; other++)
         if (!other->closed) in_hand += other->pool->purse.slots;
-    return w->budget && r->pool->purse.waiting && in_hand >= w->connections;
+    const struct rp_purse *p = &r->pool->purse;
+    return w->budget && p->waiting && p->slots <= p->sure && in_hand >= w->connections;
 }
 
 void ears_check_listening(struct scene *w)
