@@ -107,8 +107,8 @@ void pg_fake_refuse(struct pg_fake *fake, const char *sqlstate);
 void pg_fake_max_connections(struct pg_fake *fake, uint32_t n);
 /* All connections end: with a FATAL of this SQLSTATE, such as 57P01; NULL: reset. */
 void pg_fake_disconnect(struct pg_fake *fake, const char *sqlstate);
-/* A NotificationResponse on every connection, as if each had said LISTEN. (The library reads it and has nobody to tell
- * yet.) */
+/* A NotificationResponse on every connection, as if each had said LISTEN: the listeners of that channel have it, on
+ * other connections it is passed over. */
 void pg_fake_notify(struct pg_fake *fake, const char *channel, const char *payload);
 /* Connections that stand now, as the server counts them. */
 uint32_t pg_fake_connections(const struct pg_fake *fake);
