@@ -218,8 +218,9 @@ static void tell_due(struct pg_pool *pool)
 
 static void run_tell(struct rp_node *node) { tell_due(RP_CONTAINER(node, struct pg_pool, listening.tell)); }
 
-void rp_listen_notification(struct pg_pool *pool, const struct rp_notification *n)
+void rp_listen_notification(struct rp_conn *conn, const struct rp_notification *n)
 {
+    struct pg_pool *pool = RP_CONTAINER(conn, struct rp_slot, conn)->pool;
     struct rp_listening *g = &pool->listening;
     struct rp_channel *ch = find(pool, n->channel.data, n->channel.size);
     bool first = true; /* whose place in the budget is that of the event */

@@ -7,6 +7,7 @@
 #include "ringpg/listen.h"
 #include "session/session.h"
 
+struct rp_conn;
 struct rp_slot;
 struct rp_host;
 struct rp_channel;
@@ -50,6 +51,6 @@ void rp_listen_later(struct pg_pool *pool);       /* ... and not before a delay,
 uint32_t rp_listen_tries(const struct pg_pool *pool, const struct rp_host *host); /* its connects to it: 0 or 1 */
 void rp_listen_moved(struct rp_slot *slot, bool was_listening);
 void rp_listen_outcome(struct rp_slot *slot, struct pg_query *q);
-void rp_listen_notification(struct pg_pool *pool, const struct rp_notification *n);
+void rp_listen_notification(struct rp_conn *conn, const struct rp_notification *n); /* of the slot's ops */
 
 #endif

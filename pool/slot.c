@@ -441,11 +441,6 @@ static void on_notice(struct rp_conn *conn, const struct pg_error *notice)
     rp_slot_event(slot_of(conn), PG_EVENT_NOTICE, notice);
 }
 
-static void on_notification(struct rp_conn *conn, const struct rp_notification *n)
-{
-    rp_listen_notification(slot_of(conn)->pool, n);
-}
-
 /* A statement opened a transaction on a connection that others use: what stands behind it ran inside of that
  * transaction, and is undone with it when the connection goes. */
 static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
@@ -498,5 +493,5 @@ static void on_heal(struct rp_conn *conn, struct pg_query *q)
 
 const struct rp_conn_ops rp_slot_ops = {
     .up = on_up, .down = on_down, .outcome = on_outcome, .heal = on_heal, .stopped = on_stopped, .notice = on_notice,
-    .notification = on_notification, .parameter = on_parameter, .closed = on_closed,
+    .notification = rp_listen_notification, .parameter = on_parameter, .closed = on_closed,
 };

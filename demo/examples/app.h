@@ -29,6 +29,14 @@ extern const size_t app_request_count;
 extern const char *const app_setup;                  /* SQL that makes what the example needs, NULL: nothing */
 void app_handle(struct pg_reactor *, struct http *, uint64_t deadline_ns);
 
+/* For f_notify.c: the websockets of this reactor, and when the first comes and the last goes. */
+struct websocket;
+struct websocket *websocket_next(struct websocket *);  /* NULL: the first; after the last: NULL */
+void websocket_text(struct websocket *, const char *at, size_t size);
+struct pg_pool;
+int websockets_open(struct pg_pool *);                 /* the example brings these two */
+void websockets_close(void);
+
 /* For a program that has a ring of its own (a_attach.c): the same stand-in as completions on it. */
 struct io_uring;
 struct op { void (*complete)(struct op *, int res, unsigned flags); }; /* the user's own, pointer in user_data */

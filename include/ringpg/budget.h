@@ -16,6 +16,8 @@
  * pool ever waits for what is sure. A handler that holds a lease of one pool and waits for another one is freed only
  * by its acquire's deadline (pool_acquire_timeout), as within one pool.
  *
+ * The connection of a pool's listeners (listen.h) counts like any other, and is never one of the sure ones.
+ *
  * One budget is for one server (one primary, say): what different pools of it connect to is not compared. */
 #ifndef RINGPG_BUDGET_H
 #define RINGPG_BUDGET_H

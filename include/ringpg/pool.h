@@ -158,8 +158,9 @@ int pg_pool_warm(struct pg_pool *pool, uint64_t deadline_ns, void (*on_warm)(voi
 int pg_pool_resize(struct pg_pool *pool, uint32_t min_conns, uint32_t max_conns) PG_WARN_UNUSED;
 /* No connection that exists now is used by anyone who comes later: idle ones are closed at once, those that are being
  * made when they stand, shared ones when what runs on them has ended, leased ones when they are returned. New ones take
- * their places as they are needed. Nothing that runs is disturbed. After a failover or a change of roles and settings.
- * Any callback may call it; of a pool that is closing it does nothing. */
+ * their places as they are needed. Nothing that runs is disturbed, but that listeners are told of the change
+ * (listen.h). After a failover or a change of roles and settings. Any callback may call it; of a pool that is closing
+ * it does nothing. */
 void pg_pool_reset(struct pg_pool *pool);
 /* No grants, no statements to connections, and no new connections until pg_pool_resume. Who comes is parked, who waits
  * keeps place and deadline (PG_E_TIMEOUT then); leases that are held and statements that run go on. Both are

@@ -54,12 +54,12 @@ bool pg_fake_run(struct pg_fake *fake, uint64_t ns);
 /* `answer` is asked once for each execution of a statement, in the order of their arrival, with the parameters that
  * were sent; for each statement of a PG_QUERY_SIMPLE by itself; also for what the pool runs itself: connect_sql,
  * reset_sql, the ROLLBACK of a connection that was returned in a transaction, the questions of target_session_attrs
- * (said nothing, this is a primary that may be written) and of PG_BUDGET_PERCENT (it has 100). It says rows, then pg_fake_complete or pg_fake_error or
- * pg_fake_drop, and any delay, in any order; what it says is copied. It runs inside pg_fake_run, calls nothing of the
- * library and keeps nothing of `query`. NULL, which is also the state at first: the defaults for all. Said nothing:
- * rows end with SELECT n; BEGIN, START, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE, SET, RESET, DISCARD,
- * DEALLOCATE, LISTEN, UNLISTEN succeed; any other statement fails with XX000 and its text. A statement in a failed
- * transaction is refused with 25P02 and not asked for. */
+ * (said nothing, this is a primary that may be written) and of PG_BUDGET_PERCENT (it has 100). It says rows, then
+ * pg_fake_complete or pg_fake_error or pg_fake_drop, and any delay, in any order; what it says is copied. It runs
+ * inside pg_fake_run, calls nothing of the library and keeps nothing of `query`. NULL, which is also the state at
+ * first: the defaults for all. Said nothing: rows end with SELECT n; BEGIN, START, COMMIT, END, ROLLBACK, ABORT,
+ * SAVEPOINT, RELEASE, SET, RESET, DISCARD, DEALLOCATE, LISTEN, UNLISTEN succeed; any other statement fails with XX000
+ * and its text. A statement in a failed transaction is refused with 25P02 and not asked for. */
 void pg_fake_answer(struct pg_fake *fake, void (*answer)(void *arg, struct pg_fake_query *query), void *arg);
 
 /* What is asked. The views and the text live until the answer function returns. */
@@ -107,8 +107,8 @@ void pg_fake_refuse(struct pg_fake *fake, const char *sqlstate);
 void pg_fake_max_connections(struct pg_fake *fake, uint32_t n);
 /* All connections end: with a FATAL of this SQLSTATE, such as 57P01; NULL: reset. */
 void pg_fake_disconnect(struct pg_fake *fake, const char *sqlstate);
-/* A NotificationResponse on every connection, as if each had said LISTEN. (The library reads it and has nobody to tell
- * yet.) */
+/* A NotificationResponse on every connection, as if each had said LISTEN: the listeners of that channel have it, on
+ * other connections it is passed over. */
 void pg_fake_notify(struct pg_fake *fake, const char *channel, const char *payload);
 /* Connections that stand now, as the server counts them. */
 uint32_t pg_fake_connections(const struct pg_fake *fake);

@@ -214,6 +214,28 @@ static bool stands_in_its_queue(struct world *w, int step)
     return step < 1;
 }
 
+static void heard(struct pg_listener *l, struct pg_text payload, int32_t pid)
+{
+    (void)payload;
+    (void)pid;
+    pg_pool_unlisten(l);
+}
+static bool listens(struct world *w, int step)
+{
+    static struct pg_listener a, b;
+    if (step == 0) a = (struct pg_listener){ .channel = "a", .on_notify = heard }, b = a, b.channel = "b";
+    pg_pool_unlisten(&a);
+    pg_pool_unlisten(&b);
+    int rc = pg_pool_listen(w->pool, &a, NULL), also = pg_pool_listen(w->pool, &b, NULL);
+    assert_true((rc == 0 || rc == -ENOMEM) && (also == 0 || also == -ENOMEM));
+    ask(w, &nth_echo, step);
+    pass(w, 100 * MS);
+    (void)model_server_notify(w->server, "a", "payload");
+    if (step == 1) model_server_restart(w->server, MODEL_END_RESET, 0);
+    if (step == 2) pg_pool_reset(w->pool);
+    return step < 3;
+}
+
 #define OWN "pool_connect_sql='SET a TO 1; SET b TO 2' pool_reset_sql='DISCARD ALL'"
 #define HOOKED "application_name=hooked pool_reset_sql='RESET ALL'"
 #define TWO "host=127.0.0.1,127.0.0.1 port=5432,5433"
@@ -238,6 +260,8 @@ const struct scenario nth_pool[] = {
     { "two hosts", several_hosts, TWO, ".L.|...", MODEL_TRUST, WITH_BESIDE },
     { "a host of the right kind", several_hosts, TWO " target_session_attrs=read-write", ".L.|...", MODEL_TRUST,
       WITH_BESIDE },
+    { "listeners", listens, NULL, "....|", MODEL_TRUST, 0 },
+    { "listeners with a budget", listens, HOOKED, "....|", MODEL_SCRAM, WITH_BUDGET },
     { "hooks at work", has_hooks, HOOKED, "....|....", MODEL_TRUST, 0 },
     { "overload", stands_in_its_queue,
       "pool_max_conns=1 pool_max_pipeline=1 pool_codel_target=5ms pool_codel_interval=20ms pool_admission=on",

@@ -1,5 +1,5 @@
 /* unit/ears.h - listeners that remember what they were told, and check what always holds: no callback inside of a call,
- * on_state alternates, notifications only in between. Payloads are numbers. Included by test_listen*.c. */
+ * on_state alternates, notifications only in between. Payloads are numbers. Included by test_pool_listen*.c. */
 #ifndef UNIT_EARS_H
 #define UNIT_EARS_H
 #include <stdio.h>

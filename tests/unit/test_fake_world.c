@@ -168,6 +168,29 @@ static void notifications_disturb_nobody(void **state)
     fix_close(&f);
 }
 
+static void heard(struct pg_listener *l, struct pg_text payload, int32_t pid)
+{
+    (void)pid;
+    *(bool *)l->data = payload.size == 7 && !memcmp(payload.data, "payload", 7);
+}
+static void listeners_hear(void **state)
+{
+    struct fix f;
+    bool right = false;
+    struct pg_listener listener = { .channel = "channel", .on_notify = heard, .data = &right };
+    (void)state;
+    fix_open(&f, "", echoes);
+    assert_int_equal(pg_pool_listen(f.pool, &listener, NULL), 0);
+    pg_fake_run(f.fake, 5 * MS);
+    pg_fake_notify(f.fake, "channel", "payload");
+    pg_fake_run(f.fake, 5 * MS);
+    assert_true(right);
+    pg_pool_unlisten(&listener);
+    pg_fake_run(f.fake, 5 * MS);
+    assert_int_equal(pg_fake_connections(f.fake), 0);
+    fix_close(&f);
+}
+
 /* ---- several ---- */
 
 static void two_reactors_share_one_world(void **state)
@@ -437,7 +460,7 @@ int main(void)
         cmocka_unit_test(it_is_a_primary_that_may_be_written),
         cmocka_unit_test(it_has_a_hundred_connections),
         cmocka_unit_test(slow_waiters_are_named),
-        cmocka_unit_test(notifications_disturb_nobody), cmocka_unit_test(two_reactors_share_one_world),
+        cmocka_unit_test(notifications_disturb_nobody), cmocka_unit_test(listeners_hear), cmocka_unit_test(two_reactors_share_one_world),
         cmocka_unit_test(faults_come_by_the_seed),      cmocka_unit_test(leaks_are_named),
         cmocka_unit_test(misuse_is_named),
     };

@@ -1,4 +1,4 @@
-/* unit/test_listen_loss.c - listeners whose connection is lost, refused, given up or not answered, in every phase: it
+/* unit/test_pool_listen_loss.c - listeners whose connection is lost, refused, given up or not answered, in every phase: it
  * comes back, paced, and says LISTEN again. Simulated host, virtual time. */
 #include "unit/ears.h"
 
