@@ -31,6 +31,7 @@ static void warm_more(struct rp_slot *slot)
 static bool warm(struct rp_slot *slot)
 {
     slot->warmed = 0;
+    if (slot->pool->info.prepared_statements_off) return false;
     warm_more(slot);
     return slot->pool->nwarm > 0;
 }

@@ -10,6 +10,8 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
 /* The answer to SSLRequest, of which nothing was consumed yet. True: `*ev` is an event, else the session goes on
  * without TLS. */
 bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
+/* The oldest entry leaves the FIFO; its memory stays what it is until another one takes the place. */
+struct rp_entry *rp_session_take(struct rp_session *s);
 /* What was secret in the authentication. */
 void rp_session_wipe(struct rp_session *s);
 /* copy.c. The next entry must not be begun yet. */
