@@ -4,7 +4,7 @@
 #include <errno.h>
 #include "wire/check.h"
 
-enum { CHUNK = 124, SHARE = 4, SEEN = 4 };
+enum { CHUNK = 124, SHARE = 4, SEEN = 16 };
 struct rp_text_chunk {
     uint32_t next;
     char bytes[CHUNK];
@@ -195,8 +195,8 @@ uint32_t rp_texts_find(struct rp_texts *t, const struct pg_query *q)
         TAILQ_INSERT_HEAD(&t->used, x, link);
         return place;
     }
-    uint64_t *seen = &t->seen[(k.hash >> 32) & (SEEN * t->view.ring - 1)];
-    if (*seen == k.hash) return keep(t, &k);
-    *seen = k.hash;
+    uint32_t *seen = &t->seen[(k.hash >> 32) & (SEEN * t->view.ring - 1)];
+    if (*seen == (uint32_t)k.hash) return keep(t, &k);
+    *seen = (uint32_t)k.hash;
     return RP_TEXT_NOWHERE;
 }

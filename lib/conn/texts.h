@@ -5,7 +5,7 @@
  * Two texts are one if their bytes and the types of their parameters are. A text is kept from the second time on that
  * it is seen: what is seen once (a literal pasted into it) costs a mark and puts nobody out. (pgx and asyncpg prepare
  * at first sight, JDBC and psycopg at the fifth; a Parse too many is cheap, a good text put out is not.) What is marked
- * are hashes, so that a text may be taken for one that was seen: then it is kept a little early.
+ * are hashes, sixteen for each place, a later one over an earlier one: a text may be kept a little early or late.
  *
  * There is a bound on their number and one on their bytes; whatever was used least lately goes first, and nothing that a
  * request in a connection's FIFO is about. If nothing can go, the text runs unnamed. Everything is allocated when the
@@ -34,7 +34,7 @@ struct rp_texts {
     struct pg_reactor *reactor;
     struct rp_text *text;       /* by place                                     */
     uint32_t *bucket;           /* by hash, as many as view.ring: the first one */
-    uint64_t *seen;             /* by hash: seen once, lately                   */
+    uint32_t *seen;             /* by one half of a hash the other: seen lately */
     struct rp_text_chunk *chunk;
     uint32_t nchunks, nfree, free; /* `free`: the first that is */
     struct rp_text_list used, unused;
