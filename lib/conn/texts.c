@@ -100,7 +100,7 @@ static char *next_part(const struct rp_texts *t, struct place *p, size_t left, s
 static void put(struct rp_texts *t, struct place *p, const void *bytes, size_t left)
 {
     const char *from = bytes;
-    for (size_t n = 0; left; left -= n, from += n) {
+    for (size_t n; left; left -= n, from += n) {
         char *to = next_part(t, p, left, &n);
         memcpy(to, from, n);
     }
@@ -109,8 +109,10 @@ static void put(struct rp_texts *t, struct place *p, const void *bytes, size_t l
 static bool equal(const struct rp_texts *t, struct place *p, const void *bytes, size_t left)
 {
     const char *with = bytes;
-    for (size_t n = 0; left; left -= n, with += n)
-        if (memcmp(next_part(t, p, left, &n), with, n) != 0) return false;
+    for (size_t n; left; left -= n, with += n) {
+        const char *kept = next_part(t, p, left, &n);
+        if (memcmp(kept, with, n) != 0) return false;
+    }
     return true;
 }
 
