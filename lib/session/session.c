@@ -174,6 +174,11 @@ bool rp_session_use_text(struct rp_session *s, uint32_t sequence, uint32_t place
     return true;
 }
 
+bool rp_session_begins_group(const struct rp_session *s)
+{
+    return s->unsent == s->head || s->entry[(s->unsent - 1) & (s->config->entries - 1)].flags & RP_ENTRY_SYNC;
+}
+
 /* ---- texts that are kept ---- */
 
 static void close_name(struct rp_session *s, uint64_t name) { s->closing[s->nclosing++] = name; }
@@ -201,11 +206,6 @@ static void close_evicted(struct rp_session *s)
     if (place == texts->places) s->evicted = texts->evicted;
 }
 
-static bool begins_group(struct rp_session *s)
-{
-    return s->unsent == s->head || rp_session_entry(s, s->unsent - 1)->flags & RP_ENTRY_SYNC;
-}
-
 /* From now on the place is this text's, here too. A Close in the midst of a group might be passed over, and the name be
  * left to nobody: then the text goes without one, this time. */
 static void take_place(struct rp_session *s, struct rp_entry *e)
@@ -213,7 +213,7 @@ static void take_place(struct rp_session *s, struct rp_entry *e)
     struct rp_texts_view *texts = s->config->texts;
     uint32_t place = e->statement - s->config->statements - 1;
     bool former = s->held[place] != texts->serial[place] && s->prepared[e->statement] != RP_PREPARED_NONE;
-    if (former && !begins_group(s)) {
+    if (former && !rp_session_begins_group(s)) {
         e->bind_size -= (uint32_t)(rp_name_size(RP_NAME_TEXT | texts->serial[place]) - rp_name_size(0));
         e->statement = 0;
         e->flags |= RP_ENTRY_UNNAMED;
@@ -255,7 +255,7 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     if (e->query->flags & PG_QUERY_SIMPLE) return (uint8_t)(BIT(RP_STEP_SIMPLE) | sync);
     unsigned steps = BIT(RP_STEP_BIND) | BIT(RP_STEP_EXECUTE) | sync;
     const unsigned first = BIT(RP_STEP_PARSE) | BIT(RP_STEP_DESCRIBE);
-    if (s->keeps && s->evicted != s->config->texts->evicted && begins_group(s)) close_evicted(s);
+    if (s->keeps && s->evicted != s->config->texts->evicted && rp_session_begins_group(s)) close_evicted(s);
     if (e->statement > s->config->statements) take_place(s, e);
     if (e->flags & RP_ENTRY_UNNAMED) return (uint8_t)(steps | first);
     e->generation = s->prepared[e->statement];

@@ -25,6 +25,10 @@
  * state: the layer above frames it (wire/copy.h) and sends it before it asks for our output, which is CopyDone or
  * CopyFail. What comes out is an event with a view, in pieces where a message is large.
  *
+ * With config->unnamed the session is made for a pooler between us and the server, who gives each transaction another
+ * backend: no request relies on what an earlier one has left there, and nothing is written before the ReadyForQuery of
+ * the group before it has come. PgBouncer 1.18 lets go of its backend there, in the midst of what was pipelined behind.
+ *
  * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
 #ifndef RP_SESSION_H
 #define RP_SESSION_H
@@ -163,7 +167,7 @@ struct rp_session_config {
     uint32_t statements;                /* ids from 1 to this                                          */
     const struct rp_catalog_entry *catalog;
     struct rp_texts_view *texts;        /* NULL: SQL that is built at run time is parsed each time     */
-    bool unnamed;                       /* everything is, by the unnamed statement                     */
+    bool unnamed;                       /* everything is; and a group waits for the one before it      */
 };
 
 struct rp_session {

@@ -31,6 +31,7 @@ tests    clang
 tests    libuv1-dev
 tests    openssl
 optional libpg-query-dev
+optional pgbouncer
 optional postgresql-server-dev-all
 optional shellcheck
 optional systemtap-sdt-dev

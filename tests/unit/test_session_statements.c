@@ -178,7 +178,7 @@ static void test_mislaid(void **state)
 
 static const struct transcript_case unnamed[] = {
     { "declared ones are parsed each time, in the same flight",
-      { { "a", FIRST ONE "Z(I)" }, { "a x", FIRST ONE "Z(I) 1 2 T(x:25t) D(two) C(SELECT 1) Z(I)" } },
+      { { "a", FIRST ONE "Z(I)" }, { "a x", FIRST ONE "Z(I)" }, { "", "1 2 T(x:25t) D(two) C(SELECT 1) Z(I)" } },
       "T(0) D(0:one) done(0:SELECT 1) T(1) D(1:one) done(1:SELECT 1) T(2) d(2:two) done(2:SELECT 1)",
       "P: B: D E S P: B: D E S P: B:t D E S" },
     { "with their types", { { "p", "1 2 n C(UPDATE 3) Z(I)" } }, "T(0) done(0:UPDATE 3)", "P:/2 B:/2 D E S" },
@@ -190,6 +190,26 @@ static const struct transcript_case unnamed[] = {
       "P: B: D E P: B: D E S" },
     { "nothing is healed", { { "a", "1 " GONE "Z(I)" } }, "done(0:E_SERVER 26000 no such statement)", "P: B: D E S" },
 };
+
+/* Not a byte of it before the one before it was answered, though a batch is whole. */
+static void test_one_group_at_a_time(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    t->config.unnamed = true;
+    transcript_begin(t, true);
+    transcript_queue(t, "a b+ c u");
+    transcript_expect_sent(t, "P: B: D E S");
+    transcript_server(t, FIRST ONE);
+    assert_false(rp_session_has_output(&t->s));
+    transcript_server(t, "Z(I)");
+    transcript_pull(t);
+    transcript_expect_sent(t, "P: B: D E P: B: D E S");
+    transcript_server(t, DUPLICATE "Z(I)");
+    transcript_pull(t);
+    transcript_expect_sent(t, "P: B: D E S");
+    transcript_free(t);
+}
 
 static void test_unnamed(void **state)
 {
@@ -322,7 +342,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept),           cmocka_unit_test(test_discarded),
         cmocka_unit_test(test_taken),          cmocka_unit_test(test_mislaid),
-        cmocka_unit_test(test_unnamed),        cmocka_unit_test(test_many_evictions),
+        cmocka_unit_test(test_unnamed),        cmocka_unit_test(test_one_group_at_a_time),
+              cmocka_unit_test(test_many_evictions),
         cmocka_unit_test(test_own_place_first), cmocka_unit_test(test_no_room_for_the_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
