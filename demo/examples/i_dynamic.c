@@ -28,10 +28,11 @@ static void print_row(struct pg_row *row)
 static int print_sql(struct pg_lease *lease, const char *sql)
 {
     struct pg_error error;
-    struct pg_query q = { .sql = sql, .on_row = pg_row_pull, .flags = PG_QUERY_TEXT | PG_QUERY_UNNAMED, .error = &error };
+    struct pg_query q = { .sql = sql, .on_row = pg_row_pull, .error = &error };
     struct pg_row *row;
     bool header = false;
     int rc;
+    q.flags = PG_QUERY_TEXT | PG_QUERY_UNNAMED;
     pg_lease_query(lease, &q);
     do {
         rc = pg_await_row(&q, &row);

@@ -7,8 +7,8 @@
  * at first sight, JDBC and psycopg at the fifth; a Parse too many is cheap, a good text put out is not.) What is marked
  * are hashes, sixteen for each place, a later one over an earlier one: a text may be kept a little early or late.
  *
- * There is a bound on their number and one on their bytes; whatever was used least lately goes first, and nothing that a
- * request in a connection's FIFO is about. If nothing can go, the text runs unnamed. Everything is allocated when the
+ * There is a bound on their number and one on their bytes; whatever was used least lately goes first, and nothing that
+ * a request in a connection's FIFO is about. If nothing can go, the text runs unnamed. Everything is allocated when the
  * pool opens. */
 #ifndef RP_CONN_TEXTS_H
 #define RP_CONN_TEXTS_H

@@ -199,7 +199,8 @@ static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_f
     }
     if (!wanted) return false;
     s->row.result = e->result;
-    s->row.format = !is_declared(s, e) ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
+    bool text = e->flags & RP_ENTRY_TEXT;
+    s->row.format = !is_declared(s, e) ? RP_FORMAT_DESCRIBED : text ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
 }
@@ -312,8 +313,8 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
 
 /* ---- outcomes ---- */
 
-/* Did it fail since its statement was not there, not as it was, or there already? Behind BindComplete the same words are
- * about another statement, some function's. */
+/* Did it fail since its statement was not there, not as it was, or there already? Behind BindComplete the same words
+ * are about another statement, some function's. */
 enum lost { NOT_LOST, LOST_GONE, LOST_CHANGED, LOST_TAKEN };
 static enum lost lost_statement(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
 {

@@ -11,12 +11,12 @@
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *                                               ((COPY_IN | COPY_OUT) COPY_DONE SIMPLE)+ SYNC        (a COPY)
  *
- * One that only prepares its statement is CLOSE? PARSE? SYNC. There may be several Close: of its own name, and of texts
- * that are kept no longer; those stand in front of a whole group, where no error makes the server pass over them. The lowest step left says which messages are legal; what
- * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next
- * one with SYNC; its outcomes are decided together, at the group's ReadyForQuery and never before. An ErrorResponse
- * clears every step of its group but SYNC. A request whose caller went away stays as an entry without a query until its
- * answer has passed.
+ * One that only prepares its statement is CLOSE? PARSE? SYNC. There may be several Close: of its own name, and of
+ * texts that are kept no longer; those stand in front of a whole group, where no error makes the server pass over
+ * them. The lowest step left says which messages are legal; what is not in that row of the table breaks the
+ * connection, whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided
+ * together, at the group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A
+ * request whose caller went away stays as an entry without a query until its answer has passed.
  *
  * A COPY is a simple query: it takes no parameters and has no plan to keep, and in the extended protocol nobody could
  * say when to send the Sync, since the server swallows one while it copies in and needs another after an error that we
@@ -53,8 +53,8 @@ struct rp_catalog_entry { const struct rp_columns *generation[RP_GENERATIONS]; }
 
 /* SQL that is built at run time and kept (conn/texts.h): each text stands in a place, whose id follows those of the
  * declared statements, under a serial number that is its name and never another's. Its columns are described with each
- * use, so the byte of a place is NONE, BLIND, UNSURE or PARSING. A connection whose place has been given to another text
- * since closes the old name in front of its next request, and never by itself.
+ * use, so the byte of a place is NONE, BLIND, UNSURE or PARSING. A connection whose place was given to another text
+ * since closes the old name in front of its next request (a simple query aside), and never by itself.
  * Owned by the layer above, which changes a place only while no request in any session's FIFO is of it; the sessions
  * count those. */
 struct rp_texts_view {

@@ -42,8 +42,8 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size);
 /* "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. */
 void rp_tag_parse(const char *text, char tag[16], uint64_t *rows);
 
-/* The name of a prepared statement, as a number: of a declared one its id, in hexadecimal behind an "s"; of SQL built at
- * run time RP_NAME_TEXT and a serial number below it, behind a "d". 0: the unnamed statement. */
+/* The name of a prepared statement, as a number: of a declared one its id, in hexadecimal behind an "s"; of SQL built
+ * at run time RP_NAME_TEXT and a serial number below it, behind a "d". 0: the unnamed statement. */
 #define RP_NAME_TEXT (UINT64_C(1) << 63)
 size_t rp_name_size(uint64_t name); /* its NUL included */
 

@@ -92,7 +92,8 @@ static void many_in_flight(void **state)
             struct asked *a = &asked[i];
             a->param = pg_int8(i);
             a->value = -1;
-            snprintf(a->sql, sizeof a->sql, i % 50 == 7 ? "SELECT 1 / ($1::int8 - $1)" : "SELECT $1::int8 + %d", i % 12);
+            const char *format = i % 50 == 7 ? "SELECT 1 / ($1::int8 - $1) --%d" : "SELECT $1::int8 + %d";
+            snprintf(a->sql, sizeof a->sql, format, i % 12);
             a->query = (struct pg_query){ .params = &a->param, .nparams = 1, .on_row = take, .on_done = done,
                                           .error = &a->error, .data = a };
             if (i % 3 && i % 50 != 7) a->query.statement = &declared;
@@ -198,8 +199,9 @@ static void errors_and_cancels(void **state)
         struct pg_query slow = { .sql = "SELECT pg_sleep(60)", .on_done = done };
         open_queries = 1;
         pg_lease_query(&lease, &slow);
-        for (int turn = 0; turn < 20; turn++) live_step_within(&live, 10000000); /* it runs, by then */
-        pg_query_cancel(&slow);
+        while (number(NULL, "SELECT count(*) FROM pg_stat_activity "
+                            "WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'") == 0) {}
+        pg_query_cancel(&slow); /* it runs */
         assert_true(live_until(&live, all_done, NULL));
         assert_int_equal(slow.status, PG_E_CANCELLED);
         assert_string_equal(slow.sqlstate, "57014");
