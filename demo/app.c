@@ -74,7 +74,8 @@ void app_on_event(void *arg, const struct pg_event *event)
     app->lost += event->kind == PG_EVENT_LOST;
     static const char *const words[] = {
         [PG_EVENT_CONNECT_FAILED] = "cannot connect to", [PG_EVENT_LOST] = "lost the connection to",
-        [PG_EVENT_RETIRED] = "at", [PG_EVENT_NOTICE] = "notice from", [PG_EVENT_LISTEN_FAILED] = "refused by", [PG_EVENT_LEAK] = "a leak on",
+        [PG_EVENT_RETIRED] = "at", [PG_EVENT_NOTICE] = "notice from", [PG_EVENT_LISTEN_FAILED] = "refused by",
+        [PG_EVENT_LEAK] = "a leak on", [PG_EVENT_POOLER] = "in front of",
     };
     char line[sizeof app->last_event];
     snprintf(line, sizeof line, "%s %s: %s", words[event->kind], event->host ? event->host : "the database",

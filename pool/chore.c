@@ -32,6 +32,7 @@ static bool warm(struct rp_slot *slot)
 {
     slot->warmed = 0;
     if (slot->listens) return false; /* nobody runs them there */
+    if (slot->pool->info.prepared_statements_off) return false;
     warm_more(slot);
     return slot->pool->nwarm > 0;
 }

@@ -27,6 +27,11 @@ static void fill_startup(struct pg_pool *pool)
     memcpy(pool->startup, pairs, sizeof pairs);
 }
 
+static bool keeps_texts(const struct rp_conninfo *i)
+{
+    return i->statement_cache_capacity && !i->prepared_statements_off;
+}
+
 static void fill_config(struct pg_pool *pool)
 {
     const struct rp_conninfo *i = &pool->info;
@@ -48,9 +53,12 @@ static void fill_config(struct pg_pool *pool)
                      .chunk = RP_CONN_IN,
                      .entries = entries,
                      .statements = rp_statement_capacity(pool->reactor),
-                     .catalog = pool->catalog.entry },
+                     .catalog = pool->catalog.entry,
+                     .texts = keeps_texts(i) ? &pool->kept.view : NULL,
+                     .unnamed = i->prepared_statements_off },
         .ops = &rp_slot_ops,
         .catalog = &pool->catalog,
+        .texts = keeps_texts(i) ? &pool->kept : NULL,
         .keys = &pool->keys,
         .connect_timeout_ns = i->connect_timeout_ns ? i->connect_timeout_ns : CONNECT_TIMEOUT_NS,
         .close_linger_ns = i->pool_close_linger_ns,
@@ -141,6 +149,7 @@ static void free_parts(struct pg_pool *pool)
     if (pool->warm) rp_free(pool->reactor, pool->warm, pool->nwarm * sizeof *pool->warm);
     if (pool->texts) rp_free(pool->reactor, pool->texts, pool->texts_size);
     if (!RP_PLANT(memory_leaked)) rp_catalog_free(&pool->catalog);
+    if (pool->kept.reactor) rp_texts_free(&pool->kept);
     explicit_bzero(&pool->keys, sizeof pool->keys);
     rp_conninfo_wipe(&pool->info, &memory);
 }
@@ -257,6 +266,9 @@ static int set_up(struct pg_pool *pool, const struct pg_pool_config *config, str
     rc = rp_hosts_open(pool, error);
     if (!rc) rc = rp_secure_open(pool, error);
     if (!rc) rc = rp_catalog_init(&pool->catalog, pool->reactor, rp_statement_capacity(pool->reactor));
+    if (!rc && keeps_texts(&pool->info))
+        rc = rp_texts_init(&pool->kept, pool->reactor, pool->info.statement_cache_capacity,
+                           pool->info.statement_cache_bytes);
     if (!rc) fill_config(pool);
     if (!rc) rp_hosts_log_in(pool);
     if (!rc) rc = rp_work_open(pool);

@@ -209,8 +209,8 @@ struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
     const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
     if (column >= pg_query_columns(q)) return (struct pg_column){ .name = { "", 0 } };
     const struct rp_column *c = &rq->columns->column[column];
-    bool named = q->statement && !(q->flags & PG_QUERY_UNNAMED); /* described once for both formats */
-    bool text = named ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT : c->text;
+    /* A declared one is described once for both formats. */
+    bool text = q->statement ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT : c->text;
     return (struct pg_column){ .name = { rq->columns->names + c->name_at, c->name_size },
                                .type = c->type,
                                .table = c->table,

@@ -348,6 +348,7 @@ static void on_up(struct rp_conn *conn)
     if (slot->hook) rp_login_wipe(&slot->hook->login);
     rp_life_begin(slot);
     rp_role_up(slot);
+    slot->mislaid = 0;
     rp_slot_move(slot, RP_SLOT_PREPARING);
     rp_chore_run(slot);
 }
@@ -469,26 +470,31 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
         else rp_chore_outcome(slot, q);
         return;
     }
+    bool suspect = q && q->status != PG_OK && rp_pooler_suspected(slot);
     if (q) rp_role_saw(slot, q);
     if (q) rp_query(q)->slot = NULL;
     if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
     else rp_slot_settle(slot);
     if (q) rp_tell_query(q);
+    if (suspect) rp_pooler_tell(slot);
 }
 
 /* Its entry was the oldest, so there is room for one. */
 static void on_heal(struct rp_conn *conn, struct pg_query *q)
 {
+    struct rp_slot *slot = slot_of(conn);
+    bool suspect = rp_pooler_suspected(slot);
     if (rp_query(q)->waiter.flags & RP_QUERY_CANCEL) {
-        rp_work_recount(slot_of(conn));
+        rp_work_recount(slot);
         rp_end_query(q, PG_E_CANCELLED, PG_SENT_NO, NULL);
-        rp_slot_settle(slot_of(conn));
-        return;
+    } else {
+        unsigned commit = rp_query(q)->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0;
+        unsigned prepare = own(q) ? RP_ENTRY_PREPARE : 0; /* its own queries use no statement but to warm it */
+        rp_conn_enqueue(conn, q, (uint16_t)(RP_ENTRY_SYNC | RP_ENTRY_HEALED | commit | prepare));
     }
-    unsigned commit = rp_query(q)->waiter.sql_class == RP_SQL_COMMIT ? RP_ENTRY_COMMIT : 0;
-    rp_conn_enqueue(conn, q, (uint16_t)(RP_ENTRY_SYNC | RP_ENTRY_HEALED | commit));
-    rp_slot_settle(slot_of(conn));
+    rp_slot_settle(slot);
+    if (suspect) rp_pooler_tell(slot);
 }
 
 const struct rp_conn_ops rp_slot_ops = {

@@ -28,6 +28,7 @@
 #include "conn/cancel.h"
 #include "conn/conn.h"
 #include "conn/query.h"
+#include "conn/texts.h"
 #include "pool/budget.h"
 #include "pool/hosts.h"
 #include "pool/listen.h"
@@ -124,6 +125,7 @@ struct rp_slot {
     uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
     uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
     uint64_t generation;       /* of the pool when it was begun                                  */
+    uint32_t mislaid;          /* of its session's, those that were looked at                    */
     struct rp_timer age;       /* at expires_ns                                                  */
     enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
     STAILQ_ENTRY(rp_slot) retired;
@@ -192,6 +194,9 @@ struct pg_pool {
     struct rp_hosts hosts;
     struct rp_tls *tls;                  /* NULL: no connection is encrypted                    */
     struct rp_catalog catalog;
+    struct rp_texts kept;                /* SQL that is built at run time */
+    uint64_t mislaid_ns;                 /* when a statement was not there, or was there, without a reason; 0: never */
+    bool pooler_told;                    /* PG_EVENT_POOLER */
     struct rp_keys keys;
     void (*on_event)(void *arg, const struct pg_event *);
     void *arg;
@@ -478,6 +483,10 @@ bool rp_role_judge_again(struct rp_slot *slot);
 void rp_role_saw(struct rp_slot *slot, const struct pg_query *q);      /* an outcome, not told yet */
 void rp_role_answered(struct rp_slot *slot, const struct pg_query *q); /* of what was asked in the midst of others */
 void rp_role_parameter(struct rp_slot *slot);                          /* the server said one anew */
+
+/* pooler.c */
+bool rp_pooler_suspected(struct rp_slot *slot); /* by what this connection has met last */
+void rp_pooler_tell(struct rp_slot *slot);      /* then; it calls back */
 
 /* query.c */
 void rp_lease_start(struct pg_lease *lease, struct pg_query *q, uint8_t flags); /* RP_QUERY_COPY or none */

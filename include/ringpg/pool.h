@@ -26,6 +26,10 @@ enum pg_event_kind {
     PG_EVENT_RETIRED, /* the pool closed a healthy connection for a reason of its own; not when it closes as a whole */
     PG_EVENT_NOTICE,
     PG_EVENT_LISTEN_FAILED, /* the server refused a LISTEN (ringpg/listen.h); it is said again after a delay */
+    PG_EVENT_POOLER, /* prepared statements are gone, or there, without our doing, twice within a minute: probably
+                      * somebody gives each transaction another backend (PgBouncer's transaction mode), who needs
+                      * prepared_statements=off; once in the pool's life, and nothing changes by itself. Until then each
+                      * was repaired outside of transactions, and failed with 26000 or 42P05 inside of them */
     PG_EVENT_LEAK /* a lease is held longer than pool_leak_detection_threshold; once per lease */
 };
 struct pg_event {
@@ -60,7 +64,7 @@ struct pg_pool_config {
      * prepared anew on its next use. */
     const char *reset_sql;
     /* nwarm statements, prepared on every new connection behind connect_sql, in one flight; one that fails fails the
-     * connect. The array is copied. 0: each is prepared on its first use. */
+     * connect. The array is copied. 0: each is prepared on its first use. With prepared_statements=off none is. */
     struct pg_statement *const *warm;
     size_t nwarm;
     /* Hooks, each of which may be NULL; `arg` is the one above. See pg_hook_done. */

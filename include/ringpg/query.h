@@ -11,7 +11,8 @@ struct pg_row;
 
 /* A statement, declared once with static storage and NOT const: it gets its id on first use, atomically, by any
  * thread. Each connection prepares it when it first needs it, in the same flight as its first execution. The number
- * of statements of a process is bounded (pg_reactor_config.statements); one too many ends its query with PG_E_FULL. */
+ * of statements of a process is bounded (pg_reactor_config.statements); one too many ends its query with PG_E_FULL.
+ * With prepared_statements=off in the connection string it is parsed each time, by the unnamed statement. */
 struct pg_statement {
     const char *sql;                                 /* one statement, NUL-terminated                         */
     uint32_t types[17]; /* of the parameters, ends at 0; PG_TYPE_INFER: the server decides */
@@ -43,7 +44,8 @@ enum pg_flow { PG_CONTINUE, PG_PAUSE, PG_STOP };
 struct pg_query {
     /* in */
     struct pg_statement *statement;                  /* this, or:                                             */
-    const char *sql;                                 /* SQL built at run time, NUL-terminated; parsed each time */
+    const char *sql;                                 /* SQL built at run time, NUL-terminated; one that comes again is
+                                                      * kept prepared, within bounds (statement_cache_capacity) */
     const struct pg_param *params;
     uint16_t nparams;                                /* at most 65,535 (the protocol's own bound)             */
     uint16_t flags;                                  /* PG_QUERY_*                                            */
@@ -69,7 +71,7 @@ struct pg_query {
 enum {
     PG_QUERY_TEXT = 1,   /* results in text format                                               */
     PG_QUERY_SIMPLE = 2, /* simple protocol: several statements in `sql`, text results; lease only, no parameters */
-    PG_QUERY_UNNAMED = 4 /* do not keep the prepared statement: parsed each time; `sql` always is */
+    PG_QUERY_UNNAMED = 4 /* do not keep the prepared statement: parsed each time */
 };
 
 /* A row is a view into the receive buffer: it dies when on_row returns, except after PG_PAUSE: then when the query is

@@ -38,6 +38,8 @@ static const struct rp_conninfo defaults = {
     .pool_slow_statement_ns = S / 50,
     .pool_max_row_bytes = 16 << 20,
     .pool_max_scram_iterations = 1000000,
+    .statement_cache_capacity = 256,
+    .statement_cache_bytes = 256 << 10,
 };
 
 /* What is not there is said by a piece of other text, which must live until the strings are copied. */

@@ -106,7 +106,10 @@ const struct rp_option rp_options[] = {
       .range = "1kB to 1GB" },
     { "pool_max_scram_iterations", NULL, RP_AMOUNT, FIELD(pool_max_scram_iterations), RANGE(1, 100000000) },
 
-    { "statement_cache_capacity", NULL, RP_CHOICE, .accepted = { "0" }, .why = LATER },
+    { "prepared_statements", NULL, RP_ONE_OF, FIELD(prepared_statements_off), .accepted = { "on", "off" } },
+    { "statement_cache_capacity", NULL, RP_AMOUNT, FIELD(statement_cache_capacity), RANGE(0, 10000) },
+    { "statement_cache_bytes", NULL, RP_BYTES, FIELD(statement_cache_bytes), .min = 1 << 10, .max = 1 << 30,
+      .range = "1kB to 1GB" },
 };
 const int rp_noptions = RP_COUNT(rp_options);
 _Static_assert(RP_COUNT(rp_options) <= RP_KEYWORDS_MAX, "struct rp_pieces has a place for every keyword");

@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include "conn/copy.h"
 #include "conn/internal.h"
+#include "conn/texts.h"
 
 static const uint8_t legal[RP_CONN_STATES] = {
     [RP_CONN_CLOSED] = 1 << RP_CONN_CONNECTING,
@@ -65,6 +66,7 @@ static int open_socket(struct rp_conn *c)
     c->bound = true;
     set_options(c);
     rp_session_init(&c->session, c->login ? c->login : &c->config->session, c->entries, c->prepared, entropy);
+    if (c->held_texts) rp_session_keep_texts(&c->session, c->held_texts);
     if (way == RP_WAY_OFFERED || way == RP_WAY_DEMANDED) rp_session_ask_tls(&c->session, way == RP_WAY_DEMANDED);
     return 0;
 }
@@ -235,6 +237,11 @@ static void fire(struct rp_timer *timer)
 
 /* ---- memory ---- */
 
+static size_t prepared_bytes(const struct rp_conn_config *config)
+{
+    return config->session.statements + 1 + (config->texts ? config->texts->view.places : 0);
+}
+
 int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_config *config)
 {
     *c = (struct rp_conn){ .reactor = r, .config = config, .keys = config->keys, .socket = { .fd = -1 } };
@@ -248,8 +255,10 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
     c->in_capacity = RP_CONN_IN;
     c->out_capacity = RP_CONN_OUT;
     c->entries = rp_alloc(r, config->session.entries * sizeof *c->entries);
-    c->prepared = rp_alloc(r, config->session.statements + 1);
-    return c->in_small && c->out_small && c->entries && c->prepared ? 0 : -ENOMEM;
+    c->prepared = rp_alloc(r, prepared_bytes(config));
+    if (config->texts) c->held_texts = rp_alloc(r, config->texts->view.places * sizeof *c->held_texts);
+    bool all = c->in_small && c->out_small && c->entries && c->prepared && (c->held_texts || !config->texts);
+    return all ? 0 : -ENOMEM;
 }
 
 void rp_conn_free(struct rp_conn *c)
@@ -264,7 +273,8 @@ void rp_conn_free(struct rp_conn *c)
     if (c->in_small) rp_free(c->reactor, c->in_small, RP_CONN_IN);
     if (c->out_small) rp_free(c->reactor, c->out_small, RP_CONN_OUT);
     if (c->entries) rp_free(c->reactor, c->entries, c->config->session.entries * sizeof *c->entries);
-    if (c->prepared) rp_free(c->reactor, c->prepared, c->config->session.statements + 1);
+    if (c->prepared) rp_free(c->reactor, c->prepared, prepared_bytes(c->config));
+    if (c->held_texts) rp_free(c->reactor, c->held_texts, c->config->texts->view.places * sizeof *c->held_texts);
     if (c->columns) rp_free(c->reactor, c->columns, c->columns_size);
     c->in_small = c->out_small = NULL;
 }
@@ -280,10 +290,21 @@ void rp_conn_abandon_socket(struct rp_conn *c)
 
 /* ---- requests ---- */
 
+/* What has no plan and what leaves something behind gains nothing by a name. */
+static void use_text(struct rp_conn *c, const struct pg_query *q)
+{
+    if (q->flags & (PG_QUERY_SIMPLE | PG_QUERY_UNNAMED)) return;
+    const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
+    if (rq->waiter.sql_class != RP_SQL_PLAIN) return;
+    uint32_t place = rp_texts_find(c->config->texts, q);
+    if (place != RP_TEXT_NOWHERE) (void)rp_session_use_text(&c->session, rq->sequence, place);
+}
+
 void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags)
 {
     RP_ASSERT(c->state == RP_CONN_OPEN);
     rp_query(q)->sequence = rp_session_enqueue(&c->session, q, rp_query(q)->bind_size, flags);
+    if (!q->statement && c->config->texts) use_text(c, q);
     rp_conn_set_due(c, true);
     rp_flush(c->reactor, &c->flush);
 }

@@ -31,6 +31,7 @@ enum rp_conn_state {
 enum { RP_CONN_IN = 8 * 1024, RP_CONN_OUT = 4 * 1024, RP_CONN_OUT_LARGE = 64 * 1024 };
 
 struct rp_conn;
+struct rp_texts;
 struct rp_conn_ops {
     void (*up)(struct rp_conn *);                             /* the start is complete                              */
     /* Before `up`: the connect failed; after: the connection is lost. What is left in the FIFO is the owner's to take
@@ -67,6 +68,7 @@ struct rp_conn_config {
     struct rp_session_config session;
     const struct rp_conn_ops *ops;
     struct rp_catalog *catalog;
+    struct rp_texts *texts; /* NULL: SQL that is built at run time is parsed each time */
     struct rp_keys *keys;
     uint64_t connect_timeout_ns, close_linger_ns;
     bool keepalives;
@@ -110,6 +112,7 @@ struct rp_conn {
     struct rp_session session;
     struct rp_entry *entries;
     uint8_t *prepared;
+    uint64_t *held_texts;       /* NULL: no texts are kept                        */
     struct rp_columns *columns; /* of the latest unnamed statement; grows         */
     size_t columns_size;
     struct rp_pbkdf2 pbkdf2;

@@ -18,8 +18,9 @@ static bool all_answered(const struct rp_session *s)
 bool rp_session_held_back(const struct rp_session *s)
 {
     if (s->barrier && !RP_PLANT(copy_unfenced)) return true;
-    bool copy = s->entry[s->unsent & (s->config->entries - 1)].flags & RP_ENTRY_COPY;
-    return copy && s->written == 0 && !all_answered(s);
+    bool alone = s->entry[s->unsent & (s->config->entries - 1)].flags & RP_ENTRY_COPY;
+    if (s->config->unnamed) alone |= rp_session_begins_group(s);
+    return alone && s->written == 0 && !all_answered(s);
 }
 
 void rp_session_copy_end(struct rp_session *s, const char *failure)

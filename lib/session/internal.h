@@ -10,8 +10,12 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
 /* The answer to SSLRequest, of which nothing was consumed yet. True: `*ev` is an event, else the session goes on
  * without TLS. */
 bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
+/* The oldest entry leaves the FIFO; its memory stays what it is until another one takes the place. */
+struct rp_entry *rp_session_take(struct rp_session *s);
 /* What was secret in the authentication. */
 void rp_session_wipe(struct rp_session *s);
+/* The next entry is the first of its group. */
+bool rp_session_begins_group(const struct rp_session *s);
 /* copy.c. The next entry must not be begun yet. */
 bool rp_session_held_back(const struct rp_session *s);
 /* CopyInResponse, CopyOutResponse; one that nobody asked for. True: `*ev` is an event. */

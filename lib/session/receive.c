@@ -99,6 +99,11 @@ static enum rp_step due_step(struct rp_session *s)
 }
 static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
 
+static bool is_declared(const struct rp_session *s, const struct rp_entry *e)
+{
+    return e->statement && e->statement <= s->config->statements;
+}
+
 static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
 {
     uint32_t id = rp_session_entry(s, sequence)->statement, end = s->unsent + (s->written > 0);
@@ -155,7 +160,8 @@ static bool error_response(struct rp_session *s, const struct rp_frame *f, struc
 
 static void discard_prepared(struct rp_session *s, uint8_t state)
 {
-    for (uint32_t i = 1; i <= s->config->statements; i++)
+    uint32_t last = s->config->statements + (s->held ? s->config->texts->places : 0);
+    for (uint32_t i = 1; i <= last; i++)
         if (s->prepared[i] != RP_PREPARED_PARSING && s->prepared[i] != RP_PREPARED_NONE) s->prepared[i] = state;
 }
 
@@ -173,6 +179,7 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
     rp_tag_parse(tag, e->tag, &rows);
     e->rows = rows;
     /* Someone emptied the server's list of prepared statements, or took one out that we cannot tell. */
+    if (RP_PLANT(discard_unseen)) return false;
     if (tag[0] == 'D' && (!strcmp(tag, "DISCARD ALL") || !strcmp(tag, "DEALLOCATE ALL")))
         discard_prepared(s, RP_PREPARED_NONE);
     else if (tag[0] == 'D' && !strcmp(tag, "DEALLOCATE")) discard_prepared(s, RP_PREPARED_UNSURE);
@@ -192,7 +199,8 @@ static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_f
     }
     if (!wanted) return false;
     s->row.result = e->result;
-    s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : e->flags & RP_ENTRY_TEXT ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
+    bool text = e->flags & RP_ENTRY_TEXT;
+    s->row.format = !is_declared(s, e) ? RP_FORMAT_DESCRIBED : text ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
     *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
     return true;
 }
@@ -209,7 +217,8 @@ static bool describe(struct rp_session *s, const struct rp_entry *e, const struc
     }
     s->wait_columns = true;
     *ev = (struct rp_event){
-        .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size, .statement = e->statement
+        .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size,
+        .statement = is_declared(s, e) ? e->statement : 0
     };
     return true;
 }
@@ -259,7 +268,9 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return true;
     }
     switch (action) {
-    case STEP: done_step(e); return false;
+    case STEP:
+        if (--e->closes == 0) done_step(e);
+        return false;
     case PARSED:
         if (e->statement) s->prepared[e->statement] = RP_PREPARED_BLIND;
         done_step(e);
@@ -302,19 +313,34 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
 
 /* ---- outcomes ---- */
 
-/* Did it fail since its statement was not there, or not as it was? Behind BindComplete the same words are about another
- * statement, some function's. */
-static bool lost_statement(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
+/* Did it fail since its statement was not there, not as it was, or there already? Behind BindComplete the same words
+ * are about another statement, some function's. */
+enum lost { NOT_LOST, LOST_GONE, LOST_CHANGED, LOST_TAKEN };
+static enum lost lost_statement(const struct rp_session *s, const struct rp_entry *e, uint32_t sequence)
 {
-    if (!s->failed || sequence != s->culprit || !e->statement || e->flags & RP_ENTRY_BOUND) return false;
-    return !strcmp(s->error.sqlstate, "26000") ||
-           (!strcmp(s->error.sqlstate, "0A000") && !strcmp(pg_error_field(&s->error, 'R'), "RevalidateCachedQuery"));
+    if (!s->failed || sequence != s->culprit || !e->statement || e->flags & RP_ENTRY_BOUND) return NOT_LOST;
+    bool fresh = e->sent_steps & BIT(RP_STEP_PARSE) && e->generation == RP_PREPARED_NONE;
+    if (!strcmp(s->error.sqlstate, "26000")) return LOST_GONE;
+    if (!strcmp(s->error.sqlstate, "0A000") && !strcmp(pg_error_field(&s->error, 'R'), "RevalidateCachedQuery"))
+        return LOST_CHANGED;
+    return fresh && !strcmp(s->error.sqlstate, "42P05") ? LOST_TAKEN : NOT_LOST;
 }
 
-static bool can_heal(const struct rp_session *s, const struct rp_entry *e)
+/* What is prepared by now. True: nobody who could be seen has brought it about. */
+static bool forget_lost(struct rp_session *s, const struct rp_entry *e, enum lost lost)
 {
-    if (!e->query || s->transaction != 'I') return false;
-    if (e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED) || e->sent_steps & BIT(RP_STEP_PARSE)) return false;
+    uint8_t *state = &s->prepared[e->statement];
+    if (lost == NOT_LOST || *state != e->generation) return false;
+    bool known = *state == RP_PREPARED_BLIND || (*state >= 1 && *state <= RP_GENERATIONS);
+    *state = RP_PREPARED_UNSURE;
+    return lost == LOST_TAKEN || (lost == LOST_GONE && known);
+}
+
+static bool can_heal(const struct rp_session *s, const struct rp_entry *e, enum lost lost)
+{
+    if (lost == NOT_LOST || !e->query || s->transaction != 'I') return false;
+    if (e->flags & (RP_ENTRY_GROUP | RP_ENTRY_HEALED)) return false;
+    if (e->sent_steps & BIT(RP_STEP_PARSE) && lost != LOST_TAKEN) return false;
     return !s->exclusive || s->head == s->tail;
 }
 
@@ -346,14 +372,14 @@ static void fill_results(const struct rp_session *s, const struct rp_entry *e, i
 static bool next_outcome(struct rp_session *s, struct rp_event *ev)
 {
     while (s->head != s->due) {
-        uint32_t sequence = s->head++;
-        struct rp_entry *e = rp_session_entry(s, sequence);
+        uint32_t sequence = s->head;
+        struct rp_entry *e = rp_session_take(s);
         if (e->flags & RP_ENTRY_DROPPED) continue;
         s->live--;
         *ev = (struct rp_event){ .kind = RP_EVENT_OUTCOME, .query = e->query, .columns = e->columns };
-        bool lost = lost_statement(s, e, sequence);
-        if (lost && s->prepared[e->statement] == e->generation) s->prepared[e->statement] = RP_PREPARED_UNSURE;
-        if (lost && can_heal(s, e)) {
+        enum lost lost = lost_statement(s, e, sequence);
+        s->mislaid += forget_lost(s, e, lost);
+        if (can_heal(s, e, lost)) {
             ev->kind = RP_EVENT_HEAL;
         } else if (e->query) {
             fill_results(s, e, decide(s, e, sequence));

@@ -42,6 +42,12 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     rp_scram_first(&s->scram, entropy, s->say_text);
 }
 
+void rp_session_keep_texts(struct rp_session *s, uint64_t *held)
+{
+    s->held = held;
+    memset(s->prepared + s->config->statements + 1, RP_PREPARED_NONE, s->config->texts->places);
+}
+
 void rp_session_ask_tls(struct rp_session *s, bool required)
 {
     RP_ASSERT(s->phase == RP_PHASE_START && s->say == RP_SAY_STARTUP && !s->said);
@@ -63,7 +69,14 @@ static void settle(struct rp_session *s)
 {
     while (s->unsent != s->tail && rp_session_entry(s, s->unsent)->flags & RP_ENTRY_DROPPED) s->unsent++;
     while (s->due != s->unsent && rp_session_entry(s, s->due)->steps == 0) s->due++;
-    while (s->head != s->due && rp_session_entry(s, s->head)->flags & RP_ENTRY_DROPPED) s->head++;
+    while (s->head != s->due && rp_session_entry(s, s->head)->flags & RP_ENTRY_DROPPED) (void)rp_session_take(s);
+}
+
+struct rp_entry *rp_session_take(struct rp_session *s)
+{
+    struct rp_entry *e = rp_session_entry(s, s->head++);
+    if (e->statement > s->config->statements) s->config->texts->pins[e->statement - s->config->statements - 1]--;
+    return e;
 }
 
 bool rp_session_room(struct rp_session *s, uint32_t n)
@@ -79,7 +92,7 @@ static bool text_results(const struct pg_query *q)
 {
     return q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
 }
-static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
+static struct rp_bind bind_of(const struct pg_query *q, uint64_t statement)
 {
     struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
     b.text_results = text_results(q);
@@ -90,9 +103,9 @@ static struct rp_bind bind_of(const struct pg_query *q, uint32_t statement)
     return b;
 }
 static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
-static bool is_named(const struct pg_query *q)
+static bool is_named(const struct rp_session_config *config, const struct pg_query *q)
 {
-    return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE));
+    return q->statement && !(q->flags & (PG_QUERY_UNNAMED | PG_QUERY_SIMPLE)) && !config->unnamed;
 }
 static int too_long(struct pg_error *error)
 {
@@ -108,7 +121,7 @@ int rp_session_check(const struct rp_session_config *config, struct pg_query *q,
         if (q->nparams) return rp_error_set(error, PG_E_PARAMETER, "a simple query takes no parameters");
         return rp_query_size(sql_of(q)) > config->message_limit ? too_long(error) : 0;
     }
-    uint32_t id = is_named(q) ? rp_statement_id(q->statement) : 0;
+    uint32_t id = is_named(config, q) ? rp_statement_id(q->statement) : 0;
     if (id > config->statements)
         return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
     struct rp_bind b = bind_of(q, id);
@@ -139,11 +152,84 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     RP_ASSERT(rp_session_room(s, 1));
     struct rp_entry *e = rp_session_entry(s, s->tail);
     *e = (struct rp_entry){ .query = q, .bind_size = (uint32_t)bind_size, .flags = flags };
-    if (is_named(q)) e->statement = q->statement->id_private;
+    if (is_named(s->config, q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
     s->live++;
     return s->tail++;
+}
+
+bool rp_session_use_text(struct rp_session *s, uint32_t sequence, uint32_t place)
+{
+    struct rp_entry *e = rp_session_entry(s, sequence);
+    struct rp_texts_view *texts = s->config->texts;
+    struct rp_bind b = bind_of(e->query, RP_NAME_TEXT | texts->serial[place]);
+    size_t bind_size = e->bind_size + rp_name_size(b.statement) - rp_name_size(0);
+    RP_ASSERT(place < texts->places && e->flags & RP_ENTRY_UNNAMED && !(e->query->flags & PG_QUERY_SIMPLE));
+    if (bind_size > s->config->message_limit || rp_parse_size(&b, e->query->sql) > s->config->message_limit)
+        return false;
+    e->bind_size = (uint32_t)bind_size;
+    e->statement = s->config->statements + 1 + place;
+    e->flags &= (uint16_t)~RP_ENTRY_UNNAMED;
+    texts->pins[place]++;
+    return true;
+}
+
+bool rp_session_begins_group(const struct rp_session *s)
+{
+    return s->unsent == s->head || s->entry[(s->unsent - 1) & (s->config->entries - 1)].flags & RP_ENTRY_SYNC;
+}
+
+/* ---- texts that are kept ---- */
+
+static void close_name(struct rp_session *s, uint64_t name) { s->closing[s->nclosing++] = name; }
+
+/* The text in this place is another one by now: its name goes, if the server may have it. */
+static void close_former(struct rp_session *s, uint32_t place)
+{
+    uint8_t *state = &s->prepared[s->config->statements + 1 + place];
+    if (s->held[place] == s->config->texts->serial[place]) return;
+    if (*state != RP_PREPARED_NONE && !RP_PLANT(evicted_unclosed)) close_name(s, RP_NAME_TEXT | s->held[place]);
+    *state = RP_PREPARED_NONE;
+}
+
+/* As many as one request may; the rest is left to the next one. */
+static void close_evicted(struct rp_session *s)
+{
+    const struct rp_texts_view *texts = s->config->texts;
+    uint32_t place = 0;
+    if (texts->evicted - s->evicted <= texts->ring) {
+        while (s->evicted != texts->evicted && s->nclosing < RP_CLOSES)
+            close_former(s, texts->eviction[s->evicted++ & (texts->ring - 1)]);
+        return;
+    }
+    while (place < texts->places && s->nclosing < RP_CLOSES) close_former(s, place++);
+    if (place == texts->places) s->evicted = texts->evicted;
+}
+
+/* From now on the place is this text's, here too. A Close in the midst of a group might be passed over, and the name be
+ * left to nobody: then the text goes without one, this time. */
+static void take_place(struct rp_session *s, struct rp_entry *e)
+{
+    struct rp_texts_view *texts = s->config->texts;
+    uint32_t place = e->statement - s->config->statements - 1;
+    bool former = s->held[place] != texts->serial[place] && s->prepared[e->statement] != RP_PREPARED_NONE;
+    if (former && !rp_session_begins_group(s)) {
+        e->bind_size -= (uint32_t)(rp_name_size(RP_NAME_TEXT | texts->serial[place]) - rp_name_size(0));
+        e->statement = 0;
+        e->flags |= RP_ENTRY_UNNAMED;
+        texts->pins[place]--;
+        return;
+    }
+    if (!s->keeps) s->evicted = texts->evicted; /* what was there before was not here */
+    s->keeps = true;
+    close_former(s, place);
+    s->held[place] = texts->serial[place];
+}
+
+static uint64_t name_of(const struct rp_session *s, uint32_t id)
+{
+    return id <= s->config->statements ? id : RP_NAME_TEXT | s->held[id - s->config->statements - 1];
 }
 
 /* ---- entries become bytes ---- */
@@ -170,6 +256,8 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     if (e->query->flags & PG_QUERY_SIMPLE) return (uint8_t)(BIT(RP_STEP_SIMPLE) | sync);
     unsigned steps = BIT(RP_STEP_BIND) | BIT(RP_STEP_EXECUTE) | sync;
     const unsigned first = BIT(RP_STEP_PARSE) | BIT(RP_STEP_DESCRIBE);
+    if (s->keeps && s->evicted != s->config->texts->evicted && rp_session_begins_group(s)) close_evicted(s);
+    if (e->statement > s->config->statements) take_place(s, e);
     if (e->flags & RP_ENTRY_UNNAMED) return (uint8_t)(steps | first);
     e->generation = s->prepared[e->statement];
     switch (e->generation) {
@@ -182,19 +270,23 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     default: break;
     }
     if (e->flags & RP_ENTRY_PREPARE) steps &= sync | BIT(RP_STEP_CLOSE) | BIT(RP_STEP_PARSE);
+    if (steps & BIT(RP_STEP_CLOSE)) close_name(s, name_of(s, e->statement));
     if (steps & BIT(RP_STEP_PARSE)) s->prepared[e->statement] = RP_PREPARED_PARSING;
     return (uint8_t)steps;
 }
 
 static void begin_entry(struct rp_session *s, struct rp_entry *e)
 {
+    s->nclosing = 0;
     uint8_t steps = steps_of(s, e);
+    if (s->nclosing) steps |= BIT(RP_STEP_CLOSE);
+    e->closes = (uint8_t)s->nclosing;
     e->steps = e->sent_steps = steps;
     size_t size = steps & BIT(RP_STEP_SYNC) && !(steps & BIT(RP_STEP_SIMPLE)) ? RP_SYNC_SIZE : 0;
     if (steps & BIT(RP_STEP_SIMPLE)) size += rp_query_size(sql_of(e->query));
-    if (steps & BIT(RP_STEP_CLOSE)) size += rp_close_size(e->statement);
+    for (uint32_t i = 0; i < s->nclosing; i++) size += rp_close_size(s->closing[i]);
     if (steps & BIT(RP_STEP_PARSE)) {
-        struct rp_bind b = bind_of(e->query, e->statement);
+        struct rp_bind b = bind_of(e->query, name_of(s, e->statement));
         size += rp_parse_size(&b, sql_of(e->query));
     }
     if (steps & BIT(RP_STEP_BIND)) size += e->bind_size;
@@ -206,16 +298,16 @@ static void begin_entry(struct rp_session *s, struct rp_entry *e)
 }
 
 /* An unnamed statement of a declared one still takes the declared types: only the name is left out. */
-static void write_entry(struct rp_writer *w, const struct rp_entry *e)
+static void write_entry(const struct rp_session *s, struct rp_writer *w, const struct rp_entry *e)
 {
     uint8_t steps = e->sent_steps;
     if (steps & BIT(RP_STEP_SIMPLE)) {
         rp_write_query(w, sql_of(e->query)); /* its own Sync: ReadyForQuery follows without one */
         return;
     }
+    for (uint32_t i = 0; steps & BIT(RP_STEP_CLOSE) && i < s->nclosing; i++) rp_write_close(w, s->closing[i]);
     if (steps & (BIT(RP_STEP_PARSE) | BIT(RP_STEP_BIND))) {
-        struct rp_bind b = bind_of(e->query, e->statement);
-        if (steps & BIT(RP_STEP_CLOSE)) rp_write_close(w, e->statement);
+        struct rp_bind b = bind_of(e->query, name_of(s, e->statement));
         if (steps & BIT(RP_STEP_PARSE)) rp_write_parse(w, &b, sql_of(e->query));
         if (steps & BIT(RP_STEP_BIND)) rp_write_bind(w, &b, e->bind_size);
         if (steps & BIT(RP_STEP_DESCRIBE)) rp_write_describe_portal(w);
@@ -272,7 +364,7 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
         w.skip = s->written;
         w.origin = w.skip - w.used;
         w.resume = &s->resume;
-        if (e->size) write_entry(&w, e);
+        if (e->size) write_entry(s, &w, e);
         s->written += w.used - before;
         if (s->written < e->size) return w.used;
         RP_ASSERT(s->written == e->size && w.skip == 0);
@@ -364,12 +456,10 @@ void rp_session_forget_columns(struct rp_session *s, const struct rp_columns *co
 bool rp_session_orphan(struct rp_session *s, struct pg_query **query, bool *written)
 {
     while (s->head != s->tail) {
-        struct rp_entry *e = rp_session_entry(s, s->head);
-        *query = e->query;
         *written = rp_session_written(s, s->head);
-        bool dropped = e->flags & RP_ENTRY_DROPPED;
-        s->head++;
-        if (dropped) continue;
+        struct rp_entry *e = rp_session_take(s);
+        *query = e->query;
+        if (e->flags & RP_ENTRY_DROPPED) continue;
         s->live--;
         return true;
     }

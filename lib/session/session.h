@@ -11,11 +11,12 @@
  *      CLOSE? PARSE? BIND DESCRIBE? EXECUTE SYNC?        (extended)          (ROWS? SIMPLE)+ SYNC        (simple)
  *                                               ((COPY_IN | COPY_OUT) COPY_DONE SIMPLE)+ SYNC        (a COPY)
  *
- * One that only prepares its statement is CLOSE? PARSE? SYNC. The lowest step left says which messages are legal; what
- * is not in that row of the table breaks the connection, whatever it is. A group is the run of entries up to the next
- * one with SYNC; its outcomes are decided together, at the group's ReadyForQuery and never before. An ErrorResponse
- * clears every step of its group but SYNC. A request whose caller went away stays as an entry without a query until its
- * answer has passed.
+ * One that only prepares its statement is CLOSE? PARSE? SYNC. There may be several Close: of its own name, and of
+ * texts that are kept no longer; those stand in front of a whole group, where no error makes the server pass over
+ * them. The lowest step left says which messages are legal; what is not in that row of the table breaks the
+ * connection, whatever it is. A group is the run of entries up to the next one with SYNC; its outcomes are decided
+ * together, at the group's ReadyForQuery and never before. An ErrorResponse clears every step of its group but SYNC. A
+ * request whose caller went away stays as an entry without a query until its answer has passed.
  *
  * A COPY is a simple query: it takes no parameters and has no plan to keep, and in the extended protocol nobody could
  * say when to send the Sync, since the server swallows one while it copies in and needs another after an error that we
@@ -23,6 +24,10 @@
  * nothing behind it before its own ReadyForQuery. What is copied in does not pass through here, CopyData carries no
  * state: the layer above frames it (wire/copy.h) and sends it before it asks for our output, which is CopyDone or
  * CopyFail. What comes out is an event with a view, in pieces where a message is large.
+ *
+ * With config->unnamed the session is made for a pooler between us and the server, who gives each transaction another
+ * backend: no request relies on what an earlier one has left there, and nothing is written before the ReadyForQuery of
+ * the group before it has come. PgBouncer 1.18 lets go of its backend there, in the midst of what was pipelined behind.
  *
  * Malformed or illegal bytes lead to RP_EVENT_BROKEN, for good; never to an assertion. */
 #ifndef RP_SESSION_H
@@ -45,6 +50,21 @@ enum {
 };
 /* Owned by the layer above; the session reads it. */
 struct rp_catalog_entry { const struct rp_columns *generation[RP_GENERATIONS]; };
+
+/* SQL that is built at run time and kept (conn/texts.h): each text stands in a place, whose id follows those of the
+ * declared statements, under a serial number that is its name and never another's. Its columns are described with each
+ * use, so the byte of a place is NONE, BLIND, UNSURE or PARSING. A connection whose place was given to another text
+ * since closes the old name in front of its next request (a simple query aside), and never by itself.
+ * Owned by the layer above, which changes a place only while no request in any session's FIFO is of it; the sessions
+ * count those. */
+struct rp_texts_view {
+    uint32_t places;
+    uint32_t evicted;   /* so far, of the whole pool               */
+    uint32_t ring;      /* a power of two, not below `places`      */
+    uint32_t *eviction; /* the last `ring` of them: which place    */
+    uint64_t *serial;   /* of the text in each place */
+    uint32_t *pins;     /* requests that are in a FIFO, for each place */
+};
 
 /* The id of a declared statement, from 1 up, given on first use. Any thread. */
 uint32_t rp_statement_id(struct pg_statement *statement);
@@ -86,12 +106,13 @@ struct rp_entry {
     const struct rp_columns *columns; /* NULL until known, or none                */
     uint64_t rows;
     uint32_t size, bind_size;         /* bytes of the whole request, of its Bind; a message is below 1 GiB */
-    uint32_t statement;               /* id, 0: unnamed or simple                 */
+    uint32_t statement;               /* id, 0: unnamed or simple; a text's place behind the declared ones */
     uint32_t result;                  /* which result set of a simple query       */
     int16_t complaint;         /* PG_E_VALUE, PG_E_FULL, PG_E_CANCELLED: local, decides when the server had none */
     uint8_t steps, sent_steps; /* bits of rp_step: still due; all that were written; both 0 before its first byte */
     uint16_t flags;
     uint8_t generation;               /* the prepared byte that it relied on      */
+    uint8_t closes;                   /* CloseComplete due: as many               */
     char tag[16];
 };
 _Static_assert(sizeof(struct rp_entry) <= 64, "each connection keeps one for every request in flight, and more");
@@ -133,6 +154,7 @@ enum rp_phase {
     RP_PHASE_START, RP_PHASE_TLS, RP_PHASE_AUTH, RP_PHASE_SETUP, RP_PHASE_READY, RP_PHASE_BROKEN
 };
 
+enum { RP_CLOSES = 16 }; /* names of former texts that one request closes */
 enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values that are kept */
 
 struct rp_session_config {
@@ -149,6 +171,8 @@ struct rp_session_config {
     uint32_t entries;                   /* a power of two                                              */
     uint32_t statements;                /* ids from 1 to this                                          */
     const struct rp_catalog_entry *catalog;
+    struct rp_texts_view *texts;        /* NULL: SQL that is built at run time is parsed each time     */
+    bool unnamed;                       /* everything is; and a group waits for the one before it      */
 };
 
 struct rp_session {
@@ -184,7 +208,14 @@ struct rp_session {
     bool tls_required;                  /* an answer of N breaks it                                  */
     bool tls;                           /* the bytes are those inside of TLS                         */
 
-    uint8_t *prepared;                  /* config->statements + 1 bytes      */
+    uint8_t *prepared;                  /* config->statements + 1 bytes, and one for each place of a text */
+    uint64_t *held;                     /* for each place: the serial number of the text that its byte is about */
+    bool keeps;                         /* some text was prepared here                              */
+    uint32_t evicted;                   /* of the texts' evictions: those that were looked at       */
+    uint64_t closing[RP_CLOSES + 1];    /* by entry `unsent`: names                                 */
+    uint32_t nclosing;
+    uint32_t mislaid; /* times that a statement was not there, or was there, and nothing that went over this
+                       * connection can be why */
     enum rp_protocol protocol;          /* asked for, and once the start is complete: spoken */
     bool negotiated;                    /* by NegotiateProtocolVersion       */
     uint32_t backend_pid;
@@ -202,6 +233,8 @@ struct rp_session {
 void rp_session_init(struct rp_session *s, const struct rp_session_config *config, struct rp_entry *entries,
                      uint8_t *prepared, const uint8_t entropy[18]);
 
+/* Right behind rp_session_init, if config->texts has places: `held` has as many. */
+void rp_session_keep_texts(struct rp_session *s, uint64_t *held);
 /* Right behind rp_session_init: TLS is asked for first (SSLRequest). Not required: where the server has none the
  * session goes on without it. */
 void rp_session_ask_tls(struct rp_session *s, bool required);
@@ -241,6 +274,9 @@ int rp_session_check_prepare(const struct rp_session_config *config, struct pg_s
 /* Queues a query that was checked; there must be room. `flags` are RP_ENTRY_SYNC, GROUP, COMMIT, HEALED, PREPARE. The
  * entry's sequence number, which names it from now on. */
 uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *query, size_t bind_size, uint16_t flags);
+/* Right behind the enqueueing: this unnamed entry is of the text in that place, and to be executed under its name.
+ * False: with it a message would be larger than the protocol allows; it stays unnamed. */
+bool rp_session_use_text(struct rp_session *s, uint32_t sequence, uint32_t place);
 /* The entry's caller goes away. RP_DETACH_GONE: nothing of its group was written, the whole group is dropped; KEPT: its
  * answer is still due; BROKEN: a message is half written, only the end of the connection helps. */
 enum rp_detach { RP_DETACH_GONE, RP_DETACH_KEPT, RP_DETACH_BROKEN };

@@ -16,25 +16,26 @@ void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
     w->used += n;
 }
 
-/* ---- names of prepared statements: "s" and the id in hexadecimal ---- */
+/* ---- names of prepared statements ---- */
 
-static size_t statement_name(uint32_t id, char out[12])
+enum { NAME_MOST = 20 };
+
+static size_t statement_name(uint64_t name, char out[NAME_MOST])
 {
+    uint64_t number = name & ~RP_NAME_TEXT;
     size_t n = 0;
-    if (id) {
-        out[n++] = 's';
-        int shift = 28;
-        while (shift && !(id >> shift)) shift -= 4;
-        for (; shift >= 0; shift -= 4) out[n++] = "0123456789abcdef"[id >> shift & 15];
+    if (name) {
+        out[n++] = name & RP_NAME_TEXT ? 'd' : 's';
+        int shift = number ? (63 - __builtin_clzll(number)) & ~3 : 0;
+        for (; shift >= 0; shift -= 4) out[n++] = "0123456789abcdef"[number >> shift & 15];
     }
     out[n++] = 0;
     return n;
 }
-static size_t name_size(uint32_t id)
+size_t rp_name_size(uint64_t name)
 {
-    size_t n = 1;
-    if (id) for (n = 2; id; id >>= 4) n++;
-    return n;
+    uint64_t number = name & ~RP_NAME_TEXT;
+    return name ? 3 + (number ? (size_t)(63 - __builtin_clzll(number)) / 4 : 0) : 1;
 }
 
 /* ---- Bind ---- */
@@ -44,7 +45,7 @@ static uint32_t declared(const struct rp_bind *b, uint32_t i) { return i < b->nt
 int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_t *which, const char **why)
 {
     /* 'B', length, portal "", statement, formats, values, result formats */
-    size_t sum = 1 + 4 + 1 + name_size(b->statement) + 2 + 2 + (b->text_results ? 2 : 4);
+    size_t sum = 1 + 4 + 1 + rp_name_size(b->statement) + 2 + 2 + (b->text_results ? 2 : 4);
     size_t texts = 0;
     for (uint32_t i = 0; i < b->nparams; i++) {
         size_t n = 0;
@@ -102,7 +103,7 @@ static void write_params(struct rp_writer *w, const struct rp_bind *b)
 
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    char head[6 + 12 + 4] = "B"; /* in one piece: this is the hot path */
+    char head[6 + NAME_MOST + 4] = "B"; /* in one piece: this is the hot path */
     uint32_t length = __builtin_bswap32((uint32_t)(size - 1));
     memcpy(head + 1, &length, sizeof length);
     size_t n = 6 + statement_name(b->statement, head + 6);
@@ -121,7 +122,7 @@ void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 /* ---- Parse and Close ---- */
 
 /* 705 and 0 both leave the choice to the server; what is not declared is declared by the parameter itself. */
-static uint32_t parse_type(const struct rp_bind *b, uint32_t i)
+uint32_t rp_parse_type(const struct rp_bind *b, uint32_t i)
 {
     uint32_t type = i < b->ntypes ? b->types[i] : b->params[i].scale == -1 ? 0 : b->params[i].type;
     return type == PG_TYPE_INFER ? 0 : type;
@@ -130,26 +131,26 @@ static uint32_t parse_types(const struct rp_bind *b) { return b->ntypes > b->npa
 
 size_t rp_parse_size(const struct rp_bind *b, const char *sql)
 {
-    return 1 + 4 + name_size(b->statement) + strlen(sql) + 1 + 2 + 4 * (size_t)parse_types(b);
+    return 1 + 4 + rp_name_size(b->statement) + strlen(sql) + 1 + 2 + 4 * (size_t)parse_types(b);
 }
 
 void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql)
 {
-    char name[12];
+    char name[NAME_MOST];
     size_t n = statement_name(b->statement, name);
     rp_write_u8(w, 'P');
     rp_write_u32(w, (uint32_t)(rp_parse_size(b, sql) - 1));
     rp_write_bytes(w, name, n);
     rp_write_cstr(w, sql);
     rp_write_u16(w, (uint16_t)parse_types(b));
-    for (uint32_t i = 0; i < parse_types(b); i++) rp_write_u32(w, parse_type(b, i));
+    for (uint32_t i = 0; i < parse_types(b); i++) rp_write_u32(w, rp_parse_type(b, i));
 }
 
-size_t rp_close_size(uint32_t statement) { return 1 + 4 + 1 + name_size(statement); }
+size_t rp_close_size(uint64_t statement) { return 1 + 4 + 1 + rp_name_size(statement); }
 
-void rp_write_close(struct rp_writer *w, uint32_t statement)
+void rp_write_close(struct rp_writer *w, uint64_t statement)
 {
-    char name[12];
+    char name[NAME_MOST];
     size_t n = statement_name(statement, name);
     rp_write_u8(w, 'C');
     rp_write_u32(w, (uint32_t)(4 + 1 + n));

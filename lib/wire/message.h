@@ -43,9 +43,14 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size);
 /* "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. */
 void rp_tag_parse(const char *text, char tag[16], uint64_t *rows);
 
+/* The name of a prepared statement, as a number: of a declared one its id, in hexadecimal behind an "s"; of SQL built
+ * at run time RP_NAME_TEXT and a serial number below it, behind a "d". 0: the unnamed statement. */
+#define RP_NAME_TEXT (UINT64_C(1) << 63)
+size_t rp_name_size(uint64_t name); /* its NUL included */
+
 /* What one extended-protocol request consists of, with everything that its bytes depend on. */
 struct rp_bind {
-    uint32_t statement;                /* id; 0: the unnamed statement */
+    uint64_t statement;                /* its name */
     const uint32_t *types;             /* declared, `ntypes` of them; behind those (or NULL): the parameters' own */
     uint32_t ntypes;
     const struct pg_param *params;
@@ -60,8 +65,9 @@ void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size);
 /* Sizes are of the whole message. */
 size_t rp_parse_size(const struct rp_bind *b, const char *sql);
 void rp_write_parse(struct rp_writer *w, const struct rp_bind *b, const char *sql);
-size_t rp_close_size(uint32_t statement);
-void rp_write_close(struct rp_writer *w, uint32_t statement);
+uint32_t rp_parse_type(const struct rp_bind *b, uint32_t i); /* as Parse says it; 0: the server decides */
+size_t rp_close_size(uint64_t statement);
+void rp_write_close(struct rp_writer *w, uint64_t statement);
 enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5,
        RP_TLS_REQUEST_SIZE = 8, RP_CANCEL_SIZE_MAX = 12 + RP_CANCEL_KEY_MAX };
 void rp_write_describe_portal(struct rp_writer *w);

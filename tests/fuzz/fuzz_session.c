@@ -13,6 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { PLACES = 2, RING = 2 };
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
 enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
@@ -26,7 +27,10 @@ struct world {
     struct rp_session s;
     struct rp_session_config config;
     struct rp_entry entries[ENTRIES];
-    uint8_t prepared[STATEMENTS + 1];
+    uint8_t prepared[STATEMENTS + 1 + PLACES];
+    struct rp_texts_view texts;
+    uint32_t eviction[RING], pins[PLACES];
+    uint64_t serial[PLACES], held[PLACES], last_serial;
     struct rp_catalog_entry catalog[STATEMENTS + 1];
     struct rp_columns *unnamed;
     struct pg_query query[QUERIES];
@@ -56,6 +60,18 @@ static void ended(struct world *w, const struct pg_query *q)
 
 /* ---- requests ---- */
 
+/* One of three texts in two places, or none of them: the first place is given back and forth. */
+static void keep_text(struct world *w, uint32_t i)
+{
+    uint32_t text = i % 4, place = text == 1;
+    if (text == 3) return;
+    if (text == 2 && !w->pins[0]) {
+        w->serial[0] = ++w->last_serial;
+        w->eviction[w->texts.evicted++ % RING] = 0;
+    }
+    (void)rp_session_use_text(&w->s, w->sequence[i], place);
+}
+
 static bool enqueue(struct world *w, struct pg_query *q, unsigned flags)
 {
     size_t bind_size = 0;
@@ -65,6 +81,7 @@ static bool enqueue(struct world *w, struct pg_query *q, unsigned flags)
     }
     RP_ASSERT(rp_session_room(&w->s, 1));
     w->sequence[q - w->query] = rp_session_enqueue(&w->s, q, bind_size, (uint16_t)flags);
+    if (!q->statement && !(q->flags & PG_QUERY_SIMPLE) && w->config.texts) keep_text(w, (uint32_t)(q - w->query));
     return true;
 }
 
@@ -353,7 +370,14 @@ static void start(struct world *w, uint8_t options)
     w->params[0] = pg_int4(1);
     w->params[1] = pg_str("a text");
     w->no_memory = options & OPTION_NO_MEMORY;
+    w->texts = (struct rp_texts_view){ .places = PLACES, .ring = RING, .eviction = w->eviction, .serial = w->serial,
+                                       .pins = w->pins };
+    for (uint32_t i = 0; i < PLACES; i++) w->serial[i] = ++w->last_serial;
+    /* What would be no more than 3.2 without 3.2 has this meaning. */
+    w->config.unnamed = (options & (OPTION_3_2 | OPTION_ONLY_3_2)) == OPTION_ONLY_3_2;
+    if (!w->config.unnamed) w->config.texts = &w->texts;
     rp_session_init(&w->s, &w->config, w->entries, w->prepared, entropy);
+    if (w->config.texts) rp_session_keep_texts(&w->s, w->held);
     if (options & OPTION_COLD && options & OPTION_NO_MEMORY) rp_session_ask_tls(&w->s, options & OPTION_EXCLUSIVE);
     pull(w, 256, SIZE_MAX);
     if (options & OPTION_COLD) return;
@@ -374,6 +398,7 @@ static void finish(struct world *w)
     }
     RP_ASSERT(rp_session_in_flight(&w->s) == 0);
     for (uint32_t i = 0; i < w->queries; i++) RP_ASSERT(w->ends[i] == 1);
+    for (uint32_t i = 0; i < PLACES; i++) RP_ASSERT(w->pins[i] == 0);
     for (size_t id = 0; id <= STATEMENTS; id++)
         for (size_t g = 0; g < RP_GENERATIONS; g++) free((void *)(uintptr_t)w->catalog[id].generation[g]);
     free(w->unnamed);

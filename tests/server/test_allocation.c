@@ -65,6 +65,7 @@ struct handler {
     struct pg_query begin, query;
     struct pg_param param;
     unsigned rounds;
+    char sql[60];
 };
 static struct handler handlers[HANDLERS];
 static void again(struct handler *h);
@@ -120,6 +121,11 @@ static void again(struct handler *h)
                                       .on_done = shared_done,
                                       .data = h,
                                       .deadline_ns = deadline_ns };
+        if (h->rounds % 4 == 1) { /* one of more texts than are kept: evictions all the time */
+            snprintf(h->sql, sizeof h->sql, "SELECT $1::int8 + 0 * %u", (unsigned)(h - handlers) % 6);
+            h->query.statement = NULL;
+            h->query.sql = h->sql;
+        }
         pg_pool_query(h->pool, &h->query);
     } else {
         h->lease = (struct pg_lease){ .on_grant = granted, .data = h, .tag = PG_HERE };
@@ -146,7 +152,7 @@ static void queries_allocate_nothing(enum live_host kind)
 {
     struct live live;
     if (!live_open(&live, kind)) skip();
-    struct pg_pool *pool = live_pool(&live, NULL, "pool_max_conns=4 pool_min_conns=4");
+    struct pg_pool *pool = live_pool(&live, NULL, "pool_max_conns=4 pool_min_conns=4 statement_cache_capacity=4");
     run(&live, pool, 64); /* every connection has prepared every statement by then */
     allocations = 0;
     run(&live, pool, ROUNDS);

@@ -41,7 +41,7 @@ static struct chore_book *book_of(struct run *r, const struct rp_slot *slot)
     return b;
 }
 
-static struct model_conn *backend(struct run *r, uint32_t pid)
+struct model_conn *chores_backend(struct run *r, uint32_t pid)
 {
     for (uint32_t h = 0; h < r->scene->run[0].set.hosts; h++)
         for (size_t i = model_conn_count(r->scene->host[h]); i-- > 0;) {
@@ -54,7 +54,7 @@ static struct model_conn *backend(struct run *r, uint32_t pid)
 /* Nobody has used it before its hook was done. */
 static void check_unused(struct run *r, uint32_t pid)
 {
-    struct model_conn *conn = backend(r, pid);
+    struct model_conn *conn = chores_backend(r, pid);
     for (size_t i = 0; i < model_conn_sql_count(conn); i++) {
         const char *sql = model_conn_sql(conn, i); /* the last two: what target_session_attrs asks */
         REQUIRE(!strncmp(sql, "SET connect", 11) || !strncmp(sql, "SHOW ", 5) || !strncmp(sql, "SELECT ", 7),
@@ -94,7 +94,7 @@ static void note_done(struct run *r, const struct chore *c, int status)
 static void check_reset(struct run *r, uint32_t pid)
 {
     enum { MOST = 100 };
-    struct model_conn *conn = backend(r, pid);
+    struct model_conn *conn = chores_backend(r, pid);
     size_t n = model_conn_sql_count(conn);
     for (size_t i = n; i-- > 0 && n - i < MOST;) {
         const char *sql = model_conn_sql(conn, i);

@@ -120,6 +120,7 @@ static void begin_script(struct run *r, struct holder *h)
     h->held = true;
     holder_check(h);
     chores_granted(h);
+    statements_granted(h);
     h->steps = (uint32_t)pick(r, 6);
     h->pipelined = pick(r, 3) == 0;
     uint32_t id = h->live.id;

@@ -7,6 +7,7 @@
  *      hosts.c      several addresses of the same database: roles, failovers, hosts that are down
  *      ask.c        one query or batch              holder.c   one lease with its script
  *      copy.c       one COPY, and the server's side of it
+ *      statements.c texts that come again, and what the server has prepared of them
  *      chores.c     connect_sql, reset_sql, warm statements, hooks
  *      ears.c       listeners, and who notifies them
  *      tune.c       the operator: resize, reset, suspend, resume, warm
@@ -53,6 +54,9 @@ struct settings {
     const char *target;          /* target_session_attrs; each reactor's own            */
     uint32_t hooks, hook_errors, hook_late, hook_never; /* bits of those that there are; per mille */
     uint32_t reset_sql, nwarm;
+    uint32_t texts;              /* that come again                                     */
+    uint32_t kept, kept_bytes, discards; /* statement_cache_*; per mille                */
+    bool unnamed;
     bool connect_sql;
     struct rules rules;
     const char *password;
@@ -95,6 +99,7 @@ void ledger_free(struct ledger *l);
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
     ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET,
+    ASK_TEXT_ECHO, ASK_TEXT_ROWS, ASK_TEXT_INSERT, ASK_DEALLOCATE, ASK_DEALLOCATE_ALL,
     ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_COPY_IN, ASK_COPY_OUT,
     ASK_KINDS
 };
@@ -270,7 +275,12 @@ void holder_release(struct holder *h);
 void holder_check(const struct holder *h);
 void holder_idle(struct holder *h); /* one of its queries has ended */
 void holder_settle(struct holder *h, enum fate fate); /* what its open transaction inserted */
+/* statements.c */
+void statements_draw(struct run *r);
+void statements_options(struct run *r);
+void statements_granted(struct holder *h);
 /* chores.c */
+struct model_conn *chores_backend(struct run *r, uint32_t pid);
 void chores_draw(struct run *r);
 void chores_config(struct run *r, struct pg_pool_config *config);
 void chores_granted(struct holder *h);

@@ -29,7 +29,10 @@
     P(deadline_kept, "a waiter's deadline is not cancelled when it is granted")                                        \
     P(deadline_late, "deadlines of waiters come 5 ms late")                                                            \
     P(double_grant, "a connection that is granted stays idle")                                                         \
+    P(discard_unseen, "statements count as prepared although DISCARD ALL or DEALLOCATE went over the connection")      \
     P(draining_forgotten, "a connection drained for a lease that went away is not given back")                         \
+    P(evicted_in_flight, "a text that is kept gives way while requests in flight are about it")                        \
+    P(evicted_unclosed, "a text that has given way stays prepared")                                                    \
     P(failed_parse_kept, "a statement counts as prepared although its Parse has failed")                               \
     P(foreign_connection, "a lease's query goes to a shared connection")                                               \
     P(freed_before_eof, "a slot is free before the server has let go of its connection")                               \

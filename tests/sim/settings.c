@@ -210,6 +210,7 @@ static void write_options(struct run *r)
         (unsigned long long)(s->period_ns / MS), (unsigned long long)(s->slow_ns / MS), s->protocol);
     if (n < 0 || (size_t)n >= sizeof s->options - hosts) sim_fail("the options do not fit");
     rules_options(r);
+    statements_options(r);
 }
 
 /* What a reactor's pool and handlers have for themselves. */
@@ -222,6 +223,7 @@ static void draw_run(struct run *r)
     draw_habits(r);
     chores_draw(r);
     ears_draw(r);
+    statements_draw(r);
     rules_draw(r);
     s->one_at_a_time = s->max_conns == 1; /* and stays so */
     r->actors_left = s->actors;
@@ -249,7 +251,7 @@ void settings_draw(struct scene *w)
         struct settings *s = &w->run[i].set;
         s->strict = strict;
         hosts_draw_target(&w->run[i]);
-        s->ordered = s->max_conns == 1 && !s->forget && !s->batches &&
+        s->ordered = s->max_conns == 1 && !s->forget && !s->discards && !s->batches &&
                      !s->errors; /* a statement that is gone is healed at the end */
         write_options(&w->run[i]);
     }

@@ -293,10 +293,19 @@ static void copy_out(struct model_query *q)
     model_copy_done(q, tag);
 }
 
-static void forget(struct model_query *q)
+static void discard(struct model_query *q)
 {
     model_forget(q);
-    model_complete(q, model_keyword(q->sql, "DISCARD") ? "DISCARD ALL" : "DEALLOCATE ALL");
+    model_complete(q, "DISCARD ALL");
+}
+
+/* ALL, or any other word: one of them. */
+static void deallocate(struct model_query *q)
+{
+    bool all = strcasestr(q->sql, " ALL") != NULL;
+    if (all) model_forget(q);
+    else q->forget_one = true;
+    model_complete(q, all ? "DEALLOCATE ALL" : "DEALLOCATE");
 }
 
 static void set(struct model_query *q)
@@ -324,7 +333,7 @@ void model_default_answer(struct model_query *q)
         { "ECHO", echo }, { "INSERT", insert }, { "BEGIN", begin }, { "START", begin }, { "COMMIT", commit },
         { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "DEFERRED", deferred }, { "SLEEP", nap },
         { "FAIL", fail }, { "COPYIN", model_copy_in },
-        { "COPYOUT", copy_out }, { "DISCARD", forget }, { "DEALLOCATE", forget }, { "SET", set },
+        { "COPYOUT", copy_out }, { "DISCARD", discard }, { "DEALLOCATE", deallocate }, { "SET", set },
         { "SHOW", show }, { "SELECT", ask }, { "LISTEN", subscribe }, { "UNLISTEN", subscribe },
         { "NOTIFY", subscribe },
     };

@@ -245,6 +245,7 @@ static void complete(struct model_conn *conn, struct model_query *q)
     if (q->insert) sim_bytes_put(&conn->pending, &q->key, sizeof q->key);
     if (q->forget) model_statements_free(conn);
     if (q->wishes) model_wish(q);
+    if (q->forget_one) model_statement_forget(conn);
     if (q->fails_at_commit) {
         snprintf(conn->deferred_sqlstate, sizeof conn->deferred_sqlstate, "%s", q->commit_sqlstate);
         snprintf(conn->deferred_text, sizeof conn->deferred_text, "%s", q->commit_text);

@@ -42,6 +42,13 @@ void model_statements_free(struct model_conn *conn)
     while (conn->statements) statement_remove(&conn->statements);
 }
 
+void model_statement_forget(struct model_conn *conn)
+{
+    struct model_statement **at = &conn->statements;
+    while (*at && !(*at)->name[0]) at = &(*at)->next;
+    statement_remove(at);
+}
+
 static struct model_portal **portal_link(struct model_conn *conn, const char *name)
 {
     struct model_portal **at = &conn->portals;

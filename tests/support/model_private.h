@@ -76,7 +76,7 @@ struct model_query {
     struct model_copy copy;
     enum model_result_end end;
     enum model_effect effect;
-    bool insert, forget, fails_at_commit, wishes;
+    bool insert, forget, forget_one, fails_at_commit, wishes;
     int64_t key;
     char tag[64], sqlstate[6], text[256], commit_sqlstate[6], commit_text[256];
 };
@@ -160,6 +160,7 @@ void model_scram_free(struct model_conn *conn);
 /* model_messages.c */
 void model_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
 void model_statements_free(struct model_conn *conn);
+void model_statement_forget(struct model_conn *conn); /* one that has a name, if there is any */
 void model_portals_free(struct model_conn *conn);
 /* model_copy.c */
 void model_copy_begin(struct model_conn *conn, struct model_query *q); /* in; the query is the COPY's from now on */

@@ -35,6 +35,7 @@ optional libclang-rt-14-dev libclang-rt-dev
 optional libpg-query-dev
 optional nodejs
 optional npm
+optional pgbouncer
 optional postgresql-server-dev-all
 optional shellcheck
 optional systemtap-sdt-dev

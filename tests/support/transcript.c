@@ -30,6 +30,9 @@ struct transcript *transcript_new(void)
         .message_limit = TRANSCRIPT_MESSAGE_LIMIT, .row_limit = TRANSCRIPT_ROW_LIMIT, .chunk = TRANSCRIPT_CHUNK,
         .entries = TRANSCRIPT_ENTRIES, .statements = TRANSCRIPT_STATEMENTS, .catalog = t->catalog,
     };
+    t->texts = (struct rp_texts_view){ .places = TRANSCRIPT_PLACES, .ring = TRANSCRIPT_PLACES,
+                                       .eviction = t->eviction, .serial = t->serial, .pins = t->pins };
+    t->config.texts = &t->texts;
     t->params[0] = pg_int4(42);
     t->params[1] = pg_str("parameter");
     t->window = 4096;
@@ -39,6 +42,7 @@ struct transcript *transcript_new(void)
 
 void transcript_free(struct transcript *t)
 {
+    for (size_t i = 0; i < TRANSCRIPT_PLACES && t->s.head == t->s.tail; i++) assert_int_equal(t->pins[i], 0);
     for (size_t id = 0; id <= TRANSCRIPT_STATEMENTS; id++)
         for (size_t g = 0; g < RP_GENERATIONS; g++) free((void *)(uintptr_t)t->catalog[id].generation[g]);
     free(t->unnamed);
@@ -55,6 +59,7 @@ void transcript_begin(struct transcript *t, bool warm)
 {
     static const uint8_t entropy[18];
     rp_session_init(&t->s, &t->config, t->entries, t->prepared, entropy);
+    if (t->config.texts) rp_session_keep_texts(&t->s, t->held);
     if (!warm) return;
     transcript_pull(t);
     transcript_server(t, "R(0) S(server_version,15.4) K(7,42) Z(I)");
@@ -70,6 +75,8 @@ static int query_of(const struct transcript *t, const struct pg_query *q)
     return q ? (int)(q - t->query) : -1;
 }
 
+static const char *const texts[] = { "SELECT 'kept'", "SELECT 'long'", "SELECT 'more'" };
+
 static void fill_query(struct transcript *t, struct pg_query *q, char kind)
 {
     static const char declared[] = "abctpC";
@@ -82,7 +89,29 @@ static void fill_query(struct transcript *t, struct pg_query *q, char kind)
     if (kind == 'x') q->flags = PG_QUERY_TEXT;
     if (strchr("sSy", kind)) q->flags = PG_QUERY_SIMPLE;
     if (kind == 'p' || kind == 'v') q->params = t->params, q->nparams = 2;
-    assert_non_null(strchr("abctpCuvnsSxAPy", kind));
+    if (kind >= 'k' && kind <= 'm') q->sql = texts[kind - 'k'];
+    assert_non_null(strchr("abctpCuvnsSxAPyklm", kind));
+}
+
+/* Its text's place, which another one may have had. */
+static uint32_t place_for(struct transcript *t, char kind)
+{
+    uint32_t place = kind == 'l';
+    if (t->in_place[place] == kind) return place;
+    assert_int_equal(t->pins[place], 0);
+    if (t->in_place[place]) t->eviction[t->texts.evicted++ % TRANSCRIPT_PLACES] = place;
+    t->in_place[place] = kind;
+    t->serial[place] = ++t->last_serial;
+    return place;
+}
+
+static void enqueue(struct transcript *t, uint32_t i, size_t bind_size, unsigned flags)
+{
+    struct pg_query *q = &t->query[i];
+    t->sequence[i] = rp_session_enqueue(&t->s, q, bind_size, (uint16_t)flags);
+    for (char kind = 'k'; kind <= 'm'; kind++)
+        if (q->sql == texts[kind - 'k'] && t->config.texts)
+            (void)rp_session_use_text(&t->s, t->sequence[i], place_for(t, kind));
 }
 
 static void add_query(struct transcript *t, char kind, bool grouped, bool last)
@@ -97,14 +126,14 @@ static void add_query(struct transcript *t, char kind, bool grouped, bool last)
     q->error = &t->error[i];
     fill_query(t, q, kind);
     size_t bind_size = 0;
-    bool prepares = kind == 'A' || kind == 'P';
+    bool prepares = t->prepares[i] = kind == 'A' || kind == 'P';
     assert_int_equal(prepares ? rp_session_check_prepare(&t->config, q->statement, NULL)
                               : rp_session_check(&t->config, q, &bind_size, NULL),
                      0);
     assert_true(rp_session_room(&t->s, 1));
     unsigned flags = (grouped ? RP_ENTRY_GROUP : 0) | (last ? RP_ENTRY_SYNC : 0) | (kind == 'C' ? RP_ENTRY_COMMIT : 0) |
                      (prepares ? RP_ENTRY_PREPARE : 0) | (kind == 'y' ? RP_ENTRY_COPY : 0);
-    t->sequence[i] = rp_session_enqueue(&t->s, q, bind_size, (uint16_t)flags);
+    enqueue(t, i, bind_size, flags);
 }
 
 static void detach(struct transcript *t, uint32_t i)
@@ -159,6 +188,8 @@ void transcript_queue(struct transcript *t, const char *words)
             rp_session_copy_end(&t->s, word == '%' ? "by the caller" : NULL);
         } else if (word == '^') {
             t->hold = true;
+        } else if (word == '@') {
+            (void)place_for(t, word);
         } else if (word == '!') {
             t->s.exclusive = true;
         } else {
@@ -271,7 +302,7 @@ static void heal(struct transcript *t, struct pg_query *q)
     blob_print(&t->log, " heal(%d)", i);
     assert_true(i >= 0);
     assert_int_equal(rp_session_check(&t->config, q, &bind_size, NULL), 0);
-    t->sequence[i] = rp_session_enqueue(&t->s, q, bind_size, RP_ENTRY_SYNC | RP_ENTRY_HEALED);
+    enqueue(t, (uint32_t)i, bind_size, RP_ENTRY_SYNC | RP_ENTRY_HEALED | (t->prepares[i] ? RP_ENTRY_PREPARE : 0));
 }
 
 /* False: these bytes have no more to say. */
@@ -395,6 +426,8 @@ static struct transcript *run(const struct transcript_case *c, struct slicing ho
     struct transcript *t = transcript_new();
     t->window = how.window;
     t->no_memory = how.flags & CASE_NO_MEMORY;
+    t->config.unnamed = how.flags & CASE_UNNAMED;
+    if (t->config.unnamed) t->config.texts = NULL;
     transcript_begin(t, !(how.flags & CASE_COLD));
     *total = 0;
     for (size_t i = 0; i < RP_COUNT(c->turn) && c->turn[i].server; i++) {

@@ -10,7 +10,8 @@
  * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p`
  * with an int4 and a text, `C` a COMMIT; `x` is `a` with text results, `n` is `a` unnamed, `S` is `a` as a simple
  * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same
- * with the parameters of `p`, `s` as a simple query, `y` the same as a COPY. "a+ b"   one
+ * with the parameters of `p`, `s` as a simple query, `y` the same as a COPY; `k` `l` `m` are texts that are kept, `k`
+ * and `m` in turn in the first place, which "@" gives to another one that is used elsewhere. "a+ b"   one
  * group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
  *      "!"      the session is made exclusive            "<text>" is written to the COPY, "." ends it, "%" fails it
@@ -32,6 +33,7 @@ const char *blob_text(struct blob *b); /* with a NUL behind it that does not cou
 /* The client's messages as words. Fails the test where they are not well-formed. */
 void blob_client(struct blob *words, const struct blob *sent);
 
+enum { TRANSCRIPT_PLACES = 2 };
 enum { TRANSCRIPT_STATEMENTS = 8, TRANSCRIPT_ENTRIES = 16, TRANSCRIPT_QUERIES = 40 };
 enum { TRANSCRIPT_ROW_LIMIT = 4096, TRANSCRIPT_MESSAGE_LIMIT = 1 << 16, TRANSCRIPT_CHUNK = 40 };
 
@@ -39,12 +41,17 @@ struct transcript {
     struct rp_session s;
     struct rp_session_config config;
     struct rp_entry entries[TRANSCRIPT_ENTRIES];
-    uint8_t prepared[TRANSCRIPT_STATEMENTS + 1];
+    uint8_t prepared[TRANSCRIPT_STATEMENTS + 1 + TRANSCRIPT_PLACES];
+    struct rp_texts_view texts;
+    uint32_t eviction[TRANSCRIPT_PLACES], pins[TRANSCRIPT_PLACES];
+    uint64_t serial[TRANSCRIPT_PLACES], held[TRANSCRIPT_PLACES], last_serial;
+    char in_place[TRANSCRIPT_PLACES]; /* k, l, m; 0: nothing */
     struct rp_catalog_entry catalog[TRANSCRIPT_STATEMENTS + 1];
     struct pg_query query[TRANSCRIPT_QUERIES];
     struct pg_error error[TRANSCRIPT_QUERIES];
     struct pg_param params[2];
     uint32_t sequence[TRANSCRIPT_QUERIES];
+    bool prepares[TRANSCRIPT_QUERIES];
     int columns[TRANSCRIPT_QUERIES];  /* of its result, as of its outcome; -1: unknown */
     bool in_piece;                    /* of a CopyData that comes in pieces, and is logged as one */
     int outcomes[TRANSCRIPT_QUERIES]; /* given, or detached without one */
@@ -81,7 +88,8 @@ void transcript_expect_sent_(struct transcript *t, const char *words, const char
 
 /* ---- whole conversations, cut everywhere ---- */
 
-enum { CASE_COLD = 1, CASE_NO_MEMORY = 2 }; /* from the startup message on; descriptions are answered with NULL */
+/* From the startup message on; descriptions are answered with NULL; everything is unnamed. */
+enum { CASE_COLD = 1, CASE_NO_MEMORY = 2, CASE_UNNAMED = 4 };
 struct transcript_case {
     const char *name;
     struct { const char *queue, *server; } turn[8]; /* up to the first without `server` */

@@ -271,6 +271,9 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_waiters, 10000);
     assert_int_equal(c.pool_connecting_limit, 4);
     assert_int_equal(c.pool_max_pipeline, 64);
+    assert_int_equal(c.statement_cache_capacity, 256);
+    assert_int_equal(c.statement_cache_bytes, 256 << 10);
+    assert_false(c.prepared_statements_off);
     assert_int_equal(c.pool_acquire_timeout_ns, 10 * S);
     assert_int_equal(c.pool_close_linger_ns, 5 * S);
     assert_int_equal(c.pool_slow_statement_ns, S / 50);
@@ -285,6 +288,7 @@ static void defaults(void **state)
         "keepalives=0 keepalives_idle=1 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=4 pool_max_conns=5 "
         "pool_min_conns=5 pool_max_waiters=7 pool_connecting_limit=8 pool_max_pipeline=9 pool_acquire_timeout=10ms "
         "pool_close_linger=11 pool_slow_statement=14ms pool_max_row_bytes=12kB pool_max_scram_iterations=13 "
+        "statement_cache_capacity=15 statement_cache_bytes=16kB prepared_statements=off "
         "client_encoding=UTF8 pool_connect_sql='SET a = \\'b\\'; SET c = d' pool_reset_sql='DISCARD ALL'");
     assert_false(c.keepalives);
     assert_int_equal(c.keepalives_idle_s, 1);
@@ -296,6 +300,9 @@ static void defaults(void **state)
     assert_int_equal(c.pool_max_waiters, 7);
     assert_int_equal(c.pool_connecting_limit, 8);
     assert_int_equal(c.pool_max_pipeline, 9);
+    assert_int_equal(c.statement_cache_capacity, 15);
+    assert_int_equal(c.statement_cache_bytes, 16 << 10);
+    assert_true(c.prepared_statements_off);
     assert_int_equal(c.pool_acquire_timeout_ns, 10 * MS);
     assert_int_equal(c.pool_close_linger_ns, 11 * S);
     assert_int_equal(c.pool_slow_statement_ns, 14 * S / 1000);
@@ -423,7 +430,9 @@ static void bad_strings(void **state)
         { "pool_codel_interval=0", "pool_codel_interval: must be 1ms to 1h" },
         { "pool_admission=maybe", "pool_admission: must be one of off, on" },
         { "pool_reserved_conns=-1", "pool_reserved_conns: must be 0 to 9999" },
-        { "statement_cache_capacity=10", "statement_cache_capacity: not there yet" },
+        { "statement_cache_capacity=10001", "statement_cache_capacity: must be 0 to 10000" },
+        { "statement_cache_bytes=1023", "statement_cache_bytes: must be 1kB to 1GB" },
+        { "prepared_statements=no", "prepared_statements: must be one of on, off" },
         { "postgresql://u:p%zz@h", "password: bad percent-encoding" },
         { "postgresql://u:secret%@h", "password: bad percent-encoding" },
         { "postgresql://u:secret%4@h", "password: bad percent-encoding" },
@@ -501,7 +510,8 @@ static void asks_for_nothing(void **state)
         "replication=off",
         "passfile='' service=''",
         "pool_min_idle_conns=0 pool_max_conn_lifetime=0 pool_max_conn_lifetime_jitter=0 pool_max_conn_idle_time=0",
-        "pool_health_check_period=1ms pool_leak_detection_threshold=0 statement_cache_capacity=0",
+        "pool_health_check_period=1ms pool_leak_detection_threshold=0 statement_cache_capacity=0 "
+        "statement_cache_bytes=1kB prepared_statements=on",
         "postgresql://h/d?sslmode=disable&target_session_attrs=any&sslcert=",
         "port=x port=5",
         "pool_min_conns=4",
