@@ -65,6 +65,7 @@ static int open_socket(struct rp_conn *c)
     c->bound = true;
     set_options(c);
     rp_session_init(&c->session, c->login ? c->login : &c->config->session, c->entries, c->prepared, entropy);
+    if (c->trace.sink) rp_trace_begin(&c->trace);
     if (way == RP_WAY_OFFERED || way == RP_WAY_DEMANDED) rp_session_ask_tls(&c->session, way == RP_WAY_DEMANDED);
     return 0;
 }
@@ -249,7 +250,10 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
     c->out_capacity = RP_CONN_OUT;
     c->entries = rp_alloc(r, config->session.entries * sizeof *c->entries);
     c->prepared = rp_alloc(r, config->session.statements + 1);
-    return c->in_small && c->out_small && c->entries && c->prepared ? 0 : -ENOMEM;
+    c->trace.sink = config->trace;
+    if (config->trace) c->trace.whole = rp_alloc(r, RP_TRACE_WHOLE);
+    bool traces = !config->trace || c->trace.whole;
+    return c->in_small && c->out_small && c->entries && c->prepared && traces ? 0 : -ENOMEM;
 }
 
 void rp_conn_free(struct rp_conn *c)
@@ -266,6 +270,8 @@ void rp_conn_free(struct rp_conn *c)
     if (c->entries) rp_free(c->reactor, c->entries, c->config->session.entries * sizeof *c->entries);
     if (c->prepared) rp_free(c->reactor, c->prepared, c->config->session.statements + 1);
     if (c->columns) rp_free(c->reactor, c->columns, c->columns_size);
+    if (c->trace.whole) explicit_bzero(c->trace.whole, RP_TRACE_WHOLE);
+    if (c->trace.whole) rp_free(c->reactor, c->trace.whole, RP_TRACE_WHOLE);
     c->in_small = c->out_small = NULL;
 }
 
