@@ -69,6 +69,7 @@ static void fill_config(struct pg_pool *pool)
         .tcp_user_timeout_ms = i->tcp_user_timeout_ms,
         .requirepeer = i->requirepeer,
         .peer = i->peer,
+        .trace = pool->trace.write ? &pool->trace : NULL,
     };
 }
 
@@ -224,6 +225,7 @@ static int apply_config(struct pg_pool *pool, const struct pg_pool_config *given
     if (c.max_waiters) pool->info.pool_max_waiters = c.max_waiters;
     pool->on_event = c.on_event;
     pool->arg = c.arg;
+    pool->trace = (struct rp_trace_sink){ .write = c.trace, .arg = c.arg };
     *budget = c.budget;
     if (pool->info.pool_max_conns > 10000)
         return rp_error_set(error, PG_E_CONFIG, "max_conns: %u is above 10000", pool->info.pool_max_conns);

@@ -190,6 +190,7 @@ struct pg_pool {
     struct rp_member member;
     struct rp_conninfo info;
     struct rp_conn_config config;
+    struct rp_trace_sink trace;          /* write NULL: nobody reads along */
     struct rp_pair startup[10];
     struct rp_hosts hosts;
     struct rp_tls *tls;                  /* NULL: no connection is encrypted                    */

@@ -75,6 +75,14 @@ struct pg_pool_config {
     void (*before_close)(void *arg, struct pg_hook *hook, struct pg_lease *lease);
     struct pg_budget *budget;                        /* NULL: none; outlives the pool                          */
     uint32_t flags;                                  /* PG_POOL_*                                              */
+    /* Reads along: every message of every connection, both ways, as a line of text in the style of libpq's PQtrace with
+     * PQTRACE_REGRESS_MODE and PQTRACE_SUPPRESS_TIMESTAMPS (README, "A wire trace"), which is what is said inside of
+     * TLS, too. NULL: off. `text` has no NUL at its end, is a view that dies when the call returns, and a piece of a
+     * line, or all of it: a line ends with "\n", and between its pieces no other's come. `connection` counts the
+     * sockets that the pool has opened, from 1. Passwords, hashes and SASL's bytes are left out; SQL, parameters and
+     * rows are not, so that a trace is as secret as they are. From a turn or a completion, in the middle of what the
+     * connection does: it may call nothing of this pool. Each connection takes 16 KiB more. `arg` is the one above. */
+    void (*trace)(void *arg, uint64_t connection, const char *text, size_t size);
 };
 /* pg_pool_config.flags: nothing counts but the connection string. Without it the rest is libpq's, read once, when the
  * pool opens: the section of a service (`service`, PGSERVICE) in ~/.pg_service.conf, PGSERVICEFILE or the system's
@@ -88,7 +96,7 @@ struct pg_pool_config {
     { .size = sizeof(struct pg_pool_config), .conninfo = (conninfo_), .max_conns = 0, .min_conns = 0,                  \
       .max_waiters = 0, .on_event = NULL, .arg = NULL, .connect_sql = NULL, .reset_sql = NULL, .warm = NULL,           \
       .nwarm = 0, .before_connect = NULL, .after_connect = NULL, .prepare_conn = NULL, .after_release = NULL,          \
-      .before_close = NULL, .budget = NULL, .flags = 0 }
+      .before_close = NULL, .budget = NULL, .flags = 0, .trace = NULL }
 
 /* Parses, checks, reads service and password file, resolves the hosts' names (getaddrinfo: that can block) and a user's
  * (requirepeer), allocates everything that the capacities add up to; no other I/O: connections are made by the turns

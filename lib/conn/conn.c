@@ -67,6 +67,7 @@ static int open_socket(struct rp_conn *c)
     set_options(c);
     rp_session_init(&c->session, c->login ? c->login : &c->config->session, c->entries, c->prepared, entropy);
     if (c->held_texts) rp_session_keep_texts(&c->session, c->held_texts);
+    if (c->trace.sink) rp_trace_begin(&c->trace);
     if (way == RP_WAY_OFFERED || way == RP_WAY_DEMANDED) rp_session_ask_tls(&c->session, way == RP_WAY_DEMANDED);
     return 0;
 }
@@ -257,8 +258,10 @@ int rp_conn_init(struct rp_conn *c, struct pg_reactor *r, const struct rp_conn_c
     c->entries = rp_alloc(r, config->session.entries * sizeof *c->entries);
     c->prepared = rp_alloc(r, prepared_bytes(config));
     if (config->texts) c->held_texts = rp_alloc(r, config->texts->view.places * sizeof *c->held_texts);
-    bool all = c->in_small && c->out_small && c->entries && c->prepared && (c->held_texts || !config->texts);
-    return all ? 0 : -ENOMEM;
+    c->trace.sink = config->trace;
+    if (config->trace) c->trace.whole = rp_alloc(r, RP_TRACE_WHOLE);
+    bool optional = (c->held_texts || !config->texts) && (c->trace.whole || !config->trace);
+    return c->in_small && c->out_small && c->entries && c->prepared && optional ? 0 : -ENOMEM;
 }
 
 void rp_conn_free(struct rp_conn *c)
@@ -276,6 +279,8 @@ void rp_conn_free(struct rp_conn *c)
     if (c->prepared) rp_free(c->reactor, c->prepared, prepared_bytes(c->config));
     if (c->held_texts) rp_free(c->reactor, c->held_texts, c->config->texts->view.places * sizeof *c->held_texts);
     if (c->columns) rp_free(c->reactor, c->columns, c->columns_size);
+    if (c->trace.whole) explicit_bzero(c->trace.whole, RP_TRACE_WHOLE);
+    if (c->trace.whole) rp_free(c->reactor, c->trace.whole, RP_TRACE_WHOLE);
     c->in_small = c->out_small = NULL;
 }
 

@@ -16,6 +16,7 @@
 #define RP_CONN_H
 #include "conn/catalog.h"
 #include "conn/query.h"
+#include "conn/trace.h"
 #include "conn/transform.h"
 #include "session/session.h"
 
@@ -75,6 +76,7 @@ struct rp_conn_config {
     uint32_t keepalives_idle_s, keepalives_interval_s, keepalives_count, tcp_user_timeout_ms;
     const char *requirepeer; /* of a Unix socket: NULL: anybody; else the name of `peer`, whom the server must run as */
     uid_t peer;
+    struct rp_trace_sink *trace; /* NULL: nobody reads along */
 };
 
 struct rp_conn {
@@ -128,6 +130,7 @@ struct rp_conn {
     bool room_wanted;            /* its caller had to stop                        */
     struct pg_query *paused;     /* the caller of the row that is being looked at */
     struct pg_error why;         /* of a failure that is still to be told         */
+    struct rp_trace trace;
 };
 
 /* Allocates everything that the connection's life takes. -ENOMEM. */

@@ -58,6 +58,7 @@ bool rp_conn_copy_swap(struct rp_conn *c)
     c->out_capacity = c->waiting.capacity;
     c->out_end = c->waiting.size;
     c->waiting = (struct rp_copy_buffer){ .at = empty, .capacity = capacity };
+    if (c->trace.sink) rp_trace_client(&c->trace, c->out, c->out_end);
     return true;
 }
 

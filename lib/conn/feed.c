@@ -257,15 +257,14 @@ static size_t to_send(struct rp_conn *c, const uint8_t **at)
     return coded->end - coded->at;
 }
 
-static void send_more(struct rp_conn *c)
+/* Output where there is none left. False: it is held. */
+static bool refill(struct rp_conn *c)
 {
-    if (RP_PLANT(send_buffer_reused) && c->sending) (rp_coded_on(&c->coded) ? c->coded.out : c->out)[c->out_at]++;
-    if (c->sending || c->send_error || c->over) return;
-    if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
-    if (c->out_end == 0 && rp_conn_copy_swap(c)) {
+    if (rp_conn_copy_swap(c)) {
         if (c->room_wanted) rp_ready(c->reactor, &c->ready);
-    } else if (c->out_end == 0) {
-        if (c->held && c->state == RP_CONN_OPEN && !c->session.say) return; /* the end of a COPY is no new request */
+    } else {
+        bool says = c->session.say; /* the end of a COPY is no new request */
+        if (c->held && c->state == RP_CONN_OPEN && !says) return false;
         if (rp_session_pending_bytes(&c->session) > RP_CONN_OUT && c->out == c->out_small) {
             size_t bytes = RP_CONN_OUT_LARGE;
             uint8_t *large = rp_slab_get(c->reactor, &bytes);
@@ -273,7 +272,17 @@ static void send_more(struct rp_conn *c)
         }
         c->out_secret = c->session.phase != RP_PHASE_READY;
         c->out_end = rp_session_output(&c->session, c->out, c->out_capacity);
+        if (c->trace.sink) rp_trace_client(&c->trace, c->out, c->out_end);
     }
+    return true;
+}
+
+static void send_more(struct rp_conn *c)
+{
+    if (RP_PLANT(send_buffer_reused) && c->sending) (rp_coded_on(&c->coded) ? c->coded.out : c->out)[c->out_at]++;
+    if (c->sending || c->send_error || c->over) return;
+    if (c->out_at == c->out_end) c->out_at = c->out_end = 0;
+    if (c->out_end == 0 && !refill(c)) return;
     const uint8_t *at;
     size_t n = to_send(c, &at);
     if (n == 0) {
@@ -478,6 +487,7 @@ void rp_conn_feed(struct rp_conn *c)
         size_t used;
         struct rp_event ev;
         rp_session_find(&c->session, c->in + c->in_at, c->in_end - c->in_at, &used, &ev);
+        if (c->trace.sink) rp_trace_server(&c->trace, c->in + c->in_at, used);
         c->in_at += used;
         if (!deliver(c, &ev)) break;
         if (c->state != RP_CONN_OPEN && c->state != RP_CONN_CONNECTING) return;

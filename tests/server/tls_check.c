@@ -38,6 +38,9 @@ static void write_options(char *out, size_t capacity, const char *options)
     out[n] = 0;
 }
 
+/* What is read along. NULL: nothing is. */
+static void (*trace)(void *arg, uint64_t connection, const char *text, size_t size);
+
 static struct pg_pool *open_pool(const char *options, struct pg_error *error)
 {
     char more[512], text[1024];
@@ -48,6 +51,7 @@ static struct pg_pool *open_pool(const char *options, struct pg_error *error)
              strstr(options, "user=scram_user") ? "password=" : "",
              strstr(options, "user=scram_user") ? live_env("RINGPG_TEST_PASSWORD") : "", more);
     struct pg_pool_config config = PG_POOL_CONFIG(text);
+    config.trace = trace;
     return pg_pool_open(&pool, live.reactor, &config, error) ? NULL : pool;
 }
 
@@ -320,6 +324,30 @@ static void cancel(void **state)
     if (has_direct) stop_one("user=tls_user sslmode=require sslnegotiation=direct pool_max_conns=1");
 }
 
+/* What is inside of TLS is told, and what is around it. */
+static char told[16384];
+static void tell(void *arg, uint64_t connection, const char *text, size_t size)
+{
+    (void)arg;
+    (void)connection;
+    strncat(told, text, size < sizeof told - strlen(told) ? size : 0);
+}
+static void traced(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "F\t8\tSSLRequest\t 1234 5679\nB\t1\tSSLResponse\t S\n", "\tStartupMessage\t 3 0 \"user\" \"tls_user\" ",
+        "\nB\t8\tAuthenticationOk\n", "\tParse\t \"\" \"SELECT coalesce(version", "\tDataRow\t 1 7 'TLSv1.3'\n",
+        "\nF\t4\tTerminate\n",
+    };
+    trace = tell;
+    check(&(struct way){ "user=tls_user sslmode=require", TLS }, 1);
+    trace = NULL;
+    const char *at = told;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!(at = strstr(at, lines[i]))) fail_msg("no \"%s\" in\n%s", lines[i], told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,7 +356,7 @@ int main(void)
         cmocka_unit_test(what_stands_in_the_home_directory),
         cmocka_unit_test(versions),        cmocka_unit_test(direct),
         cmocka_unit_test(channel_binding), cmocka_unit_test(queries),
-        cmocka_unit_test(cancel),
+        cmocka_unit_test(cancel),          cmocka_unit_test(traced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

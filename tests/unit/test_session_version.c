@@ -59,7 +59,7 @@ static void run_good(const struct good *g, size_t first, size_t piece)
 static void test_versions(void **state)
 {
     (void)state;
-    static const struct good cases[] = {
+    const struct good cases[] = {
         { only_3_0, { "R(0) K(7,*4) Z(I)" }, "ready", "startup", RP_PROTOCOL_3_0, 4 },
         /* a server that knows it says nothing of it */
         { any, { "R(0) K(7,*32) Z(I)" }, "ready", "startup/3.2", RP_PROTOCOL_3_2, 32 },
@@ -146,7 +146,7 @@ static void check_wrong(const struct wrong *w)
 static void test_wrong_versions(void **state)
 {
     (void)state;
-    static const struct wrong cases[] = {
+    const struct wrong cases[] = {
         { only_3_0, { "v(3.2)" }, NOBODY("3.2", "3.0") },
         { only_3_0, { "v(3.1)" }, NOBODY("3.1", "3.0") },
         { any, { "v(3.1)" }, NOBODY("3.1", "3.2") },
@@ -181,7 +181,7 @@ static void test_wrong_versions(void **state)
 static void test_wrong_keys(void **state)
 {
     (void)state;
-    static const struct wrong cases[] = {
+    const struct wrong cases[] = {
         { only_3_0, { "R(0) K(7,*0)" }, KEY("0", "3.0", "4") },
         { only_3_0, { "R(0) K(7,*3)" }, KEY("3", "3.0", "4") },
         { only_3_0, { "R(0) K(7,*5)" }, KEY("5", "3.0", "4") },
