@@ -321,7 +321,7 @@ void rp_listen_outcome(struct rp_slot *slot, struct pg_query *q)
     if (rp_session_in_flight(&slot->conn.session) && !rp_timer_armed(&slot->stall))
         rp_timer_start(pool->reactor, &slot->stall, rp_now(pool->reactor) + pool->info.pool_close_linger_ns);
     if (ok) tell_due(pool);
-    else tell_refused(slot, name, q->error);
+    else tell_refused(slot, name, &pool->own_error); /* the channel may be gone by now */
 }
 
 /* ---- from the first to the last ---- */
