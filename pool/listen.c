@@ -300,7 +300,6 @@ void rp_listen_outcome(struct rp_slot *slot, struct pg_query *q)
     struct pg_pool *pool = slot->pool;
     struct rp_channel *ch = RP_CONTAINER(q, struct rp_channel, query);
     bool asked = ch->state == ASKED, ok = q->status == PG_OK;
-    const struct pg_error *why = q->error; /* the channel, and the query in it, may not outlive this */
     struct rp_listener *l;
     rp_timer_stop(pool->reactor, &slot->stall);
     /* An UNLISTEN: nothing is known of it any more. A standby: the hosts are looked at anew. */
@@ -322,7 +321,7 @@ void rp_listen_outcome(struct rp_slot *slot, struct pg_query *q)
     if (rp_session_in_flight(&slot->conn.session) && !rp_timer_armed(&slot->stall))
         rp_timer_start(pool->reactor, &slot->stall, rp_now(pool->reactor) + pool->info.pool_close_linger_ns);
     if (ok) tell_due(pool);
-    else tell_refused(slot, name, why);
+    else tell_refused(slot, name, &pool->own_error); /* the channel may be gone by now */
 }
 
 /* ---- from the first to the last ---- */

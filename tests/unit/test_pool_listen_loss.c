@@ -182,6 +182,31 @@ static void one_that_is_refused_harms_no_other(void **state)
     world_close(&w);
 }
 
+/* Its listener has gone before the answer came, and its record goes with it. */
+static void the_refused_may_be_gone(void **state)
+{
+    (void)state;
+    struct world w;
+    struct ear a, b;
+    bool refuses = true;
+    struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000 };
+    struct model_config server = { .answer = refuse_b, .arg = &refuses };
+    world_open_with(&w, &sim, &server, "");
+    ear_open(&w, &a, "a");
+    world_run(&w, 10 * WORLD_MS);
+    ear_open(&w, &b, "b");
+    world_run(&w, 20000); /* sent */
+    ear_close(&b);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(w.events[PG_EVENT_LISTEN_FAILED], 1);
+    assert_string_equal(pg_error_field(&w.event_error, 'M'), "LISTEN \"b\": invalid byte sequence");
+    world_run(&w, 10 * WORLD_SECOND);
+    assert_int_equal(w.events[PG_EVENT_LISTEN_FAILED], 1);
+    assert_int_equal(a.down, 0);
+    ear_close(&a);
+    world_close(&w);
+}
+
 static void mute(void *arg, struct model_query *q)
 {
     if (*(bool *)arg && !strncmp(model_sql(q), "LISTEN", 6)) model_delay(q, 100 * WORLD_SECOND);
@@ -216,6 +241,7 @@ int main(void)
         cmocka_unit_test(in_any_phase_anything_may_happen),
         cmocka_unit_test(a_standby_is_left),
         cmocka_unit_test(one_that_is_refused_harms_no_other),
+        cmocka_unit_test(the_refused_may_be_gone),
         cmocka_unit_test(a_server_that_does_not_answer_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
