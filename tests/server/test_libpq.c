@@ -54,6 +54,13 @@ static void say_bytes(struct account *a, const void *at, size_t n)
 static PGconn *libpq;
 static const char fields[] = "VCMDHPpqWstcdnFLR";
 
+/* A block that failed refuses the Bind of a statement that is prepared already, and the Parse of one that is not: two
+ * places in the server. */
+static bool is_said(char field, const char *value, const char *sqlstate)
+{
+    return value && *value && (strcmp(sqlstate, "25P02") || !strchr("LR", field));
+}
+
 static void on_notice_side_1(void *arg, const PGresult *r)
 {
     (void)arg;
@@ -77,7 +84,7 @@ static void say_result(const PGresult *r)
     } else if (status == PGRES_FATAL_ERROR) {
         for (const char *f = fields; *f; f++) {
             const char *value = PQresultErrorField(r, *f);
-            if (value && *value) say(&theirs, "\n%c %s", *f, value);
+            if (is_said(*f, value, PQresultErrorField(r, 'C'))) say(&theirs, "\n%c %s", *f, value);
         }
     }
 }
@@ -160,7 +167,8 @@ static void ask_ringpg(const char *sql, const char *param, bool text)
         say_tag(&q);
     } else if (status == PG_E_SERVER) {
         for (const char *f = fields; *f; f++)
-            if (pg_error_field(&error, *f)[0]) say(&ours, "\n%c %s", *f, pg_error_field(&error, *f));
+            if (is_said(*f, pg_error_field(&error, *f), error.sqlstate))
+                say(&ours, "\n%c %s", *f, pg_error_field(&error, *f));
     } else {
         fail_msg("%s: %s", sql, pg_error_field(&error, 'M'));
     }

@@ -65,7 +65,7 @@ static void draw_sizes(struct run *r)
     if (pick(r, 40) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;
-    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 490) : (uint32_t)between(r, 300, 1200);
+    s->actors = pick(r, 10) ? (uint32_t)between(r, 1, 340) : (uint32_t)between(r, 300, 1200);
     if (pick(r, 60) == 0) s->actors = (uint32_t)between(r, 1000, 4000);
     if (pick(r, 400) == 0) s->actors = (uint32_t)between(r, 4000, 10000);
     s->burst_size = (uint32_t)between(r, 1, pick(r, 4) ? 10 : s->actors);

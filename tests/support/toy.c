@@ -18,7 +18,11 @@ static uint64_t key(uint32_t from, uint32_t to) { return mixed((uint64_t)from <<
 
 static void mask(uint64_t key, uint64_t place, const uint8_t *at, size_t n, uint8_t *to)
 {
-    for (size_t i = 0; i < n; i++) to[i] = at[i] ^ (uint8_t)(mixed(key + (place + i) / 8) >> (place + i) % 8 * 8);
+    uint64_t word = mixed(key + place / 8);
+    for (size_t i = 0; i < n; i++, place++) {
+        if (place % 8 == 0) word = mixed(key + place / 8);
+        to[i] = at[i] ^ (uint8_t)(word >> place % 8 * 8);
+    }
 }
 
 static uint32_t sum_of(uint64_t key, uint64_t place, const uint8_t *head, const uint8_t *body, size_t n)
