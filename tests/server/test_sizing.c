@@ -155,6 +155,13 @@ static bool all_stand(void *arg)
     return s.idle_conns + s.acquired_conns + s.shared_conns == *(const unsigned *)arg;
 }
 
+/* Nobody holds anything: between two statements on a lease the server, too, sees an idle connection. */
+static bool all_wait(void *arg)
+{
+    (void)arg;
+    return stats().pending == ASKERS + BORROWERS;
+}
+
 static void open_pool(const char *options)
 {
     char text[256];
@@ -222,6 +229,7 @@ static void a_suspended_pool_is_silent(void **state)
     load();
     expect_backends("true", 4, 4);
     pg_pool_suspend(pool);
+    assert_true(live_until(&live, all_wait, NULL));
     expect_backends("state <> 'idle'", 0, 4); /* what ran has ended */
     uint64_t before = outcomes;
     expect_bound_for(100 * MS, 4);

@@ -510,7 +510,7 @@ static void asks_for_nothing(void **state)
         "replication=off",
         "passfile='' service=''",
         "pool_min_idle_conns=0 pool_max_conn_lifetime=0 pool_max_conn_lifetime_jitter=0 pool_max_conn_idle_time=0",
-        "pool_health_check_period=1ms pool_leak_detection_threshold=0 statement_cache_capacity=0 "
+        "pool_health_check_period=1ms pool_leak_detection_threshold=0 statement_cache_capacity=0",
         "statement_cache_bytes=1kB prepared_statements=on",
         "postgresql://h/d?sslmode=disable&target_session_attrs=any&sslcert=",
         "port=x port=5",
