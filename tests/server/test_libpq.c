@@ -306,8 +306,8 @@ static const char *const fixed[] = {
     "SET no_such_setting = 1",
     "EXPLAIN (COSTS OFF) SELECT 1",
     "DO $$ BEGIN RAISE NOTICE 'seen %', 42; RAISE WARNING 'be warned'; END $$",
-    "DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'U0001', DETAIL = 'a detail', HINT = 'a hint', "
-    "CONSTRAINT = 'k', TABLE = 't', COLUMN = 'c', DATATYPE = 'd', SCHEMA = 's'; END $$",
+    ("DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'U0001', DETAIL = 'a detail', HINT = 'a hint', "
+     "CONSTRAINT = 'k', TABLE = 't', COLUMN = 'c', DATATYPE = 'd', SCHEMA = 's'; END $$"),
     "DO $$ BEGIN PERFORM 1/0; END $$",
     "SELECT fails(3)",
     "CREATE TABLE IF NOT EXISTS item (id int)",
@@ -354,8 +354,8 @@ static const char *write_statement(char *sql, size_t capacity)
 static const char *const setup[] = {
     "CREATE TABLE item (id int4 PRIMARY KEY, name text NOT NULL, price numeric(10,2) CHECK (price >= 0))",
     "CREATE TABLE part (id int4, item int4 REFERENCES item (id) DEFERRABLE INITIALLY DEFERRED)",
-    "CREATE FUNCTION fails(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF n = 0 THEN RETURN 1 / n; END IF; "
-    "RETURN fails(n - 1); END $$",
+    ("CREATE FUNCTION fails(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF n = 0 THEN RETURN 1 / n; END IF; "
+     "RETURN fails(n - 1); END $$"),
 };
 
 /* The schema's name is the one thing that is known to be another. */
