@@ -15,8 +15,8 @@ static void on_event(void *arg, const struct pg_event *event)
     if (event->error) w->event_error = *event->error;
 }
 
-void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
-                     struct pg_pool_config *pool, const char *options)
+void world_open_reactor(struct world *w, const struct sim_config *sim, struct model_config *server,
+                        struct pg_reactor_config *reactor, struct pg_pool_config *pool, const char *options)
 {
     struct pg_error error = { 0 };
     char conninfo[512];
@@ -24,8 +24,8 @@ void world_open_pool(struct world *w, const struct sim_config *sim, struct model
     w->sim = sim_open(sim);
     server->sim = w->sim;
     w->server = w->servers[w->nservers++] = model_server_open(server);
-    struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w->sim));
-    assert_int_equal(pg_reactor_open(&w->reactor, &rc, &error), 0);
+    reactor->host = sim_host(w->sim);
+    assert_int_equal(pg_reactor_open(&w->reactor, reactor, &error), 0);
     snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=5432 user=app dbname=app sslmode=disable %s", options);
     pool->conninfo = conninfo;
     pool->on_event = on_event;
@@ -33,6 +33,13 @@ void world_open_pool(struct world *w, const struct sim_config *sim, struct model
     int rc_open = pg_pool_open(&w->pool, w->reactor, pool, &error);
     pool->conninfo = NULL;
     if (rc_open) fail_msg("pg_pool_open: %s", pg_error_field(&error, 'M'));
+}
+
+void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
+                     struct pg_pool_config *pool, const char *options)
+{
+    struct pg_reactor_config reactor = PG_REACTOR_CONFIG(NULL);
+    world_open_reactor(w, sim, server, &reactor, pool, options);
 }
 
 void world_open_with(struct world *w, const struct sim_config *sim, struct model_config *server, const char *options)

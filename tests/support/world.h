@@ -37,6 +37,9 @@ struct model_server *world_add_server(struct world *w, struct model_config serve
 /* With a pool of its own kind: its on_event, arg (the world) and conninfo are filled in. */
 void world_open_pool(struct world *w, const struct sim_config *sim, struct model_config *server,
                      struct pg_pool_config *pool, const char *options);
+/* ... and with a reactor of its own kind: its host is filled in. */
+void world_open_reactor(struct world *w, const struct sim_config *sim, struct model_config *server,
+                        struct pg_reactor_config *reactor, struct pg_pool_config *pool, const char *options);
 void world_run(struct world *w, uint64_t ns);
 /* Closes pool and reactor, asserts that both complete and that the server has no connection left. */
 void world_close(struct world *w);

@@ -390,17 +390,14 @@ static void after_turn(void *arg, struct pg_reactor *r)
 static void the_turns_budget_counts(void **state)
 {
     (void)state;
-    struct world w = { 0 };
+    struct world w;
     struct ear e[3];
-    struct pg_error error;
-    w.sim = sim_open(&(struct sim_config){ .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 60000 });
-    w.server = w.servers[w.nservers++] = model_server_open(&(struct model_config){ .sim = w.sim });
-    struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w.sim));
-    rc.resumes_per_turn = 4;
-    assert_int_equal(pg_reactor_open(&w.reactor, &rc, &error), 0);
-    struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app sslmode=disable");
-    pc.flags = PG_POOL_STRING_ONLY;
-    assert_int_equal(pg_pool_open(&w.pool, w.reactor, &pc, &error), 0);
+    struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 60000 };
+    struct model_config server = { 0 };
+    struct pg_reactor_config reactor = PG_REACTOR_CONFIG(NULL);
+    struct pg_pool_config pool = PG_POOL_CONFIG(NULL);
+    reactor.resumes_per_turn = 4;
+    world_open_reactor(&w, &sim, &server, &reactor, &pool, "");
     for (int i = 0; i < 3; i++) ear_open(&w, &e[i], news);
     world_run(&w, 10 * WORLD_MS);
     turn_calls = calls;

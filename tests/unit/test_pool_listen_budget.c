@@ -181,18 +181,15 @@ static void count_deallocate(void *arg, void *at, size_t bytes)
 static void nothing_is_allocated_afterwards(void **state)
 {
     (void)state;
-    struct world w = { 0 };
+    struct world w;
     struct ear e[3];
-    struct pg_error error;
-    w.sim = sim_open(&(struct sim_config){ .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 60000 });
-    w.server = w.servers[w.nservers++] = model_server_open(&(struct model_config){ .sim = w.sim });
-    struct pg_reactor_config rc = PG_REACTOR_CONFIG(sim_host(w.sim));
-    rc.allocate = count_allocate;
-    rc.deallocate = count_deallocate;
-    assert_int_equal(pg_reactor_open(&w.reactor, &rc, &error), 0);
-    struct pg_pool_config pc = PG_POOL_CONFIG("host=127.0.0.1 user=app dbname=app sslmode=disable");
-    pc.flags = PG_POOL_STRING_ONLY;
-    assert_int_equal(pg_pool_open(&w.pool, w.reactor, &pc, &error), 0);
+    struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 60000 };
+    struct model_config server = { 0 };
+    struct pg_reactor_config reactor = PG_REACTOR_CONFIG(NULL);
+    struct pg_pool_config pool = PG_POOL_CONFIG(NULL);
+    reactor.allocate = count_allocate;
+    reactor.deallocate = count_deallocate;
+    world_open_reactor(&w, &sim, &server, &reactor, &pool, "");
     ear_open(&w, &e[0], "a");
     ear_open(&w, &e[1], "b");
     unsigned before = allocations;
