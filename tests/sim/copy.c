@@ -17,7 +17,9 @@ static void write_bytes(const struct lines *l, uint64_t offset, char *to, size_t
     while (n) {
         uint64_t which = offset / WIDTH, at = offset % WIDTH;
         int64_t key = which == 0 ? l->key[0] : which == l->count - 1 ? l->key[1] : 0;
-        snprintf(line, sizeof line, "%0*lld\t", DIGITS, (long long)key);
+        memset(line, '0', DIGITS);
+        line[DIGITS] = '\t';
+        if (key) snprintf(line, sizeof line, "%0*lld\t", DIGITS, (long long)key);
         for (int i = 0; i < WIDTH - DIGITS - 2; i++)
             line[DIGITS + 1 + i] = (char)('a' + ((uint64_t)l->token + which + (uint64_t)i * 7) % 26);
         line[WIDTH - 1] = '\n';

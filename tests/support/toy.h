@@ -17,10 +17,10 @@ struct toy {
     struct pg_reactor *reactor;    /* of a client: whose memory it is */
     uint32_t ours, theirs;         /* nonces; theirs is 0 before their hello */
     uint64_t written, read;        /* plain bytes so far */
-    uint8_t in[TOY_HOLDS], out[TOY_HOLDS];
     size_t in_at, in_end, out_at, out_end;
     size_t plain;                  /* of the record at in_at: as much was read of it */
     bool opened, said_end, ended;
+    uint8_t in[TOY_HOLDS], out[TOY_HOLDS]; /* last: what is not theirs yet is not cleared */
 };
 
 void toy_init(struct toy *t, uint32_t nonce); /* not 0 */
