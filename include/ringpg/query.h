@@ -30,7 +30,15 @@ enum {
 /* PG_STATEMENT(sql, types ...) is one without name and flags, which { .sql = ..., .flags = PG_STATEMENT_SLOW } has. */
 #define PG_STATEMENT(...) PG_STATEMENT_(__VA_ARGS__, 0)
 #define PG_STATEMENT_(sql_, ...) { (sql_), { __VA_ARGS__ }, NULL, 0, 0 }
+/* For leases. BEGIN with an isolation level and a mode is a statement of its own each, static as well; `modes` is 0,
+ * PG_READ_ONLY, PG_READ_WRITE, or for PG_SERIALIZABLE also PG_READ_ONLY | PG_DEFERRABLE; else it asserts. What is not
+ * said is the session's default. All savepoints have one name: RELEASE and ROLLBACK TO mean the newest of a name, so
+ * that they nest. Any thread. Source: SQL commands "BEGIN", "SET TRANSACTION", "SAVEPOINT". */
 extern struct pg_statement pg_begin, pg_commit, pg_rollback;
+extern struct pg_statement pg_savepoint, pg_release_savepoint, pg_rollback_to_savepoint;
+enum pg_isolation { PG_ISOLATION_DEFAULT, PG_READ_COMMITTED, PG_REPEATABLE_READ, PG_SERIALIZABLE };
+enum { PG_READ_ONLY = 1, PG_READ_WRITE = 2, PG_DEFERRABLE = 4 };
+struct pg_statement *pg_begin_with(enum pg_isolation isolation, uint32_t modes);
 
 /* What on_row answers. PAUSE (leases only; on the shared lane it means CONTINUE, since neighbours wait behind): no
  * further row until pg_query_resume. STOP: the remaining rows are dropped and the outcome is PG_E_CANCELLED; the

@@ -11,10 +11,6 @@
 
 #define BIT(step) (1u << (step))
 
-struct pg_statement pg_begin = PG_STATEMENT("BEGIN");
-struct pg_statement pg_commit = PG_STATEMENT("COMMIT");
-struct pg_statement pg_rollback = PG_STATEMENT("ROLLBACK");
-
 uint32_t rp_statement_id(struct pg_statement *statement)
 {
     static _Atomic uint32_t last_id;
