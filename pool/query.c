@@ -2,6 +2,7 @@
  * before its first member goes anywhere. */
 #include "conn/copy.h"
 #include "pool/state.h"
+#include "wire/rows.h"
 
 static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *lease, uint8_t flags)
 {
@@ -17,6 +18,7 @@ static void begin(struct pg_pool *pool, struct pg_query *head, struct pg_lease *
         rq->waiter.sql_class = (uint8_t)rp_catalog_class(&pool->catalog, q);
         q->status = PG_OK;
         if (q->error) q->error->code = PG_OK;
+        if (q->collect && !(RP_PLANT(kept_rows_stay) && q->collect->count)) rp_rows_begin(q->collect);
         RP_PROBE4(query__start, pool, q, q->statement, q->sql);
     }
 }
@@ -36,6 +38,8 @@ static int check(struct pg_pool *pool, struct pg_query *q, bool shared, struct p
         return rp_error_set(why, PG_E_PARAMETER, "a simple query cannot be a member of a batch");
     if (q->next && (class == RP_SQL_COMMIT || class == RP_SQL_ROLLBACK))
         return rp_error_set(why, PG_E_PARAMETER, "COMMIT and ROLLBACK must stand last in a batch");
+    if ((q->on_row != NULL) + (q->on_chunk != NULL) + (q->collect != NULL) > 1)
+        return rp_error_set(why, PG_E_PARAMETER, "a query has one of on_row, on_chunk and collect");
     return rp_session_check(&pool->config.session, q, &rp_query(q)->bind_size, why);
 }
 
@@ -208,13 +212,8 @@ struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
 {
     const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
     if (column >= pg_query_columns(q)) return (struct pg_column){ .name = { "", 0 } };
-    const struct rp_column *c = &rq->columns->column[column];
     /* A declared one is described once for both formats. */
-    bool text = q->statement ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT : c->text;
-    return (struct pg_column){ .name = { rq->columns->names + c->name_at, c->name_size },
-                               .type = c->type,
-                               .table = c->table,
-                               .type_modifier = c->type_modifier,
-                               .attribute = c->attribute,
-                               .text = text };
+    bool text = q->statement ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT
+                             : rq->columns->column[column].text;
+    return rp_column_of(rq->columns, column, text);
 }

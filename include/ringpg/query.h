@@ -8,6 +8,8 @@ extern "C" {
 
 struct pg_query;
 struct pg_row;
+struct pg_chunk;
+struct pg_rows;
 
 /* A statement, declared once with static storage and NOT const: it gets its id on first use, atomically, by any
  * thread. Each connection prepares it when it first needs it, in the same flight as its first execution. The number
@@ -61,6 +63,8 @@ struct pg_query {
                            * prepare, execute, repetition, cancel; 0: pool_acquire_timeout from the start
                            * whenever it waits for a connection, none while it has one; PG_NEVER */
     enum pg_flow (*on_row)(struct pg_query *, struct pg_row *); /* NULL: rows are counted and dropped         */
+    enum pg_flow (*on_chunk)(struct pg_query *, const struct pg_chunk *); /* instead of on_row: rows in pieces */
+    struct pg_rows *collect;                         /* instead of both: rows are kept                        */
     void (*on_done)(struct pg_query *);              /* exactly once, at the request's ReadyForQuery and not before;
                                                       * the library does not touch the query afterwards       */
     struct pg_query *next; /* a batch: one connection, one Sync, one implicit transaction; outcomes
@@ -103,11 +107,40 @@ static inline int64_t pg_row_decimal(struct pg_row *r, uint32_t c, int32_t scale
     return pg_value_decimal(pg_row_value(r, c), scale);
 }
 
-/* The columns of the query's result; inside on_row and on_done, also when there was no row. The name is a view that
+/* A piece of a row, for rows that may be too large to be in memory (up to the protocol's 1 GiB): with on_chunk every row
+ * of the query comes this way, value by value in the order of the columns, and pool_max_row_bytes does not apply. A
+ * value of up to PG_CHUNK_WHOLE bytes comes whole, so that getters can read it; a larger one in pieces as they are
+ * received, one after the other, each not empty. The view dies when on_chunk returns, or after PG_PAUSE when the query
+ * is resumed or ends; what PG_PAUSE and PG_STOP mean is the same as for on_row. Pool and connection keep at most 64 KiB
+ * of it. A row without columns is one piece with a NULL. Source: DataRow. */
+enum { PG_CHUNK_WHOLE = 8192 };
+struct pg_chunk {
+    struct pg_value value;                           /* data and size are the piece's; data NULL: SQL NULL    */
+    uint32_t size, offset;                           /* of the whole value, of the piece in it: bytes         */
+    bool last;                                       /* of the row                                            */
+};
+
+/* Rows that outlive their callbacks: copied into a buffer of the caller's, as they come. A row that does not fit ends
+ * the query with PG_E_FULL; those before it are there. Beside its values a row takes 24 bytes and 4 for each column;
+ * each result takes its description once, about 30 bytes a column and their names, and the whole 200 bytes more. Buffer
+ * and struct belong to the library as long as the query does; then they may be read by any one thread at a time, and
+ * moved, for as long as the caller likes. A query begins with none. */
+struct pg_rows {
+    void *buffer;                                    /* in: of any alignment                                  */
+    size_t capacity;                                 /* in: bytes                                             */
+    uint32_t count;                                  /* out: rows                                             */
+    uint64_t private_[3];
+};
+/* Row `index` from 0, NULL: there is none. It is valid until the next pg_rows_at of the same rows; texts and bytes in it
+ * are views into the buffer and stay. A getter's complaint marks the row, see pg_row_mark: the query is over. */
+struct pg_row *pg_rows_at(struct pg_rows *rows, uint32_t index);
+
+/* The columns of the query's result; inside on_row, on_chunk and on_done, also when there was no row. The name is a view that
  * dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */
 struct pg_column { struct pg_text name; uint32_t type, table; int32_t type_modifier; int16_t attribute; bool text; };
 uint32_t pg_query_columns(const struct pg_query *query);
 struct pg_column pg_query_column(const struct pg_query *query, uint32_t column);
+struct pg_column pg_row_column(const struct pg_row *row, uint32_t column); /* the same, as long as the row is valid */
 
 /* Rows flow again, in a later turn, never inside the call. No-op unless paused; also on a zeroed or finished query. */
 void pg_query_resume(struct pg_query *query);

@@ -39,7 +39,6 @@ static void wipe_out(struct rp_conn *c)
     if (c->out_secret) explicit_bzero(c->out, c->out_capacity);
     c->out_secret = false;
 }
-void rp_conn_forget_row(struct rp_conn *c) { c->session.row.count = 0; }
 
 void rp_conn_small_buffers(struct rp_conn *c)
 {
@@ -70,7 +69,8 @@ static bool grow_in(struct rp_conn *c, size_t bytes)
 static bool make_room(struct rp_conn *c)
 {
     size_t left = c->in_end - c->in_at;
-    bool streams = c->session.copying == RP_STEP_COPY_OUT;
+    bool large = c->session.rest == RP_REST_ROW && c->session.pieces.value_left > RP_CONN_IN;
+    bool streams = large || c->session.copying == RP_STEP_COPY_OUT;
     if (c->paused && !RP_PLANT(moved_under_pause)) return true;
     rp_conn_forget_row(c);
     if (left == 0) {
@@ -343,60 +343,6 @@ void rp_conn_flush(struct rp_node *node)
 
 /* ---- events ---- */
 
-void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q)
-{
-    struct pg_row *row = &c->session.row;
-    if (!row->mark) return;
-    rp_session_complain(&c->session, rp_session_current(&c->session), PG_E_VALUE);
-    struct rp_column none = { 0 };
-    const struct rp_column *column =
-        row->marked_column < row->count ? &row->columns->column[row->marked_column] : &none;
-    rp_error_set(q->error, PG_E_VALUE, "column %u (%.*s) %s", row->marked_column, (int)column->name_size,
-                 row->columns->names + column->name_at, row->why);
-    row->mark = 0;
-}
-
-static void deliver_row(struct rp_conn *c, const struct rp_event *ev)
-{
-    struct pg_query *q = ev->query;
-    struct rp_query *rq = rp_query(q);
-    uint32_t sequence = rp_session_current(&c->session);
-    rq->columns = ev->columns;
-    rq->waiter.flags |= RP_QUERY_ROWS;
-    if (!q->on_row) return;
-    if (c->session.exclusive) c->paused = q; /* so that a resume from inside on_row finds its row */
-    enum pg_flow flow = q->on_row(q, &c->session.row);
-    /* The callback may have given the query up, or ended the connection. */
-    if ((c->state != RP_CONN_OPEN) || rp_session_entry(&c->session, sequence)->query != q) return;
-    bool resumed = c->session.exclusive && c->paused != q;
-    if (flow == PG_PAUSE && c->session.exclusive && !resumed) return;
-    c->paused = NULL;
-    rp_conn_look_at_mark(c, q);
-    if (flow == PG_STOP) rp_session_complain(&c->session, sequence, PG_E_CANCELLED);
-}
-
-static void describe(struct rp_conn *c, const struct rp_event *ev)
-{
-    uint8_t generation = RP_PREPARED_BLIND;
-    const struct rp_columns *columns = NULL;
-    if (ev->statement) columns = rp_catalog_intern(c->config->catalog, ev->statement, ev->body, ev->size, &generation);
-    if (!columns) {
-        /* Unnamed, or more shapes than are kept: good until the next one. */
-        const char *why;
-        size_t bytes = rp_columns_measure(ev->body, ev->size, &why);
-        if (c->columns) rp_session_forget_columns(&c->session, c->columns);
-        if (bytes > c->columns_size) {
-            if (c->columns) rp_free(c->reactor, c->columns, c->columns_size);
-            c->columns = rp_alloc(c->reactor, bytes);
-            c->columns_size = c->columns ? bytes : 0;
-        }
-        if (c->columns) rp_columns_build(c->columns, bytes, ev->body, ev->size);
-        columns = c->columns;
-        generation = RP_PREPARED_BLIND;
-    }
-    rp_session_described(&c->session, columns, generation);
-}
-
 static void need_key(struct rp_conn *c)
 {
     const struct rp_scram *scram = &c->session.scram;
@@ -458,8 +404,9 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
         c->login = NULL;
         ops->up(c);
         return true;
-    case RP_EVENT_COLUMNS: describe(c, ev); return true;
-    case RP_EVENT_ROW: deliver_row(c, ev); return true;
+    case RP_EVENT_COLUMNS: rp_conn_describe(c, ev); return true;
+    case RP_EVENT_ROW: rp_conn_deliver_row(c, ev); return true;
+    case RP_EVENT_PIECE: rp_conn_deliver_piece(c, ev); return true;
     case RP_EVENT_COPY: rp_conn_copy_begin(c, ev); return true;
     case RP_EVENT_DATA: rp_conn_copy_data(c, ev); return true;
     case RP_EVENT_NOTICE: ops->notice(c, &c->session.notice); return true;

@@ -1,4 +1,4 @@
-/* conn/internal.h - what conn.c, feed.c and cancel.c share and nobody else needs. */
+/* conn/internal.h - what conn.c, feed.c, rows.c and cancel.c share and nobody else needs. */
 #ifndef RP_CONN_INTERNAL_H
 #define RP_CONN_INTERNAL_H
 #include <errno.h>
@@ -27,6 +27,11 @@ void rp_conn_feed(struct rp_conn *c);
 void rp_conn_derive(struct rp_conn *c); /* one slice of PBKDF2 */
 void rp_conn_small_buffers(struct rp_conn *c);
 void rp_conn_set_due(struct rp_conn *c, bool due);
+
+/* rows.c */
+void rp_conn_describe(struct rp_conn *c, const struct rp_event *ev);
+void rp_conn_deliver_row(struct rp_conn *c, const struct rp_event *ev);
+void rp_conn_deliver_piece(struct rp_conn *c, const struct rp_event *ev);
 void rp_conn_forget_row(struct rp_conn *c); /* whoever holds it finds no columns, not bytes that are another's by now */
 void rp_conn_look_at_mark(struct rp_conn *c, struct pg_query *q); /* a getter's complaint becomes the query's */
 

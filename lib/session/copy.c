@@ -80,7 +80,8 @@ bool rp_session_copy_data(struct rp_session *s, const uint8_t *at, size_t size, 
 bool rp_session_copy_in_pieces(struct rp_session *s, const struct rp_frame *f, size_t need)
 {
     if (f->type != 'd' || s->copying != RP_STEP_COPY_OUT || need <= s->config->chunk) return false;
-    s->chunk_left = need - RP_FRAME_HEAD;
+    s->rest = RP_REST_COPIED;
+    s->rest_left = need - RP_FRAME_HEAD;
     return true;
 }
 

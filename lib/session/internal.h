@@ -26,6 +26,22 @@ bool rp_session_copy_data(struct rp_session *s, const uint8_t *at, size_t size, 
 bool rp_session_copy_in_pieces(struct rp_session *s, const struct rp_frame *f, size_t need);
 /* The group's error is the server's answer to our CopyFail: the entry's complaint says why that was. */
 bool rp_session_copy_given_up(const struct rp_session *s, const struct rp_entry *e);
+/* The lowest of the steps whose answer is due. */
+enum rp_step rp_session_due_step(struct rp_session *s);
+/* rows.c. A DataRow that is here as a whole. True: `*ev` is an event. */
+bool rp_session_data_row(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
+/* The frame, of `need` bytes, is a row above the limit, which is passed over without being kept; one that is read in
+ * pieces: its head is done with. */
+bool rp_session_oversized(struct rp_session *s, const struct rp_frame *f, size_t need);
+bool rp_session_row_in_pieces(struct rp_session *s, const struct rp_frame *f, size_t need);
+/* Of a message that is not collected: passed over, or handed on as it comes. True: `*ev` says what, or that the bytes
+ * are used up. */
+bool rp_session_rest(struct rp_session *s, const uint8_t *at, size_t have, size_t *consumed, struct rp_event *ev);
+/* Its statement is a declared one: the format of its results is the request's, not the description's. */
+static inline bool rp_session_declared(const struct rp_session *s, const struct rp_entry *e)
+{
+    return e->statement && e->statement <= s->config->statements;
+}
 void rp_session_keep_parameter(struct rp_session *s, const char *name, const char *value);
 
 #endif

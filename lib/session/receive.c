@@ -92,17 +92,12 @@ static bool anything_due(struct rp_session *s)
     return written && rp_session_entry(s, s->due)->steps != 0;
 }
 static enum rp_step lowest(const struct rp_entry *e) { return (enum rp_step)__builtin_ctz(e->steps); }
-static enum rp_step due_step(struct rp_session *s)
+enum rp_step rp_session_due_step(struct rp_session *s)
 {
     if (!anything_due(s)) return RP_STEP_NONE;
     return s->copying ? s->copying : lowest(rp_session_entry(s, s->due));
 }
 static void done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
-
-static bool is_declared(const struct rp_session *s, const struct rp_entry *e)
-{
-    return e->statement && e->statement <= s->config->statements;
-}
 
 static bool parsed_again_behind(struct rp_session *s, uint32_t sequence)
 {
@@ -186,25 +181,6 @@ static bool command_complete(struct rp_session *s, struct rp_entry *e, const str
     return false;
 }
 
-static bool data_row(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
-{
-    const char *why = NULL;
-    bool wanted = e->query && !e->complaint;
-    struct pg_row dropped,
-        *row = wanted ? &s->row : &dropped; /* who still holds a row sees none that was never delivered */
-    if (!e->columns) return false; /* there was no memory for its description, and the query has its complaint */
-    if (rp_row_parse(row, f->body, f->size, e->columns, &why)) {
-        *ev = rp_session_break(s, PG_E_PROTOCOL, why);
-        return true;
-    }
-    if (!wanted) return false;
-    s->row.result = e->result;
-    bool text = e->flags & RP_ENTRY_TEXT;
-    s->row.format = !is_declared(s, e) ? RP_FORMAT_DESCRIBED : text ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
-    *ev = (struct rp_event){ .kind = RP_EVENT_ROW, .query = e->query, .columns = e->columns };
-    return true;
-}
-
 static bool describe(struct rp_session *s, const struct rp_entry *e, const struct rp_frame *f, struct rp_event *ev)
 {
     static const uint8_t none[2]; /* NoData: a description of no columns */
@@ -218,7 +194,7 @@ static bool describe(struct rp_session *s, const struct rp_entry *e, const struc
     s->wait_columns = true;
     *ev = (struct rp_event){
         .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size,
-        .statement = is_declared(s, e) ? e->statement : 0
+        .statement = rp_session_declared(s, e) ? e->statement : 0
     };
     return true;
 }
@@ -283,7 +259,7 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return false;
     case COLUMNS:
     case NO_COLUMNS: return describe(s, e, f, ev);
-    case ROW: return data_row(s, e, f, ev);
+    case ROW: return rp_session_data_row(s, f, ev);
     case COMPLETE:
         if (command_complete(s, e, f, ev)) return true;
         done_step(e);
@@ -307,7 +283,7 @@ static bool act(struct rp_session *s, enum action action, const struct rp_frame 
         return true;
     case ILLEGAL: break;
     }
-    *ev = illegal(s, f->type, due_step(s));
+    *ev = illegal(s, f->type, rp_session_due_step(s));
     return true;
 }
 
@@ -437,35 +413,7 @@ static bool dispatch(struct rp_session *s, const struct rp_frame *f, struct rp_e
     bool async = f->type == 'N' || f->type == 'S' || f->type == 'A';
     if (async && s->phase != RP_PHASE_START) return asynchronous(s, f, ev);
     if (s->phase != RP_PHASE_READY) return rp_session_startup(s, f, ev);
-    return act(s, (enum action)table[due_step(s)][class_of[f->type]], f, ev);
-}
-
-/* A row above the limit is passed over without being kept; true: its first bytes are here. */
-static bool oversized(struct rp_session *s, const struct rp_frame *f, size_t need)
-{
-    if (f->type != 'D' || s->phase != RP_PHASE_READY || need <= s->config->row_limit + RP_FRAME_HEAD) return false;
-    if (!anything_due(s)) return false;
-    struct rp_entry *e = rp_session_entry(s, s->due);
-    if (table[lowest(e)][M_ROW] != ROW) return false;
-    if (!e->complaint) {
-        e->complaint = PG_E_FULL;
-        if (e->query && e->query->error)
-            rp_error_set(e->query->error, PG_E_FULL, "a row of %zu bytes is above pool_max_row_bytes", need);
-    }
-    s->skip = need;
-    return true;
-}
-
-/* Of a message whose head is done with: passed over, or handed on as it comes. True: `ev` says what, or that the bytes
- * are used up. */
-static bool rest_of_message(struct rp_session *s, const uint8_t *at, size_t have, size_t *consumed, struct rp_event *ev)
-{
-    size_t *left = s->skip ? &s->skip : &s->chunk_left, n = *left < have ? *left : have;
-    bool copied = left == &s->chunk_left;
-    *consumed += n;
-    *left -= n;
-    ev->need = *left > 0;
-    return (copied && rp_session_copy_data(s, at, n, ev)) || *left;
+    return act(s, (enum action)table[rp_session_due_step(s)][class_of[f->type]], f, ev);
 }
 
 void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev)
@@ -482,8 +430,8 @@ void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_
         if (s->wait_key) return;
         if (s->phase == RP_PHASE_TLS && rp_session_tls_answer(s, at, size, consumed, ev)) return;
         size_t have = size - *consumed, need;
-        if (s->skip || s->chunk_left) {
-            if (rest_of_message(s, at + *consumed, have, consumed, ev)) return;
+        if (s->rest) {
+            if (rp_session_rest(s, at + *consumed, have, consumed, ev)) return;
             continue;
         }
         struct rp_frame f = { 0 };
@@ -495,11 +443,12 @@ void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_
                                                               : "the answer is not PostgreSQL's protocol");
             return;
         }
-        if (oversized(s, &f, need)) continue;
-        if (rp_session_copy_in_pieces(s, &f, need)) {
+        bool head_is_here = have >= RP_FRAME_HEAD;
+        if (head_is_here && (rp_session_copy_in_pieces(s, &f, need) || rp_session_row_in_pieces(s, &f, need))) {
             *consumed += RP_FRAME_HEAD;
             continue;
         }
+        if (rp_session_oversized(s, &f, need)) continue;
         bool copied = f.type == 'd' && s->copying == RP_STEP_COPY_OUT; /* which has a bound of its own */
         if (need > s->config->row_limit + RP_FRAME_HEAD && !copied) { /* however much of it is here */
             *ev = rp_session_break(s, PG_E_PROTOCOL, "a message that is no row is larger than pool_max_row_bytes");

@@ -151,6 +151,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     if (is_named(s->config, q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
+    if (q->on_chunk) e->flags |= RP_ENTRY_PIECES, s->pieced = true;
     s->live++;
     return s->tail++;
 }

@@ -37,6 +37,7 @@
 #include "wire/auth.h"
 #include "wire/copy.h"
 #include "wire/message.h"
+#include "wire/pieces.h"
 #include "wire/row.h"
 
 /* ---- what is prepared: per connection one byte per statement, per pool the descriptions ---- */
@@ -99,7 +100,8 @@ enum {
     RP_ENTRY_SKIPPED = 256, /* its group failed before it was written: nothing but its Sync is sent */
     RP_ENTRY_PREPARE = 512, /* a declared statement that is prepared, and not executed              */
     RP_ENTRY_COPY = 1024,   /* may start a COPY; alone in its group, simple                         */
-    RP_ENTRY_COPIED = 2048  /* and has: there is one for each request                               */
+    RP_ENTRY_COPIED = 2048, /* and has: there is one for each request                               */
+    RP_ENTRY_PIECES = 4096  /* its rows come in pieces, however large they are                      */
 };
 struct rp_entry {
     struct pg_query *query;           /* NULL: nobody waits for it any more       */
@@ -126,6 +128,7 @@ enum rp_event_kind {
     RP_EVENT_READY,     /* the start is complete                                                         */
     RP_EVENT_COLUMNS,   /* `body` is a RowDescription that rp_session_described must answer              */
     RP_EVENT_ROW,       /* session->row is a row of `query` (NULL: nobody's)                             */
+    RP_EVENT_PIECE,     /* session->piece is a piece of a value of `query`                              */
     RP_EVENT_COPY,      /* `query` copies, session->copying says in which direction and `body` the formats;
                          * of one that nobody waits for there is no event, and what was to come in fails  */
     RP_EVENT_DATA,      /* `body` is copied out, for `query`                                    */
@@ -154,6 +157,8 @@ enum rp_phase {
     RP_PHASE_START, RP_PHASE_TLS, RP_PHASE_AUTH, RP_PHASE_SETUP, RP_PHASE_READY, RP_PHASE_BROKEN
 };
 
+enum rp_rest { RP_REST_NONE, RP_REST_SKIPPED, RP_REST_COPIED, RP_REST_ROW };
+
 enum { RP_CLOSES = 16 }; /* names of former texts that one request closes */
 enum { RP_PARAMETERS = 10, RP_PARAMETER_SIZE = 64 }; /* ParameterStatus values that are kept */
 
@@ -167,7 +172,8 @@ struct rp_session_config {
     uint32_t scram_iterations_max;
     size_t message_limit;               /* the protocol's 1 GiB - 1, or a small one in tests           */
     size_t row_limit;                   /* a larger DataRow is passed over and its query ends with PG_E_FULL */
-    size_t chunk;                       /* a CopyData of up to so many bytes, head and all, comes whole */
+    size_t chunk;                       /* up to so many bytes a CopyData, head and all, comes whole, and so does
+                                         * a value of a row in pieces */
     uint32_t entries;                   /* a power of two                                              */
     uint32_t statements;                /* ids from 1 to this                                          */
     const struct rp_catalog_entry *catalog;
@@ -194,8 +200,10 @@ struct rp_session {
     uint32_t culprit;                   /* sequence number of the group's failed entry               */
     size_t written;                     /* of entry `unsent`                                         */
     struct rp_resume resume;            /* in entry `unsent`                                         */
-    size_t skip;                        /* bytes of an oversized row still to be passed over         */
-    size_t chunk_left;                  /* bytes of a CopyData that comes in pieces                  */
+    enum rp_rest rest;                  /* of a message that is not collected, what becomes of it    */
+    size_t rest_left;                   /* bytes of it; of RP_REST_ROW pieces.left                   */
+    struct rp_pieces pieces;
+    bool pieced;                        /* some request wanted its rows in pieces                    */
 
     enum {
         RP_SAY_NOTHING, RP_SAY_TLS, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST,
@@ -222,6 +230,7 @@ struct rp_session {
     uint8_t backend_key[RP_CANCEL_KEY_MAX]; /* what a cancel request must know */
     size_t backend_key_size;                /* 0: the server has told none     */
     struct pg_row row;
+    struct rp_piece piece;              /* of RP_EVENT_PIECE */
     struct pg_error error;              /* the group's, or why it is broken  */
     struct pg_error notice;
     struct rp_notification notification;
@@ -242,8 +251,8 @@ void rp_session_ask_tls(struct rp_session *s, bool required);
  * certificate (RFC 5929), RP_SCRAM_BINDING bytes at the most; none: there is none for such a certificate. */
 void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size);
 
-/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row, a
- * RowDescription or what is copied out is still looked at until the next call. */
+/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row, a piece of one,
+ * a RowDescription or what is copied out is still looked at until the next call. */
 void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* The same as a value, where it does not matter that the copy costs as much as all the rest of a short message. */
 static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)

@@ -83,6 +83,47 @@ int pg_row_mark(const struct pg_row *row)
     return row->mark;
 }
 
+static bool in_text(const struct pg_row *row, uint32_t column)
+{
+    return row->format == RP_FORMAT_DESCRIBED ? row->columns->column[column].text : row->format == RP_FORMAT_TEXT;
+}
+
+struct pg_column rp_column_of(const struct rp_columns *columns, uint32_t column, bool text)
+{
+    const struct rp_column *c = &columns->column[column];
+    return (struct pg_column){ .name = { columns->names + c->name_at, c->name_size },
+                               .type = c->type,
+                               .table = c->table,
+                               .type_modifier = c->type_modifier,
+                               .attribute = c->attribute,
+                               .text = text };
+}
+
+struct pg_column pg_row_column(const struct pg_row *row, uint32_t column)
+{
+    RP_ASSERT(row);
+    if (column >= row->count) return (struct pg_column){ .name = { "", 0 } };
+    return rp_column_of(row->columns, column, in_text(row, column));
+}
+
+void rp_row_none(struct pg_row *row, const struct rp_columns *columns)
+{
+    row->count = 0;
+    row->mark = 0;
+    row->columns = columns;
+}
+
+struct pg_value rp_piece_value(struct pg_row *row, const struct rp_piece *piece)
+{
+    bool exists = piece->column < row->columns->count;
+    return (struct pg_value){ .data = piece->at,
+                              .size = (uint32_t)piece->bytes,
+                              .type = exists ? row->columns->column[piece->column].type : 0,
+                              .text = exists && in_text(row, piece->column),
+                              .row = row,
+                              .column = piece->column };
+}
+
 struct pg_value pg_row_value(struct pg_row *row, uint32_t column)
 {
     RP_ASSERT(row);
@@ -94,7 +135,7 @@ struct pg_value pg_row_value(struct pg_row *row, uint32_t column)
     uint32_t at = find_offset(row, column);
     uint32_t length = rp_load_u32(row->at + at);
     value.type = row->columns->column[column].type;
-    value.text = row->format == RP_FORMAT_DESCRIBED ? row->columns->column[column].text : row->format == RP_FORMAT_TEXT;
+    value.text = in_text(row, column);
     if (length == SQL_NULL) return value;
     value.data = row->at + at + LENGTH_BYTES;
     value.size = length;

@@ -2,6 +2,7 @@
 #ifndef RP_WIRE_ROW_H
 #define RP_WIRE_ROW_H
 #include "ringpg/query.h"
+#include "wire/pieces.h"
 
 enum { RP_ROW_CACHED = 32 }; /* columns whose place is remembered; those behind are found by walking */
 
@@ -43,6 +44,12 @@ void rp_row_mark(struct pg_row *row, uint32_t column, const char *why);
  * to. 0, or PG_E_PROTOCOL with a static `*why`: then `row` must not be read. */
 int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const struct rp_columns *columns,
                  const char **why);
+
+/* No row, but one of these columns that complaints may be about. */
+void rp_row_none(struct pg_row *row, const struct rp_columns *columns);
+/* A piece as a value that marks such a row; row->format is its format. */
+struct pg_value rp_piece_value(struct pg_row *row, const struct rp_piece *piece);
+struct pg_column rp_column_of(const struct rp_columns *columns, uint32_t column, bool text);
 
 /* The bytes that rp_columns_build needs for a RowDescription's body; 0 and a static `*why`: it is malformed. */
 size_t rp_columns_measure(const uint8_t *body, size_t size, const char **why);

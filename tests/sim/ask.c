@@ -5,6 +5,7 @@
 #include <string.h>
 #include "conn/query.h"
 #include "session/session.h"
+#include "sim/ask.h"
 #include "sim/pg_sim.h"
 
 static struct pg_statement echo = PG_STATEMENT("ECHO $1", PG_TYPE_INT8);
@@ -17,7 +18,6 @@ static struct pg_statement tardy = PG_STATEMENT("SLEEP 30"); /* slow, as is to b
 static struct pg_statement syntax = PG_STATEMENT("SYNTAX");
 static struct pg_statement stray = PG_STATEMENT("STRAY");
 
-enum { TOKEN = 1, PAYLOAD = 2, INSERTS = 4, FAILS = 8, ROWS = 16, PLAIN = 32, NOT_SHARED = 64, COPIES = 128 };
 static const struct {
     const char *name;
     struct pg_statement *statement;
@@ -39,6 +39,7 @@ static const struct {
     [ASK_SYNTAX] = { "syntax", &syntax, NULL, FAILS },
     [ASK_STRAY] = { "stray", &stray, NULL, NOT_SHARED },
     [ASK_BIG] = { "big", NULL, "BIG %lld", FAILS },
+    [ASK_BIG_PIECES] = { "big in pieces", NULL, "BIG %lld", PIECES | PLAIN },
     [ASK_GETTER] = { "wrong getter", &echo_text, NULL, PAYLOAD | FAILS },
     [ASK_HANG] = { "hang", NULL, "SLEEP 100000000 --%lld", FAILS },
     [ASK_SET] = { "set", NULL, "SET a = %lld", NOT_SHARED },
@@ -66,103 +67,8 @@ void ask_ids(void)
 
 struct pg_statement *ask_statement(enum ask_kind kind) { return kinds[kind].statement; }
 
-/* ---- rows ---- */
-
-/* A text that is its token's alone, over and over again. */
-enum { LETTERS = 26 };
-
-static char letter(const struct ask *a, size_t i)
-{
-    return (char)('a' + ((uint64_t)a->token + i * 7) % LETTERS);
-}
-
-static void write_text(struct ask *a)
-{
-    for (size_t i = 0; i < a->payload; i++) a->text[i] = i < LETTERS ? letter(a, i) : a->text[i - LETTERS];
-}
-
-static void check_text(const struct ask *a, struct pg_text text)
-{
-    REQUIRE(text.size == a->payload, "%s %lld: %zu bytes came back of %zu", kinds[a->kind].name, (long long)a->token,
-            text.size, a->payload);
-    for (size_t i = 0; i < text.size && i < LETTERS; i++)
-        REQUIRE(text.data[i] == letter(a, i), "%s %lld: byte %zu is another's", kinds[a->kind].name,
-                (long long)a->token, i);
-    REQUIRE(text.size <= LETTERS || !memcmp(text.data, text.data + LETTERS, text.size - LETTERS),
-            "%s %lld: a later byte is another's", kinds[a->kind].name, (long long)a->token);
-}
-
-static void check_row(const struct ask *a, struct pg_row *row)
-{
-    unsigned habits = kinds[a->kind].habits;
-    int64_t value = 0;
-    if (a->kind == ASK_GETTER) {
-        REQUIRE(pg_row_int8(row, 0) == 0 && pg_row_mark(row) == PG_E_VALUE,
-                "text was read as a number without a complaint");
-        return;
-    }
-    if (habits & PAYLOAD) {
-        check_text(a, pg_row_text(row, 0));
-    } else if (a->kind == ASK_ECHO_SQL) {
-        char digits[24] = "";
-        struct pg_text text = pg_row_text(row, 0);
-        memcpy(digits, text.data, text.size < sizeof digits - 1 ? text.size : sizeof digits - 1);
-        value = strtoll(digits, NULL, 10);
-        REQUIRE(value == a->token, "echo sql %lld was answered by %lld", (long long)a->token, (long long)value);
-    } else if (habits & (TOKEN | ROWS)) {
-        value = pg_row_int8(row, 0);
-        int64_t due = a->token + (int64_t)(habits & ROWS ? a->rows : 0);
-        REQUIRE(value == due, "%s %lld: %lld came where %lld was due", kinds[a->kind].name, (long long)a->token,
-                (long long)value, (long long)due);
-        if (habits & ROWS) REQUIRE(pg_row_is_null(row, 1) && pg_row_columns(row) == 2, "rows: the second column");
-    }
-    REQUIRE(pg_row_mark(row) == 0, "%s: a getter complained", kinds[a->kind].name);
-}
-
-static void resume(void *arg)
-{
-    struct run *r;
-    uint32_t id = actor_id(arg, &r);
-    struct ask *a = table_find(&r->asks, id);
-    if (r->scene->over || !a || !a->paused) return;
-    a->over = pg_row_columns(a->paused) == 0;
-    a->rows--; /* it is looked at once more: nothing may have moved below it */
-    if (!a->over) check_row(a, a->paused);
-    a->rows++;
-    a->paused = NULL;
-    CALL(r, pg_query_resume(&a->query));
-}
-
-static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
-{
-    struct ask *a = q->data;
-    struct run *r = a->run;
-    uint32_t id = a->live.id;
-    REQUIRE(!r->calling, "on_row inside of a call");
-    REQUIRE(!a->stopped && !a->paused && !a->over, "%s: a row came although it was %s", kinds[a->kind].name,
-            a->stopped  ? "stopped"
-            : a->paused ? "paused"
-                        : "over");
-    noted(r, (uint64_t)a->token);
-    check_row(a, row);
-    a->rows++;
-    act_in_callback(r);
-    if (table_find(&r->asks, id) != a) return pick(r, 2) ? PG_CONTINUE : PG_PAUSE; /* it has abandoned itself */
-    if (chance(r, r->set.stops)) {
-        a->stopped = true;
-        return PG_STOP;
-    }
-    if (!chance(r, r->set.pauses)) return PG_CONTINUE;
-    if (!a->holder) return PG_PAUSE; /* counts as CONTINUE there */
-    a->paused = row;
-    if (pick(r, 8) == 0) { /* resumed before it was told: no pause at all */
-        a->paused = NULL;
-        CALL(r, pg_query_resume(q));
-        return PG_PAUSE;
-    }
-    sim_after(r->sim, pick(r, 30) * pick(r, 30) * 100000, resume, actor_ref(r, id));
-    return PG_PAUSE;
-}
+unsigned ask_habits(enum ask_kind kind) { return kinds[kind].habits; }
+const char *ask_name(enum ask_kind kind) { return kinds[kind].name; }
 
 /* ---- outcomes ---- */
 
@@ -220,7 +126,8 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(!ok || !(habits & FAILS), "%s succeeded", name);
     REQUIRE(!ok || a->holder || !(habits & NOT_SHARED), "%s succeeded on the shared lane", name);
     REQUIRE(!ok || a->holder || a->kind != ASK_DEFERRED, "a deferred failure was told as success");
-    REQUIRE(!ok || !(habits & (TOKEN | PAYLOAD | ROWS)) || a->rows == a->due_rows, "%s: %llu rows came of %llu", name,
+    rows_check_kept(a);
+    REQUIRE(!ok || !(habits & (TOKEN | PAYLOAD | ROWS | PIECES)) || a->rows == a->due_rows, "%s: %llu rows came of %llu", name,
             (unsigned long long)a->rows, (unsigned long long)a->due_rows);
     REQUIRE(q->status != PG_E_VALUE || a->kind == ASK_GETTER, "%s: %s", name, pg_error_field(&a->error, 'M'));
     if (habits & COPIES) copy_check(a);
@@ -241,13 +148,14 @@ static void check_outcome(struct run *r, struct ask *a)
     REQUIRE(ok || pg_error_field(&a->error, 'M')[0], "%s: %s without a text", name, pg_error_name(q->status));
     audit_told(r, q->deadline_ns, a->started_ns, name);
     if (r->set.calm && habits & PLAIN && !a->grouped && !r->closing)
-        REQUIRE(ok || !strcmp(q->sqlstate, "25P02") || (q->status == PG_E_FULL && a->holder && a->holder->pipelined),
+        REQUIRE(ok || !strcmp(q->sqlstate, "25P02") || (q->status == PG_E_FULL && (a->kept || (a->holder && a->holder->pipelined))),
                 "%s failed in a calm world: %s, %s", name, pg_error_name(q->status), pg_error_field(&a->error, 'M'));
 }
 
 static void bury(struct run *r, struct ask *a)
 {
     table_remove(&r->asks, &a->live);
+    if (a->kept) heap_bury(&r->heap, a->kept);
     heap_bury(&r->heap, a);
 }
 
@@ -264,7 +172,8 @@ static void ask_again(struct ask *a)
 {
     struct run *r = a->run;
     r->actors_left--;
-    a->rows = 0;
+    a->rows = a->column = 0;
+    a->piece_at = 0;
     a->stopped = a->called_off = false;
     a->serial = ++r->serial;
     a->started_ns = pg_reactor_now(r->reactor);
@@ -342,12 +251,13 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     a->token = (int64_t)(id * RUNS + r->index) * 1000;
     a->payload = payload;
     a->due_rows = habits & ROWS ? pick(r, pick(r, 8) ? 10 : 500) : 1;
-    write_text(a);
+    rows_write_text(a);
     if (habits & INSERTS) a->key[0] = ledger_key(&r->scene->ledger, kind == ASK_INSERT_REPEATABLE && !h);
     if (kind == ASK_SIMPLE || kind == ASK_COPY_IN) a->key[1] = ledger_key(&r->scene->ledger, false);
     a->query = (struct pg_query){
-        .statement = kinds[kind].statement, .on_row = on_row, .on_done = on_done, .data = a, .error = &a->error
+        .statement = kinds[kind].statement, .on_done = on_done, .data = a, .error = &a->error
     };
+    rows_choose(a);
     a->query.deadline_ns = kind == ASK_HANG ? sim_now(r->sim) + pick(r, 1500) * MS : draw_deadline(r);
     if (habits & PAYLOAD)
         a->param = pg_strn(a->text, payload);
@@ -361,8 +271,6 @@ static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
     return a;
 }
 
-static unsigned habits_of(enum ask_kind kind) { return kinds[kind].habits; }
-
 static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
 {
     struct ask *a = new_ask(r, h, kind);
@@ -371,7 +279,8 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     if (kind == ASK_TEXT_ROWS) a->due_rows = (uint64_t)first % 3, a->token = second = first * 10;
     if (kind == ASK_TEXT_ROWS || kind == ASK_ROWS) first = (long long)a->due_rows;
     if (kind == ASK_SLEEP) first = (long long)pick(r, r->set.delay_ns / MS + 1);
-    if (kind == ASK_BIG) first = (long long)(r->set.row_limit + pick(r, 20000));
+    if (kind == ASK_BIG || kind == ASK_BIG_PIECES) first = (long long)(r->set.row_limit + pick(r, 20000));
+    if (kind == ASK_BIG_PIECES) a->payload = (size_t)first;
     const char *format = kinds[kind].sql;
     if (format) snprintf(a->text, 120, format, first, second);
     if (format) a->query.sql = a->text;
@@ -379,9 +288,9 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
         a->query.flags = PG_QUERY_SIMPLE;
     else if (kind == ASK_ECHO_SQL && pick(r, 2))
         a->query.flags = PG_QUERY_TEXT;
-    else if (!(habits_of(kind) & COPIES) && pick(r, 10) == 0)
+    else if (!(ask_habits(kind) & COPIES) && pick(r, 10) == 0)
         a->query.flags = PG_QUERY_UNNAMED;
-    if (habits_of(kind) & COPIES) copy_make(a);
+    if (ask_habits(kind) & COPIES) copy_make(a);
     if (a->key[1]) {
         uint64_t group = ledger_group(&r->scene->ledger);
         ledger_join(&r->scene->ledger, a->key[0], group);
@@ -394,7 +303,7 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
 {
     static const enum ask_kind plain[] = { ASK_ECHO, ASK_ECHO,   ASK_ECHO,   ASK_ECHO_TEXT,         ASK_ECHO_SQL,
                                            ASK_ROWS, ASK_INSERT, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL,
-                                           ASK_SLEEP };
+                                           ASK_SLEEP, ASK_BIG_PIECES };
     static const enum ask_kind wrong[] = {
         ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_BIG, ASK_WRONG, ASK_SET, ASK_GETTER
     };
@@ -477,7 +386,7 @@ void ask_leased(struct holder *h)
     else
         a = make(r, h, pick(r, 12) ? draw_kind(r, false) : ASK_SIMPLE);
     begin_members(r, a);
-    if (habits_of(a->kind) & COPIES)
+    if (ask_habits(a->kind) & COPIES)
         CALL(r, pg_lease_copy(&h->lease, &a->copy));
     else
         CALL(r, pg_lease_query(&h->lease, &a->query));

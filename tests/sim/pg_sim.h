@@ -98,7 +98,7 @@ void ledger_free(struct ledger *l);
 /* ---- handlers ---- */
 enum ask_kind {
     ASK_ECHO, ASK_ECHO_TEXT, ASK_ECHO_SQL, ASK_ROWS, ASK_INSERT, ASK_INSERT_REPEATABLE, ASK_INSERT_SQL, ASK_SLEEP,
-    ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_GETTER, ASK_HANG, ASK_SET,
+    ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_BIG_PIECES, ASK_GETTER, ASK_HANG, ASK_SET,
     ASK_TEXT_ECHO, ASK_TEXT_ROWS, ASK_TEXT_INSERT, ASK_DEALLOCATE, ASK_DEALLOCATE_ALL,
     ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_COPY_IN, ASK_COPY_OUT,
     ASK_KINDS
@@ -135,7 +135,10 @@ struct ask {
     bool called_off;          /* it, or another of its batch, was cancelled           */
     bool over;                /* its paused row has died: it has ended, and is still to be told; of a COPY: its
                                * end was said */
-    bool data_paused;
+    bool data_paused, paused_piece;
+    struct pg_text piece;     /* the last one, ...                                    */
+    uint32_t piece_seen, piece_at, column; /* ... where it begins, and where the next is to  */
+    struct pg_rows *kept;     /* NULL: rows are not kept; its buffer stands behind it */
     uint64_t moved;           /* bytes copied         */
     size_t payload;
     char text[];

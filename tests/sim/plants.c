@@ -41,6 +41,7 @@
     P(hook_unawaited, "the pool goes on with a connection before its hook has ended")                                  \
     P(heard_too_early, "a notification goes to listeners who were not told that they listen")                            \
     P(idle_too_early, "a connection is idle before its ReadyForQuery")                                                 \
+    P(kept_rows_stay, "a query keeps its rows behind those of the one before")                                         \
     P(kick_lost, "a connection that became idle wakes nobody")                                                         \
     P(lifo, "waiters are served last in, first out")                                                                   \
     P(listener_uncounted, "the listeners' connection does not count in the budget")                                     \
@@ -51,6 +52,8 @@
     P(old_primary_kept, "a server says that it is a standby now, and keeps the connections that want the primary")     \
     P(open_block_shared, "a transaction left open on a shared connection is not noticed")                              \
     P(outcome_at_complete, "an outcome is decided at CommandComplete")                                                 \
+    P(piece_after_stop, "a row in pieces goes on after its caller wanted no more")                                     \
+    P(piece_from_the_start, "every piece says that it is its value's first")                                           \
     P(pipeline_exceeded, "one request more than pool_max_pipeline")                                                    \
     P(queue_unbounded, "pool_max_waiters is not honoured")                                                             \
     P(receive_armed_twice, "a second receive is armed while one is in flight")                                         \

@@ -77,20 +77,28 @@ static int query_of(const struct transcript *t, const struct pg_query *q)
 
 static const char *const texts[] = { "SELECT 'kept'", "SELECT 'long'", "SELECT 'more'" };
 
+/* It is the event that is looked at here. */
+static enum pg_flow in_pieces(struct pg_query *q, const struct pg_chunk *chunk)
+{
+    (void)q, (void)chunk;
+    return PG_CONTINUE;
+}
+
 static void fill_query(struct transcript *t, struct pg_query *q, char kind)
 {
     static const char declared[] = "abctpC";
     const char *at = strchr(declared, kind);
     if (at) q->statement = &transcript_statement[at - declared];
-    else if (strchr("nSxA", kind)) q->statement = &transcript_statement[STATEMENT_A];
+    else if (strchr("nSxAw", kind)) q->statement = &transcript_statement[STATEMENT_A];
     else if (kind == 'P') q->statement = &transcript_statement[STATEMENT_P];
     else q->sql = "SELECT 'run time'";
     if (kind == 'n') q->flags = PG_QUERY_UNNAMED;
     if (kind == 'x') q->flags = PG_QUERY_TEXT;
+    if (strchr("wW", kind)) q->on_chunk = in_pieces;
     if (strchr("sSy", kind)) q->flags = PG_QUERY_SIMPLE;
     if (kind == 'p' || kind == 'v') q->params = t->params, q->nparams = 2;
     if (kind >= 'k' && kind <= 'm') q->sql = texts[kind - 'k'];
-    assert_non_null(strchr("abctpCuvnsSxAPyklm", kind));
+    assert_non_null(strchr("abctpCuvnsSxAPyklmwW", kind));
 }
 
 /* Its text's place, which another one may have had. */
@@ -266,8 +274,22 @@ static void log_data(struct transcript *t, const struct rp_event *ev)
 {
     if (!t->in_piece) blob_print(&t->log, " data(%d:", query_of(t, ev->query));
     blob_put(&t->log, ev->body, ev->size);
-    t->in_piece = t->s.chunk_left > 0;
+    t->in_piece = t->s.rest == RP_REST_COPIED;
     if (!t->in_piece) blob_print(&t->log, ")");
+}
+
+/* The pieces of one row are one word, wherever it was cut; what is to come whole does. */
+static void log_piece(struct transcript *t, const struct rp_event *ev)
+{
+    const struct rp_piece *p = &t->s.piece;
+    if (p->size <= (int64_t)t->config.chunk) assert_int_equal(p->bytes, p->size < 0 ? 0 : p->size);
+    else assert_true(p->bytes > 0 && p->offset + p->bytes <= (uint64_t)p->size);
+    assert_int_equal(!p->at, p->size < 0);
+    if (p->column == 0 && p->offset == 0) blob_print(&t->log, " r(%d:", query_of(t, ev->query));
+    else if (p->offset == 0) blob_print(&t->log, ",");
+    if (p->size < 0) blob_print(&t->log, ev->columns->count ? "~" : "-");
+    blob_put(&t->log, p->at, p->bytes);
+    if (p->last) blob_print(&t->log, ")");
 }
 
 static void log_outcome(struct transcript *t, const struct rp_event *ev)
@@ -323,6 +345,7 @@ static bool deliver(struct transcript *t, const struct rp_event *ev)
         print_row(t, ev->query, t->row, sizeof t->row);
         blob_print(&t->log, " %s", t->row);
         break;
+    case RP_EVENT_PIECE: log_piece(t, ev); break;
     case RP_EVENT_COPY: log_copy(t, ev); break;
     case RP_EVENT_DATA: log_data(t, ev); break;
     case RP_EVENT_OUTCOME: log_outcome(t, ev); break;
@@ -378,7 +401,7 @@ void transcript_feed(struct transcript *t, const void *at, size_t size)
         more = deliver(t, &ev);
         row_of = ev.query;
         /* What is left is the beginning of one message, and we were told how long it is. */
-        if (ev.kind == RP_EVENT_MORE && !t->s.wait_key && !t->s.skip) assert_true(ev.need > t->unread.size);
+        if (ev.kind == RP_EVENT_MORE && !t->s.wait_key && t->s.rest != RP_REST_SKIPPED) assert_true(ev.need > t->unread.size);
         if (!t->hold) transcript_pull(t);
     }
 }

@@ -10,15 +10,16 @@
  * Queries, one word each: the statements of the world are `a` `b` `c` without parameters, `t` with text results, `p`
  * with an int4 and a text, `C` a COMMIT; `x` is `a` with text results, `n` is `a` unnamed, `S` is `a` as a simple
  * query; `A` and `P` are `a` and `p` prepared and not executed; `u` is SQL built at run time, `v` the same
- * with the parameters of `p`, `s` as a simple query, `y` the same as a COPY; `k` `l` `m` are texts that are kept, `k`
- * and `m` in turn in the first place, which "@" gives to another one that is used elsewhere. "a+ b"   one
- * group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
+ * with the parameters of `p`, `s` as a simple query, `y` the same as a COPY; `w` and `W` are `a` and `u`
+ * with their rows in pieces; `k` `l` `m` are texts that are kept, `k` and `m` in turn in the first place, which "@"
+ * gives to another one that is used elsewhere.
+ *      "a+ b"   one group under one Sync         "-1"   query 1 is detached       "=1"   query 1 is complained about
  *      "|7"     7 bytes of output are taken      "^"    no output is taken in this turn
  *      "!"      the session is made exclusive            "<text>" is written to the COPY, "." ends it, "%" fails it
  *
  * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values
- * are text; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its bytes in a block of its own that
- * dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
+ * are text, and "r" where they came in pieces; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
+ * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
 #ifndef TESTS_SUPPORT_TRANSCRIPT_H
 #define TESTS_SUPPORT_TRANSCRIPT_H
 #include "session/session.h"

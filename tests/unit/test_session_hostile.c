@@ -259,7 +259,7 @@ static void test_oversized_row_needs_no_memory(void **state)
         transcript_feed(t, passing, sizeof passing);
         assert_int_equal(t->unread.size, 0);
     }
-    assert_int_equal(t->s.skip, (size_t)size + 1 - 5 - 100 * sizeof passing);
+    assert_int_equal(t->s.rest_left, (size_t)size + 1 - 5 - 100 * sizeof passing);
     transcript_free(t);
 }
 
