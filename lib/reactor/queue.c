@@ -7,6 +7,7 @@
 
 void rp_ask_for_turn(struct pg_reactor *r)
 {
+    rp_check_owner(r);
     if (r->in_turn || r->asked) return;
     r->asked = true;
     if (r->ops.want_turn && !RP_PLANT(turn_unasked)) r->ops.want_turn(r->host);
