@@ -1,6 +1,6 @@
-/* unit/test_pool_reentry.c - callbacks that do everything: from each place where the library calls its caller, each
- * thing that a caller may do there, itself included. Whatever it is, each request that was not given up ends exactly
- * once, and pool and reactor close with nothing left. On the simulated host, one world per pair. */
+/* unit/test_pool_reentry.c - callbacks that do everything (failures 47): from each place where the library calls its
+ * caller, each thing that a caller may do there, itself included. Whatever it is, each request that was not given up
+ * ends exactly once, and pool and reactor close with nothing left. On the simulated host, one world per pair. */
 #include "support/world.h"
 #include <string.h>
 
