@@ -7,7 +7,6 @@
 
 void rp_ask_for_turn(struct pg_reactor *r)
 {
-    rp_check_owner(r);
     if (r->in_turn || r->asked) return;
     r->asked = true;
     if (r->ops.want_turn && !RP_PLANT(turn_unasked)) r->ops.want_turn(r->host);
@@ -15,6 +14,7 @@ void rp_ask_for_turn(struct pg_reactor *r)
 
 static void enqueue(struct pg_reactor *r, struct rp_nodes *queue, struct rp_node *node)
 {
+    rp_check_owner(r);
     if (node->queued) return;
     node->queued = true;
     TAILQ_INSERT_TAIL(queue, node, link);

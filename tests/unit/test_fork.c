@@ -4,6 +4,10 @@
 #include <liburing.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "reactor/reactor.h"
 #include "ringpg/epoll.h"
 #include "ringpg/uring.h"
 #include "support/fake_clock_host.h"
@@ -71,8 +75,12 @@ static void a_pool_in_a_child(void **state)
     uint64_t calls = sim_counters(s.w.sim)->calls;
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++)
         if (signal_of(deeds[i], NULL) != SIGABRT) fail_msg("deed %zu was not caught", i);
-    assert_int_equal(sim_counters(s.w.sim)->calls, calls);
     pg_lease_query(&s.held.lease, &s.next.query);
+    pg_pool_acquire(s.w.pool, &s.more.lease);
+    assert_int_equal(signal_of(close_pool, NULL), SIGABRT); /* also where a turn was asked for before the fork */
+    assert_int_equal(signal_of(cancel, NULL), SIGABRT);
+    pg_lease_abandon(&s.more.lease);
+    assert_int_equal(sim_counters(s.w.sim)->calls, calls);
     world_run(&s.w, 100 * WORLD_MS);
     assert_int_equal(s.next.status + (int)s.next.done, 1);
     assert_int_equal(s.running.status + (int)s.running.done, 1);
@@ -116,6 +124,45 @@ static void a_ring_in_a_child(void **state)
     io_uring_queue_exit(&u.ring);
 }
 
+/* Each operation of a host by itself, whatever leads to it. */
+static struct { struct pg_reactor *r; struct pg_socket socket; struct pg_completion done; char byte; } h;
+static void host_open(void *arg)
+{
+    const struct sockaddr_un nobody = { .sun_family = AF_UNIX, .sun_path = "/nonexistent/socket" };
+    (void)arg, (void)!rp_host_open(h.r, &h.socket, (const struct sockaddr *)&nobody, sizeof nobody);
+}
+static void host_bind(void *arg) { (void)arg, (void)!rp_host_bind(h.r, &h.socket); }
+static void host_unbind(void *arg) { (void)arg, rp_host_unbind(h.r, &h.socket); }
+static void host_send(void *arg) { (void)arg, (void)!rp_host_send(h.r, &h.socket, &h.byte, 1, &h.done); }
+static void host_recv(void *arg) { (void)arg, (void)!rp_host_recv(h.r, &h.socket, &h.byte, 1, &h.done); }
+static void host_cancel(void *arg) { (void)arg, rp_host_cancel(h.r, &h.socket, &h.done); }
+static void host_shutdown(void *arg) { (void)arg, rp_host_shutdown(h.r, &h.socket, SHUT_RDWR); }
+static void host_close(void *arg) { (void)arg, rp_host_close(h.r, &h.socket); }
+
+static void a_socket_in_a_child(void **state)
+{
+    (void)state;
+    static void (*const deeds[])(void *) = { host_open, host_bind,   host_unbind,   host_send,
+                                             host_recv, host_cancel, host_shutdown, host_close };
+    struct pg_epoll *epoll;
+    int fds[2];
+    memset(&h, 0, sizeof h);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(pg_epoll_open(&epoll, NULL), 0);
+    struct pg_reactor_config rc = PG_REACTOR_CONFIG(pg_epoll_host(epoll));
+    assert_int_equal(pg_reactor_open(&h.r, &rc, NULL), 0);
+    h.socket = (struct pg_socket){ .fd = fds[0], .flags = PG_SOCKET_STREAM };
+    assert_int_equal(rp_host_bind(h.r, &h.socket), 0);
+    for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++)
+        if (signal_of(deeds[i], NULL) != SIGABRT) fail_msg("deed %zu was not caught", i);
+    assert_int_equal(write(fds[0], "x", 1), 1); /* nobody has shut it down */
+    rp_host_unbind(h.r, &h.socket);
+    rp_host_close(h.r, &h.socket);
+    close(fds[1]);
+    pg_reactor_free(h.r);
+    pg_epoll_close(epoll);
+}
+
 static void dispatch(void *epoll) { (void)!pg_epoll_dispatch(epoll, 0); }
 static void an_epoll_set_in_a_child(void **state)
 {
@@ -139,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_reactor_in_a_child),
         cmocka_unit_test(a_pool_in_a_child),
         cmocka_unit_test(a_ring_in_a_child),
+        cmocka_unit_test(a_socket_in_a_child),
         cmocka_unit_test(an_epoll_set_in_a_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
