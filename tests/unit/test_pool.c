@@ -235,7 +235,7 @@ static void an_idle_connection_that_dies_is_never_handed_out(void **state)
     world_close(&w);
 }
 
-/* ---- both lanes in one queue ---- */
+/* ---- both lanes in one queue, and nobody passes those who wait (failures 48) ---- */
 
 static void statements_stand_behind_a_parked_lease(void **state)
 {
