@@ -61,7 +61,8 @@ struct pg_query {
     uint16_t flags;                                  /* PG_QUERY_*                                            */
     uint64_t deadline_ns; /* pg_reactor_now's clock, one for everything from start to outcome: queue, connect,
                            * prepare, execute, repetition, cancel; 0: pool_acquire_timeout from the start
-                           * whenever it waits for a connection, none while it has one; PG_NEVER */
+                           * whenever it waits for a connection, none while it has one; PG_NEVER. An answer that
+                           * comes in one batch of completions with the deadline counts */
     enum pg_flow (*on_row)(struct pg_query *, struct pg_row *); /* NULL: rows are counted and dropped         */
     enum pg_flow (*on_chunk)(struct pg_query *, const struct pg_chunk *); /* instead of on_row: rows in pieces */
     struct pg_rows *collect;                         /* instead of both: rows are kept                        */

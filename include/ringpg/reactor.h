@@ -1,7 +1,11 @@
 /* ringpg/reactor.h - what the library keeps per thread: clock, deadlines, ready handlers, memory.
  *
  * One reactor belongs to one thread and to one host. Callbacks run from pg_reactor_turn and from the host's delivery
- * of completions, and from nowhere else; each may start, abandon, release and close anything, itself included. */
+ * of completions, and from nowhere else; each may start, abandon, release and close anything, itself included.
+ *
+ * A child of fork(2) shares ring, epoll set and sockets with its parent and would ruin both. There whatever turns,
+ * waits, takes a completion, starts, posts, releases or closes asserts (Linux 4.14 or later), so that nothing reaches
+ * the ring. The child execs, ends by _exit(2), or opens a ring, a host and a reactor of its own. */
 #ifndef RINGPG_REACTOR_H
 #define RINGPG_REACTOR_H
 #include "error.h"

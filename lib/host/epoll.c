@@ -240,6 +240,8 @@ int pg_epoll_dispatch(struct pg_epoll *e, int64_t wait_ns)
     const struct pg_reactor *reactor = e->host.reactor;
     struct record *r;
 
+    if (reactor)
+        rp_check_owner(reactor);
     if (wait_ns < PG_WAIT_FOREVER || (reactor && rp_turn_wanted(reactor)))
         wait_ns = 0;
     int n = wait_for(e, events, wait_ns);

@@ -266,6 +266,8 @@ bool pg_uring_complete(struct pg_uring *u, const struct io_uring_cqe *cqe)
 
     if ((data & u->tag_mask) != u->tag)
         return false;
+    if (u->host.reactor)
+        rp_check_owner(u->host.reactor);
     if (!TAILQ_EMPTY(&u->wishes))
         catch_up(u);
     switch (data >> KIND_SHIFT & KIND_MASK) {
@@ -289,6 +291,8 @@ int pg_uring_wait(struct pg_uring *u, int64_t wait_ns)
     struct rp_ring_wait wait = { .wait_ns = wait_ns, .completions = 1 };
     const struct pg_reactor *reactor = u->host.reactor;
 
+    if (reactor)
+        rp_check_owner(reactor);
     catch_up(u);
     if (wait_ns < PG_WAIT_FOREVER || (reactor && rp_turn_wanted(reactor)))
         wait.wait_ns = 0;

@@ -1,5 +1,6 @@
 /* reactor/posix.c - the host as the library calls it: the host's own operations, and POSIX in the place of those that
- * it does not bring. The one file of reactor/ that makes system calls on descriptors; it keeps no state. */
+ * it does not bring. The one file of reactor/ that makes system calls on descriptors; it keeps no state. A forked child
+ * shares the descriptors and the ring, so that each operation asks first whether this is one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,44 +31,52 @@ static int posix_open(struct pg_socket *s, const struct sockaddr *address, sockl
 
 int rp_host_open(struct pg_reactor *r, struct pg_socket *s, const struct sockaddr *address, socklen_t size)
 {
+    rp_check_owner(r);
     s->fd = -1;
     return r->ops.open ? r->ops.open(r->host, s, address, size) : posix_open(s, address, size);
 }
 
 int rp_host_bind(struct pg_reactor *r, struct pg_socket *s)
 {
+    rp_check_owner(r);
     return r->ops.bind(r->host, s);
 }
 
 void rp_host_unbind(struct pg_reactor *r, struct pg_socket *s)
 {
+    rp_check_owner(r);
     r->ops.unbind(r->host, s);
 }
 
 int rp_host_send(struct pg_reactor *r, struct pg_socket *s, const void *at, size_t bytes, struct pg_completion *c)
 {
+    rp_check_owner(r);
     return r->ops.submit_send(r->host, s, at, bytes, c);
 }
 
 int rp_host_recv(struct pg_reactor *r, struct pg_socket *s, void *at, size_t bytes, struct pg_completion *c)
 {
+    rp_check_owner(r);
     return r->ops.submit_recv(r->host, s, at, bytes, c);
 }
 
 void rp_host_cancel(struct pg_reactor *r, struct pg_socket *s, struct pg_completion *c)
 {
+    rp_check_owner(r);
     if (r->ops.submit_cancel) r->ops.submit_cancel(r->host, s, c);
 }
 
 /* The peer may be gone already; what a shutdown wants has then happened by itself. */
 void rp_host_shutdown(struct pg_reactor *r, struct pg_socket *s, int how)
 {
+    rp_check_owner(r);
     if (r->ops.shutdown) r->ops.shutdown(r->host, s, how);
     else (void)shutdown(s->fd, how);
 }
 
 void rp_host_close(struct pg_reactor *r, struct pg_socket *s)
 {
+    rp_check_owner(r);
     if (r->ops.close) r->ops.close(r->host, s);
     else (void)close(s->fd); /* on Linux the descriptor is gone whatever it returns */
     s->fd = -1;

@@ -14,6 +14,7 @@ void rp_ask_for_turn(struct pg_reactor *r)
 
 static void enqueue(struct pg_reactor *r, struct rp_nodes *queue, struct rp_node *node)
 {
+    rp_check_owner(r);
     if (node->queued) return;
     node->queued = true;
     TAILQ_INSERT_TAIL(queue, node, link);

@@ -2,7 +2,7 @@
  *
  * It owns the order of the stages, the cached clock's lifetime and the list of members; it knows nothing of
  * connections. Invariants: a turn is never entered twice; the clock is read at most once between two turns' ends; in a
- * forked child every entry asserts. */
+ * forked child whatever would lead to the host asserts. */
 #define _GNU_SOURCE
 #include "state.h"
 #include <errno.h>

@@ -94,6 +94,7 @@ static void leave_traces(struct pg_lease *lease)
     ask(lease, "BEGIN; SET LOCAL work_mem = '9MB'");
 }
 
+/* failures 52: what a session keeps, and its transaction. */
 static void nothing_is_left(void **state)
 {
     (void)state;

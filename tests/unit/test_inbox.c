@@ -155,48 +155,6 @@ static void push_tells_the_first_and_take_keeps_the_order(void **state)
     assert_true(rp_inbox_push(&inbox, &tasks[0]));
 }
 
-static void nothing(struct pg_task *task)
-{
-    (void)task;
-}
-
-static void turn_in_child(void *reactor)
-{
-    (void)!pg_reactor_turn(reactor);
-}
-
-static void post_in_child(void *reactor)
-{
-    struct pg_task task = { .run = nothing };
-    pg_reactor_post(reactor, &task);
-}
-
-static void close_in_child(void *reactor)
-{
-    pg_reactor_close(reactor, 0);
-}
-
-static void do_nothing_in_child(void *reactor)
-{
-    (void)reactor;
-}
-
-static void a_forked_child_is_caught(void **state)
-{
-    (void)state;
-    struct fake_clock_host fake;
-    fake_clock_host_init(&fake);
-    struct pg_reactor_config config = PG_REACTOR_CONFIG(&fake.host);
-    struct pg_reactor *r;
-    assert_int_equal(pg_reactor_open(&r, &config, NULL), 0);
-    assert_int_equal(signal_of(do_nothing_in_child, r), 0);
-    assert_int_equal(signal_of(turn_in_child, r), SIGABRT);
-    assert_int_equal(signal_of(post_in_child, r), SIGABRT);
-    assert_int_equal(signal_of(close_in_child, r), SIGABRT);
-    assert_int_equal(pg_reactor_turn(r), PG_WAIT_FOREVER); /* and the parent's is as it was */
-    pg_reactor_free(r);
-}
-
 static void *turn_in_thread(void *reactor)
 {
     (void)!pg_reactor_turn(reactor);
@@ -228,7 +186,6 @@ int main(void)
         cmocka_unit_test(push_tells_the_first_and_take_keeps_the_order),
         cmocka_unit_test(every_threads_tasks_run_in_its_order),
         cmocka_unit_test(a_post_publishes_what_was_written_before_it),
-        cmocka_unit_test(a_forked_child_is_caught),
         cmocka_unit_test(a_turn_of_another_threads_reactor_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

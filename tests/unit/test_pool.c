@@ -211,6 +211,7 @@ static void death_strands_nobody(void **state)
     world_close(&w);
 }
 
+/* Its pending receive tells, before anybody asks for it (failures 51). */
 static void an_idle_connection_that_dies_is_never_handed_out(void **state)
 {
     (void)state;
@@ -234,7 +235,7 @@ static void an_idle_connection_that_dies_is_never_handed_out(void **state)
     world_close(&w);
 }
 
-/* ---- both lanes in one queue ---- */
+/* ---- both lanes in one queue, and nobody passes those who wait (failures 48) ---- */
 
 static void statements_stand_behind_a_parked_lease(void **state)
 {
@@ -430,6 +431,7 @@ static void growth_and_refusal_are_bounded(void **state)
 
 /* ---- closing ---- */
 
+/* Twice is fine, and who comes afterwards is told so at once (failures 47, 49). */
 static void close_ends_every_waiter_once(void **state)
 {
     (void)state;
@@ -516,7 +518,7 @@ static void draining_close_serves_what_is_queued(void **state)
     world_close(&w);
 }
 
-/* ---- the submission queue is full in the middle of everything ---- */
+/* ---- the submission queue is full in the middle of everything (failures 40) ---- */
 
 static void full_submission_queue_loses_nothing(void **state)
 {

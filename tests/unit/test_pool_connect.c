@@ -111,7 +111,32 @@ static void closed_at_every_moment(void **state)
         }
 }
 
-/* ---- keys that take many turns ---- */
+/* ---- keys that take many turns (failures 8): a slice each, and once for each password, salt and count ---- */
+
+/* Derived for the first connection, known to the next ones; another count is another key. */
+static void a_key_is_derived_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct sim_config sim = { .seed = 1, .latency_min_ns = 50000, .latency_max_ns = 100000, .turn_ns = WORLD_MS };
+    struct model_config server = { .auth = MODEL_SCRAM, .user = "app", .password = "pw", .scram_iterations = 100000 };
+    world_open_with(&w, &sim, &server, "pool_max_conns=1 password=pw connect_timeout=2");
+    for (int round = 0; round < 5; round++) {
+        struct seen s;
+        model_settings(w.server)->scram_iterations = round < 3 ? 100000 : 150000;
+        if (round) pg_pool_reset(w.pool);
+        world_run(&w, WORLD_SECOND);
+        seen_init(&s, &world_echo, 7);
+        pg_pool_query(w.pool, &s.query);
+        world_run(&w, 30 * WORLD_MS);
+        assert_int_equal(s.done, round != 0 && round != 3); /* about a hundred slices, one a turn of 1 ms */
+        world_run(&w, WORLD_SECOND);
+        assert_int_equal(s.status + (int)s.done, 1);
+        assert_int_equal(model_stats(w.server)->connections_total, round + 1);
+    }
+    assert_int_equal(model_stats(w.server)->auth_failures, 0);
+    world_close(&w);
+}
 
 static void a_deadline_between_two_slices(void **state)
 {
@@ -173,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_address_is_tried),     cmocka_unit_test(all_addresses_fail_as_one),
         cmocka_unit_test(a_refusal_in_words_ends_the_list), cmocka_unit_test(closed_at_every_moment),
+        cmocka_unit_test(a_key_is_derived_once),
         cmocka_unit_test(a_deadline_between_two_slices), cmocka_unit_test(ends_between_two_slices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

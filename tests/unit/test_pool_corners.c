@@ -187,7 +187,7 @@ static void the_last_lease_of_a_closed_pool(void **state)
     }
 }
 
-/* ---- a pool whose last callback uses it ---- */
+/* ---- a pool whose last callback uses it (failures 47): whoever comes after the close is told so ---- */
 
 static struct { struct world *w; struct seen query; struct held lease; } last;
 static void use_it_once_more(void *arg)
@@ -267,7 +267,7 @@ static void a_close_is_shortened_and_not_lengthened(void **state)
     }
 }
 
-/* ---- decided, not told yet, and given up meanwhile (failures 33, 45): nothing comes any more ---- */
+/* ---- decided, not told yet, and given up meanwhile (failures 33, 45, 47): nothing comes any more ---- */
 
 struct giver_up {
     struct pg_lease lease;

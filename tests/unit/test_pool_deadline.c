@@ -1,6 +1,7 @@
 /* unit/test_pool_deadline.c - deadlines, abandoned work and lost connections on the simulated host: what happens to the
  * request, and what happens to the connection and the neighbours on it. */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include "support/world.h"
 #include <string.h>
 
@@ -85,6 +86,35 @@ static void a_sent_statement_times_out_and_its_connection_recovers(void **state)
     assert_int_equal(slow.done, 1);
     assert_int_equal(model_stats(w.server)->connections_total, 1);
     world_close(&w);
+}
+
+/* The answer and the deadline are both due when the program looks again: completions are delivered before the turn, so
+ * the answer counts, whichever of them was first (failures 42). One that comes with a later batch is too late. */
+static void an_answer_in_one_batch_with_its_deadline_counts(void **state)
+{
+    (void)state;
+    static const uint64_t answers_ms[] = { 10, 14, 30 }; /* before the deadline, behind it, in a later batch */
+    for (size_t i = 0; i < 3; i++) {
+        struct world w;
+        struct seen s;
+        char sql[32];
+        world_open(&w, "pool_max_conns=1 pool_min_conns=1");
+        world_run(&w, WORLD_SECOND);
+        snprintf(sql, sizeof sql, "SLEEP %u", (unsigned)answers_ms[i]);
+        seen_sql(&s, sql);
+        uint64_t start = pg_reactor_now(w.reactor);
+        s.query.deadline_ns = start + 12 * WORLD_MS;
+        pg_pool_query(w.pool, &s.query);
+        world_run(&w, 5 * WORLD_MS);
+        while (sim_step_until(w.sim, start + 20 * WORLD_MS)) {} /* the program is busy, and has no turn meanwhile */
+        assert_int_equal(s.done, answers_ms[i] < 20);
+        world_run(&w, WORLD_SECOND);
+        assert_int_equal(s.done, 1);
+        assert_int_equal(s.status, answers_ms[i] < 20 ? PG_OK : PG_E_TIMEOUT);
+        assert_int_equal(world_stats(&w).timeout_count, answers_ms[i] > 20);
+        assert_int_equal(model_stats(w.server)->connections_total, 1);
+        world_close(&w);
+    }
 }
 
 static void a_stall_is_bounded(void **state)
@@ -338,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_parked_statement_times_out),
         cmocka_unit_test(no_acquire_timeout_is_no_deadline),
         cmocka_unit_test(a_sent_statement_times_out_and_its_connection_recovers),
+        cmocka_unit_test(an_answer_in_one_batch_with_its_deadline_counts),
         cmocka_unit_test(a_stall_is_bounded),
         cmocka_unit_test(a_deadline_that_passes_before_the_send_leaves_no_trace),
         cmocka_unit_test(abandoned_queries_are_silent_everywhere),

@@ -339,7 +339,7 @@ static void a_warm_statement_beyond_the_capacity_is_refused(void **state)
     sim_close(world);
 }
 
-/* ---- when a lease is over ---- */
+/* ---- when a lease is over: what a session keeps goes by the documented reset (failures 52) ---- */
 
 static void a_reset_follows_every_lease_that_ran_something(void **state)
 {

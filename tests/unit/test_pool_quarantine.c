@@ -1,4 +1,4 @@
-/* unit/test_pool_quarantine.c - failures.md 31, 32 and 34, each by its number: a connection whose statement was given
+/* unit/test_pool_quarantine.c - failures 31, 32 and 34, each by its number: a connection whose statement was given
  * up is nobody's before both its answer and the end of the cancel request were seen; a late request hits nobody; a
  * connection counts until the server has let go of it. Simulated host, virtual time. */
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* unit/test_pool_reentry.c - callbacks that do everything: from each place where the library calls its caller, each
- * thing that a caller may do there, itself included. Whatever it is, each request that was not given up ends exactly
- * once, and pool and reactor close with nothing left. On the simulated host, one world per pair. */
+/* unit/test_pool_reentry.c - callbacks that do everything (failures 47): from each place where the library calls its
+ * caller, each thing that a caller may do there, itself included. Whatever it is, each request that was not given up
+ * ends exactly once, and pool and reactor close with nothing left. On the simulated host, one world per pair. */
 #include "support/world.h"
 #include <string.h>
 
@@ -258,6 +258,7 @@ static void play(enum where where, enum what what)
     for (int i = 0; i < OTHERS; i++) assert_true(s.other[i].done == 1 || s.gone_others);
     if (!s.gone_others) assert_int_equal(s.batch[0].done + s.batch[1].done + s.batch[2].done, 3);
     if (what == QUERY) assert_int_equal(s.more.done, 1);
+    if (what == ACQUIRE) assert_int_equal(s.again.grants, 1);
     if (what != CLOSE_NOW && what != CLOSE_LATER && what != CLOSE_REACTOR) pg_pool_close(s.pool, 0, on_closed, NULL);
     world_run(&s.w, 20 * WORLD_SECOND);
     if (what != CLOSE_REACTOR) assert_true(s.closed);
@@ -273,8 +274,38 @@ static void every_deed_in_every_place(void **state)
         for (int what = 0; what < DEEDS; what++) play((enum where)where, (enum what)what);
 }
 
+/* ---- a lease that is acquired again inside of its own grant, and half-way closes its pool there ---- */
+
+enum { ROUNDS = 1000 };
+static struct { struct world w; unsigned grants, refusals, inside; } again;
+
+static void on_round(struct pg_lease *lease, int status)
+{
+    assert_int_equal(again.inside++, 0);
+    if (status) assert_int_equal(status, PG_E_CLOSED), again.refusals++;
+    else again.grants++, pg_lease_release(lease);
+    if (again.grants == ROUNDS / 2) pg_pool_close(again.w.pool, 0, NULL, NULL);
+    if (again.grants + again.refusals < ROUNDS) pg_pool_acquire(again.w.pool, lease);
+    again.inside--;
+}
+static void a_lease_is_acquired_again_in_its_grant(void **state)
+{
+    (void)state;
+    memset(&again, 0, sizeof again);
+    world_open(&again.w, "pool_max_conns=1");
+    struct pg_lease leases[2] = { { .on_grant = on_round }, { .on_grant = on_round } };
+    for (int i = 0; i < 2; i++) pg_pool_acquire(again.w.pool, &leases[i]);
+    world_run(&again.w, WORLD_SECOND);
+    assert_int_equal(again.grants, ROUNDS / 2); /* none after the close, and all others told so */
+    assert_int_equal(again.refusals, ROUNDS / 2 + 1);
+    assert_int_equal(model_stats(again.w.server)->connections_total, 1);
+    again.w.pool = NULL;
+    world_close(&again.w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_deed_in_every_place) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_deed_in_every_place),
+                                        cmocka_unit_test(a_lease_is_acquired_again_in_its_grant) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

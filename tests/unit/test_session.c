@@ -1,6 +1,6 @@
 /* test_session.c - the conversation after the start, as transcripts: each one at once, cut at every offset, byte by
- * byte, and with the output taken through windows of every size; always the same events and the same bytes (failures
- * 21). */
+ * byte, and with the output taken through windows of every size; always the same events and the same bytes
+ * (failures 21). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

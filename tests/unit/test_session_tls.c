@@ -50,7 +50,7 @@ static void yes_and_no(void **state)
     transcript_free(t);
 }
 
-/* Bytes behind the answer (failures 1), an error in its place (2), and no TLS where it is demanded. */
+/* Bytes behind the answer (failures 1), an error in its place (failures 2), and no TLS where it is demanded. */
 static void any_other_answer(void **state)
 {
     (void)state;
