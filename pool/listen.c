@@ -1,6 +1,6 @@
-/* pool/listen.c - the listeners of a pool: which channels are wanted, what the server was told of them, and who is to be
- * told what. Owns the channels' records, and the slot of the one connection, which moves like every other one and is in
- * no list or count of the pool's (slot.c), so that no lease and no statement ever meets it.
+/* pool/listen.c - the listeners of a pool: which channels are wanted, what the server was told of them, and who is to
+ * be told what. Owns the channels' records, and the slot of the one connection, which moves like every other one and is
+ * in no list or count of the pool's (slot.c), so that no lease and no statement ever meets it.
  *
  *      ABSENT -> ASKED -> STANDS -> LEAVING -> ABSENT          of a channel; all become ABSENT with the connection
  *

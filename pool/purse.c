@@ -18,9 +18,9 @@
  *
  * The listeners' connection (listen.c) is one of `used` and never one of the sure ones, which are for those who ask:
  * else a pool that listens might have none left for them. Its ticket is like that of a waiter. It is not spare either,
- * since it serves as long as somebody listens; but where a pool, this one too, lacks what is sure, or the bound was made
- * smaller, and nothing else can be given, it goes, and waits for another one. While it waits the pool itself gives what
- * it has beyond its sure ones, one at a time (`clearing`), since nobody else would give to a pool that has many.
+ * since it serves as long as somebody listens; but where a pool, this one too, lacks what is sure, or the bound was
+ * made smaller, and nothing else can be given, it goes, and waits for another one. While it waits the pool itself gives
+ * what it has beyond its sure ones, one at a time (`clearing`), since nobody else would give to a pool that has many.
  *
  * Runs on the reactor's thread alone; other threads are behind budget.h. Without a budget each of these functions does
  * nothing and takes nothing amiss. Must never know who waits in the pool's queue. */

@@ -43,12 +43,12 @@ int pg_await_copy_write(struct pg_copy *copy, const void *at, size_t size) PG_WA
 int64_t pg_await_copy_read(struct pg_copy *copy, void *to, size_t capacity) PG_WARN_UNUSED;
 enum pg_flow pg_copy_pull(struct pg_copy *copy, struct pg_text chunk);
 int pg_await_sleep(uint64_t until_ns) PG_WARN_UNUSED; /* 0, PG_E_CANCELLED; PG_NEVER: until it is cancelled */
-/* Acquire, BEGIN (`begin`, NULL: pg_begin; pg_begin_with), body, COMMIT, release. When body returns not 0: ROLLBACK, and that value is
- * returned; the body neither commits nor rolls back itself. All of it again, up to `attempts` times (at least once),
- * when a statement failed with 40001 or 40P01. `deadline_ns` covers the acquire, BEGIN and COMMIT; body sets its own.
- * 0: committed. Else `error` (may be NULL) has the details of what failed in acquire, BEGIN or COMMIT, a deferred
- * constraint for example, and its `sent` speaks of the whole: PG_SENT_NO nothing was committed, PG_SENT_MAYBE the
- * answer to COMMIT is unknown, PG_SENT_YES the server refused it (PG_E_SERVER, PG_E_ROLLED_BACK). */
+/* Acquire, BEGIN (`begin`, NULL: pg_begin; pg_begin_with), body, COMMIT, release. When body returns not 0: ROLLBACK,
+ * and that value is returned; the body neither commits nor rolls back itself. All of it again, up to `attempts` times
+ * (at least once), when a statement failed with 40001 or 40P01. `deadline_ns` covers the acquire, BEGIN and COMMIT;
+ * body sets its own. 0: committed. Else `error` (may be NULL) has the details of what failed in acquire, BEGIN or
+ * COMMIT, a deferred constraint for example, and its `sent` speaks of the whole: PG_SENT_NO nothing was committed,
+ * PG_SENT_MAYBE the answer to COMMIT is unknown, PG_SENT_YES the server refused it (PG_E_SERVER, PG_E_ROLLED_BACK). */
 int pg_await_transaction(struct pg_pool *pool, struct pg_statement *begin, int attempts, uint64_t deadline_ns,
                          int (*body)(struct pg_lease *, void *arg), void *arg, struct pg_error *error) PG_WARN_UNUSED;
 /* In a transaction, of pg_await_transaction's body for example: SAVEPOINT, body, RELEASE. When body returns not 0, what

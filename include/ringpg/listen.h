@@ -9,14 +9,14 @@
  * pg_pool_reset closes it and makes another one.
  *
  * It counts in the pool's budget (budget.h) and takes its place from the common stock, never one that is sure for the
- * pool, so that listening leaves no pool without a connection to work with. While there is none it waits with the pool's
- * ticket like a request, without a deadline; nobody is told, and on_state(true) comes when it stands. Other pools give
- * for it by the budget's rules, and its own pool one of those beyond what is sure. Then it is kept, unless a pool lacks
- * what is sure for it, or the bound was made smaller, and nothing else can be given. So a budget for N pools that listen
- * and work wants N more than their sure ones.
+ * pool, so that listening leaves no pool without a connection to work with. While there is none it waits with the
+ * pool's ticket like a request, without a deadline; nobody is told, and on_state(true) comes when it stands. Other
+ * pools give for it by the budget's rules, and its own pool one of those beyond what is sure. Then it is kept, unless a
+ * pool lacks what is sure for it, or the bound was made smaller, and nothing else can be given. So a budget for N pools
+ * that listen and work wants N more than their sure ones.
  *
- * A standby refuses LISTEN (25006): its connection is closed and another one made, after a delay. With several hosts ask
- * for target_session_attrs=read-write. Behind a pooler in transaction mode nothing is heard. Source: SQL commands
+ * A standby refuses LISTEN (25006): its connection is closed and another one made, after a delay. With several hosts
+ * ask for target_session_attrs=read-write. Behind a pooler in transaction mode nothing is heard. Source: SQL commands
  * LISTEN, NOTIFY, UNLISTEN; protocol chapter, "Asynchronous Operations". */
 #ifndef RINGPG_LISTEN_H
 #define RINGPG_LISTEN_H

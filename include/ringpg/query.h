@@ -108,8 +108,8 @@ static inline int64_t pg_row_decimal(struct pg_row *r, uint32_t c, int32_t scale
     return pg_value_decimal(pg_row_value(r, c), scale);
 }
 
-/* A piece of a row, for rows that may be too large to be in memory (up to the protocol's 1 GiB): with on_chunk every row
- * of the query comes this way, value by value in the order of the columns, and pool_max_row_bytes does not apply. A
+/* A piece of a row, for rows that may be too large to be in memory (up to the protocol's 1 GiB): with on_chunk every
+ * row of the query comes this way, value by value in the order of the columns, and pool_max_row_bytes does not apply. A
  * value of up to PG_CHUNK_WHOLE bytes comes whole, so that getters can read it; a larger one in pieces as they are
  * received, one after the other, each not empty. The view dies when on_chunk returns, or after PG_PAUSE when the query
  * is resumed or ends; what PG_PAUSE and PG_STOP mean is the same as for on_row. Pool and connection keep at most 64 KiB
@@ -132,12 +132,12 @@ struct pg_rows {
     uint32_t count;                                  /* out: rows                                             */
     uint64_t private_[3];
 };
-/* Row `index` from 0, NULL: there is none. It is valid until the next pg_rows_at of the same rows; texts and bytes in it
- * are views into the buffer and stay. A getter's complaint marks the row, see pg_row_mark: the query is over. */
+/* Row `index` from 0, NULL: there is none. It is valid until the next pg_rows_at of the same rows; texts and bytes in
+ * it are views into the buffer and stay. A getter's complaint marks the row, see pg_row_mark: the query is over. */
 struct pg_row *pg_rows_at(struct pg_rows *rows, uint32_t index);
 
-/* The columns of the query's result; inside on_row, on_chunk and on_done, also when there was no row. The name is a view that
- * dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */
+/* The columns of the query's result; inside on_row, on_chunk and on_done, also when there was no row. The name is a
+ * view that dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */
 struct pg_column { struct pg_text name; uint32_t type, table; int32_t type_modifier; int16_t attribute; bool text; };
 uint32_t pg_query_columns(const struct pg_query *query);
 struct pg_column pg_query_column(const struct pg_query *query, uint32_t column);

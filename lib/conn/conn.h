@@ -153,8 +153,8 @@ void rp_conn_abandon_socket(
 
 /* Queues a checked query at the end of the FIFO; flags as rp_session_enqueue. Sent at the end of this turn. */
 void rp_conn_enqueue(struct rp_conn *c, struct pg_query *q, uint16_t flags);
-/* The query's caller goes away. BROKEN: the owner must end the connection. Rows stay paused for it until rp_conn_let_go:
- * before its caller knows of the end, nobody else's row stands where its row stood. */
+/* The query's caller goes away. BROKEN: the owner must end the connection. Rows stay paused for it until
+ * rp_conn_let_go: before its caller knows of the end, nobody else's row stands where its row stood. */
 enum rp_detach rp_conn_detach(struct rp_conn *c, struct pg_query *q);
 void rp_conn_let_go(struct rp_conn *c, const struct pg_query *q);
 void rp_conn_resume(struct rp_conn *c, struct pg_query *q);

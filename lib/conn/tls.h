@@ -16,8 +16,8 @@
 enum rp_tls_verify { RP_TLS_VERIFY_NOTHING, RP_TLS_VERIFY_CA, RP_TLS_VERIFY_FULL };
 enum rp_tls_cert { RP_TLS_CERT_NEVER, RP_TLS_CERT_IF_ASKED, RP_TLS_CERT_MUST_BE_ASKED };
 
-/* Paths; NULL: none, or of rootcert, cert, key and crl the file that libpq looks for in `folder` (its ~/.postgresql), if
- * there is one. */
+/* Paths; NULL: none, or of rootcert, cert, key and crl the file that libpq looks for in `folder` (its ~/.postgresql),
+ * if there is one. */
 struct rp_tls_options {
     enum rp_tls_verify verify;
     enum rp_tls_cert cert_mode;

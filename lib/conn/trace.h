@@ -1,6 +1,6 @@
 /* conn/trace.h - what a connection says and hears, as text in the style of libpq's PQtrace, for whoever looks for
- * a difference: one line a message, PQTRACE_REGRESS_MODE | PQTRACE_SUPPRESS_TIMESTAMPS, which leaves out what differs from
- * run to run (process ids, keys, object ids, places in the server's source).
+ * a difference: one line a message, PQTRACE_REGRESS_MODE | PQTRACE_SUPPRESS_TIMESTAMPS, which leaves out what differs
+ * from run to run (process ids, keys, object ids, places in the server's source).
  *
  * It is shown the plain bytes of both directions, as they are handed to the session and as they come from it, and cuts
  * them into messages by itself. It owns the beginning of the client's message that is not complete yet; what is longer

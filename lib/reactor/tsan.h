@@ -1,6 +1,6 @@
 /* reactor/tsan.h - what ThreadSanitizer is told of the order that Concurrency Kit's atomics make, by the files that are
- * compiled without it (CMakeLists.txt, RINGPG_ANNOTATED) in a program that is under it (RP_TSAN). tests/unit/annotations
- * takes each of them away once. */
+ * compiled without it (CMakeLists.txt, RINGPG_ANNOTATED) in a program that is under it (RP_TSAN).
+ * tests/unit/annotations takes each of them away once. */
 #ifndef RP_REACTOR_TSAN_H
 #define RP_REACTOR_TSAN_H
 #include <stdint.h>

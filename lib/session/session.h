@@ -251,8 +251,8 @@ void rp_session_ask_tls(struct rp_session *s, bool required);
  * certificate (RFC 5929), RP_SCRAM_BINDING bytes at the most; none: there is none for such a certificate. */
 void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size);
 
-/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row, a piece of one,
- * a RowDescription or what is copied out is still looked at until the next call. */
+/* Into `*ev` the next event in `size` bytes at `at`; `*consumed` of them are done with, except that a row, a piece of
+ * one, a RowDescription or what is copied out is still looked at until the next call. */
 void rp_session_find(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* The same as a value, where it does not matter that the copy costs as much as all the rest of a short message. */
 static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed)

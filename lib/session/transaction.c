@@ -1,5 +1,5 @@
-/* session/transaction.c - the statements that begin and end transactions and savepoints. They are declared ones like any
- * user's: whoever uses none of them pays for none. Source: SQL commands BEGIN, SAVEPOINT. */
+/* session/transaction.c - the statements that begin and end transactions and savepoints. They are declared ones like
+ * any user's: whoever uses none of them pays for none. Source: SQL commands BEGIN, SAVEPOINT. */
 #include "ringpg/query.h"
 #include "wire/check.h"
 

@@ -1,7 +1,8 @@
 /* Twice as much work as can be done, like pool_overload.c, but on a real PostgreSQL (DATABASE_URL) and in real time:
  * first in, first out beside CoDel, in turns. Each caller borrows one of four connections for a transaction that waits
  * in the server for 10 ms, so that connections are what is short. What four connections can do is measured first, by as
- * many callers as there are connections; then callers come at fixed distances, whoever was served before them or not. */
+ * many callers as there are connections; then callers come at fixed distances, whoever was served before them or not.
+ * */
 #include <stdlib.h>
 #include <string.h>
 #include "pool.h"

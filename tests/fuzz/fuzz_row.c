@@ -1,6 +1,6 @@
-/* RowDescription and DataRow from hostile bytes, and every getter on every column; the same row in pieces, which must be
- * taken for one exactly when the whole is, and be equal to it; and kept. The input: the size of the RowDescription's body
- * (Int16), that body, and the DataRow's body. */
+/* RowDescription and DataRow from hostile bytes, and every getter on every column; the same row in pieces, which must
+ * be taken for one exactly when the whole is, and be equal to it; and kept. The input: the size of the RowDescription's
+ * body (Int16), that body, and the DataRow's body. */
 #include <stdlib.h>
 #include <string.h>
 #include "wire/check.h"

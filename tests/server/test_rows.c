@@ -1,5 +1,5 @@
-/* test_rows.c - rows of a real server that are as large as the protocol lets them be, in pieces and refused; and rows that
- * are kept. RINGPG_QUICK=1: a twentieth of the size. */
+/* test_rows.c - rows of a real server that are as large as the protocol lets them be, in pieces and refused; and rows
+ * that are kept. RINGPG_QUICK=1: a twentieth of the size. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* server/test_slow.c - slow statements among fast ones on PostgreSQL: whoever asks for something short is not held up by
- * those that sleep, whether these were declared to be slow or are found out to be. On io_uring, where it can be had,
+/* server/test_slow.c - slow statements among fast ones on PostgreSQL: whoever asks for something short is not held up
+ * by those that sleep, whether these were declared to be slow or are found out to be. On io_uring, where it can be had,
  * else on epoll. */
 #include <stdarg.h>
 #include <setjmp.h>

@@ -3,8 +3,8 @@
 #define SIM_ASK_H
 #include "sim/pg_sim.h"
 
-/* What it brings back and what becomes of it: its token, its text, so many rows, one large value; it inserts, copies, is
- * to fail, succeeds where nothing is wrong, needs a lease. */
+/* What it brings back and what becomes of it: its token, its text, so many rows, one large value; it inserts, copies,
+ * is to fail, succeeds where nothing is wrong, needs a lease. */
 enum {
     TOKEN = 1, PAYLOAD = 2, INSERTS = 4, FAILS = 8, ROWS = 16, PLAIN = 32, NOT_SHARED = 64, COPIES = 128, PIECES = 256
 };

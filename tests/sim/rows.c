@@ -1,5 +1,5 @@
-/* sim/rows.c - how a handler takes its rows: one after the other, in pieces, or kept until the outcome. However it does,
- * all must be there, in order, and its own. */
+/* sim/rows.c - how a handler takes its rows: one after the other, in pieces, or kept until the outcome. However it
+ * does, all must be there, in order, and its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* support/model_copy.c - the model server's COPY: out as one more kind of answer, in as a phase of the connection. As
- * in PostgreSQL a cancel request is noticed at the next message, Flush and Sync are ignored meanwhile, and what comes of a
- * COPY that has failed is dropped (model_messages.c). */
+ * in PostgreSQL a cancel request is noticed at the next message, Flush and Sync are ignored meanwhile, and what comes
+ * of a COPY that has failed is dropped (model_messages.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

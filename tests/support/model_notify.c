@@ -1,5 +1,5 @@
-/* support/model_notify.c - LISTEN, UNLISTEN and NOTIFY: effective with the commit of their transaction, for all sessions
- * of the database at all of its addresses; a session hears of it as soon as it is in no transaction itself. */
+/* support/model_notify.c - LISTEN, UNLISTEN and NOTIFY: effective with the commit of their transaction, for all
+ * sessions of the database at all of its addresses; a session hears of it as soon as it is in no transaction itself. */
 #include <ctype.h>
 #include <string.h>
 #include "support/model_private.h"

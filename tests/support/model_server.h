@@ -1,5 +1,5 @@
-/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocols 3.0 and 3.2,
- * startup and authentication, simple and extended queries, transactions, COPY in and out. It plans nothing: what a
+/* support/model_server.h - a model of PostgreSQL's backend on the other end of simulated connections: protocols 3.0 and
+ * 3.2, startup and authentication, simple and extended queries, transactions, COPY in and out. It plans nothing: what a
  * statement answers is a callback.
  *
  * It reads strictly. A client's message that is malformed ends the test. What is a client's error to the real server

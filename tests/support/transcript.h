@@ -19,7 +19,8 @@
  *
  * Everything that the session says is recorded as words too, rows as "D(query:value,value)", or "d" where the values
  * are text, and "r" where they came in pieces; what was sent is read back into "P:s1 B:s1 D E S". Every call sees its
- * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are gone. */
+ * bytes in a block of its own that dies before the next one, so that AddressSanitizer sees a look at bytes that are
+ * gone. */
 #ifndef TESTS_SUPPORT_TRANSCRIPT_H
 #define TESTS_SUPPORT_TRANSCRIPT_H
 #include "session/session.h"

@@ -1,5 +1,5 @@
-/* unit/test_conn_host.c - what a connection asks of its host at its end, and what it makes of an operation that somebody
- * else has cancelled (failures 35, 36, 38, 39): the simulated host with some of its operations replaced. */
+/* unit/test_conn_host.c - what a connection asks of its host at its end, and what it makes of an operation that
+ * somebody else has cancelled (failures 35, 36, 38, 39): the simulated host with some of its operations replaced. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

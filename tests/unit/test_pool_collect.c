@@ -1,5 +1,5 @@
-/* unit/test_pool_collect.c - rows that are kept (pg_query.collect): what is read later is what was sent, in buffers of any
- * size and alignment, also when they were moved; and what a result that does not fit leaves behind. */
+/* unit/test_pool_collect.c - rows that are kept (pg_query.collect): what is read later is what was sent, in buffers of
+ * any size and alignment, also when they were moved; and what a result that does not fit leaves behind. */
 #include "support/world.h"
 #include <stdio.h>
 #include <stdlib.h>

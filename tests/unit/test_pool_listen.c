@@ -1,5 +1,5 @@
-/* unit/test_pool_listen.c - listeners: one connection for all of them, LISTEN once per channel and again after each loss, who
- * is told what and when, and what any callback may do. Simulated host, virtual time. */
+/* unit/test_pool_listen.c - listeners: one connection for all of them, LISTEN once per channel and again after each
+ * loss, who is told what and when, and what any callback may do. Simulated host, virtual time. */
 #include "unit/ears.h"
 
 /* ---- one connection, one LISTEN per channel ---- */

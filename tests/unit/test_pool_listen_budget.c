@@ -1,5 +1,5 @@
-/* unit/test_pool_listen_budget.c - the listeners' connection in the budget of the process: it counts, waits with its ticket,
- * leaves to work what is sure for it, and gives way to that. And what it takes of memory. Simulated host. */
+/* unit/test_pool_listen_budget.c - the listeners' connection in the budget of the process: it counts, waits with its
+ * ticket, leaves to work what is sure for it, and gives way to that. And what it takes of memory. Simulated host. */
 #include "unit/ears.h"
 #include "unit/many.h"
 

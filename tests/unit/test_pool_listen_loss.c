@@ -1,5 +1,5 @@
-/* unit/test_pool_listen_loss.c - listeners whose connection is lost, refused, given up or not answered, in every phase: it
- * comes back, paced, and says LISTEN again. Simulated host, virtual time. */
+/* unit/test_pool_listen_loss.c - listeners whose connection is lost, refused, given up or not answered, in every phase:
+ * it comes back, paced, and says LISTEN again. Simulated host, virtual time. */
 #include "unit/ears.h"
 
 /* ---- losses ---- */

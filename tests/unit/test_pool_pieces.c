@@ -1,5 +1,5 @@
-/* unit/test_pool_pieces.c - rows in pieces (pg_query.on_chunk) from a model server on the simulated host: what arrives is
- * what was sent, however it was cut, and nobody needs memory for the whole of it. */
+/* unit/test_pool_pieces.c - rows in pieces (pg_query.on_chunk) from a model server on the simulated host: what arrives
+ * is what was sent, however it was cut, and nobody needs memory for the whole of it. */
 #include "support/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 
 enum { ROWS = 12, LARGEST = 3000000 };
 /* Bytes of the text in each row. */
-static const uint32_t sizes[ROWS] = { 0, 1, 10, PG_CHUNK_WHOLE, PG_CHUNK_WHOLE + 1, 100, 70000, 0, 300000, 5, LARGEST, 1 };
+static const uint32_t sizes[ROWS] = { 0,     1, 10,     PG_CHUNK_WHOLE, PG_CHUNK_WHOLE + 1, 100,
+                                      70000, 0, 300000, 5,              LARGEST,            1 };
 static char text_byte(unsigned row, uint32_t at) { return (char)('a' + (row * 7 + at / 3 + at % 3) % 26); }
 
 /* ROWS: n int8, t text, nothing NULL. */
@@ -58,7 +59,8 @@ static void check_text(const struct reader *r, const struct pg_chunk *c)
     if (c->size <= PG_CHUNK_WHOLE) assert_int_equal(c->value.size, c->size);
     else assert_true(c->value.size > 0);
     for (uint32_t i = 0; i < c->value.size; i++)
-        if ((char)c->value.data[i] != text_byte(r->row, c->offset + i)) fail_msg("byte %u of row %u", c->offset + i, r->row);
+        if ((char)c->value.data[i] != text_byte(r->row, c->offset + i))
+            fail_msg("byte %u of row %u", c->offset + i, r->row);
 }
 static enum pg_flow take(struct pg_query *q, const struct pg_chunk *c)
 {
@@ -88,7 +90,9 @@ static void done(struct pg_query *q)
 static void reader_init(struct reader *r, struct world *w)
 {
     *r = (struct reader){ .world = w, .flow = PG_CONTINUE };
-    r->query = (struct pg_query){ .statement = &rows, .on_chunk = take, .on_done = done, .data = r, .error = &r->error };
+    r->query = (struct pg_query){
+        .statement = &rows, .on_chunk = take, .on_done = done, .data = r, .error = &r->error
+    };
 }
 static void begin(struct world *w, const char *options)
 {
@@ -283,7 +287,8 @@ static void one_way_to_take_rows(void **state)
         pg_pool_query(w.pool, &r.query);
         world_run(&w, WORLD_SECOND);
         assert_int_equal(r.status, several ? PG_E_PARAMETER : 0);
-        if (several) assert_string_equal(pg_error_field(&r.error, 'M'), "a query has one of on_row, on_chunk and collect");
+        if (several)
+            assert_string_equal(pg_error_field(&r.error, 'M'), "a query has one of on_row, on_chunk and collect");
         world_close(&w);
     }
 }

@@ -1,5 +1,5 @@
-/* test_session_rows.c - rows in pieces, as transcripts: each cut at every offset, so that every value is cut there, too;
- * what is above the limits of a whole row; whose rows they are; and a server that breaks the rules half-way. */
+/* test_session_rows.c - rows in pieces, as transcripts: each cut at every offset, so that every value is cut there,
+ * too; what is above the limits of a whole row; whose rows they are; and a server that breaks the rules half-way. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -155,7 +155,8 @@ static void assert_failed(const struct seen *s, int status, const char *why)
     assert_string_equal(pg_error_field(&s->error, 'M'), why);
 }
 
-/* With an end of the transform before the socket's and without: clean when idle, an error in the middle (failures 41). */
+/* With an end of the transform before the socket's and without: clean when idle, an error in the middle (failures 41).
+ * */
 static void an_idle_one_that_ends_is_noticed(void **state)
 {
     (void)state;
