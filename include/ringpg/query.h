@@ -94,19 +94,14 @@ uint32_t pg_row_result(const struct pg_row *row);    /* which result set of PG_Q
 struct pg_value pg_row_value(struct pg_row *row, uint32_t column);
 int pg_row_mark(const struct pg_row *row);           /* 0, or PG_E_VALUE after a getter's complaint */
 static inline bool pg_row_is_null(struct pg_row *r, uint32_t c) { return pg_is_null(pg_row_value(r, c)); }
-static inline bool pg_row_bool(struct pg_row *r, uint32_t c) { return pg_value_bool(pg_row_value(r, c)); }
-static inline int32_t pg_row_int4(struct pg_row *r, uint32_t c) { return pg_value_int4(pg_row_value(r, c)); }
-static inline int64_t pg_row_int8(struct pg_row *r, uint32_t c) { return pg_value_int8(pg_row_value(r, c)); }
-static inline double pg_row_float8(struct pg_row *r, uint32_t c) { return pg_value_float8(pg_row_value(r, c)); }
-static inline struct pg_text pg_row_text(struct pg_row *r, uint32_t c) { return pg_value_text(pg_row_value(r, c)); }
-static inline int64_t pg_row_timestamptz(struct pg_row *r, uint32_t c)
-{
-    return pg_value_timestamptz(pg_row_value(r, c));
-}
-static inline int64_t pg_row_decimal(struct pg_row *r, uint32_t c, int32_t scale)
-{
-    return pg_value_decimal(pg_row_value(r, c), scale);
-}
+/* As pg_value_int4(pg_row_value(row, column)) and so on, and faster. */
+bool pg_row_bool(struct pg_row *row, uint32_t column);
+int32_t pg_row_int4(struct pg_row *row, uint32_t column);
+int64_t pg_row_int8(struct pg_row *row, uint32_t column);
+double pg_row_float8(struct pg_row *row, uint32_t column);
+struct pg_text pg_row_text(struct pg_row *row, uint32_t column);
+int64_t pg_row_timestamptz(struct pg_row *row, uint32_t column);
+int64_t pg_row_decimal(struct pg_row *row, uint32_t column, int32_t scale);
 
 /* A piece of a row, for rows that may be too large to be in memory (up to the protocol's 1 GiB): with on_chunk every
  * row of the query comes this way, value by value in the order of the columns, and pool_max_row_bytes does not apply. A

@@ -7,9 +7,6 @@
 #include "wire/load.h"
 #include "wire/row.h"
 
-enum { LENGTH_BYTES = 4 };
-static const uint32_t SQL_NULL = UINT32_MAX; /* the length word -1 */
-
 void rp_row_mark(struct pg_row *row, uint32_t column, const char *why)
 {
     if (!row || row->mark) return;
@@ -34,11 +31,11 @@ int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const str
     if (count != columns->count) return malformed(why, "DataRow and RowDescription differ in their columns");
     body += 2;
     for (uint32_t i = 0; i < count; i++) {
-        if (left - at < LENGTH_BYTES) return malformed(why, "DataRow ends inside a length");
+        if (left - at < RP_LENGTH_BYTES) return malformed(why, "DataRow ends inside a length");
         if (i < RP_ROW_CACHED) row->offset[i] = at;
         uint32_t length = rp_load_u32(body + at);
-        at += LENGTH_BYTES;
-        if (length == SQL_NULL) continue;
+        at += RP_LENGTH_BYTES;
+        if (length == RP_SQL_NULL) continue;
         if (length > left - at) return malformed(why, "DataRow has a value that ends behind it, or a negative length");
         at += length;
     }
@@ -53,14 +50,12 @@ int rp_row_parse(struct pg_row *row, const uint8_t *body, size_t size, const str
     return 0;
 }
 
-/* Behind the cached columns: walks from the last of them. */
-static uint32_t find_offset(const struct pg_row *row, uint32_t column)
+uint32_t rp_row_walk(const struct pg_row *row, uint32_t column)
 {
-    if (column < RP_ROW_CACHED) return row->offset[column];
     uint32_t at = row->offset[RP_ROW_CACHED - 1];
     for (uint32_t i = RP_ROW_CACHED - 1; i < column; i++) {
         uint32_t length = rp_load_u32(row->at + at);
-        at += LENGTH_BYTES + (length == SQL_NULL ? 0 : length);
+        at += RP_LENGTH_BYTES + (length == RP_SQL_NULL ? 0 : length);
     }
     return at;
 }
@@ -83,11 +78,6 @@ int pg_row_mark(const struct pg_row *row)
     return row->mark;
 }
 
-static bool in_text(const struct pg_row *row, uint32_t column)
-{
-    return row->format == RP_FORMAT_DESCRIBED ? row->columns->column[column].text : row->format == RP_FORMAT_TEXT;
-}
-
 struct pg_column rp_column_of(const struct rp_columns *columns, uint32_t column, bool text)
 {
     const struct rp_column *c = &columns->column[column];
@@ -103,7 +93,7 @@ struct pg_column pg_row_column(const struct pg_row *row, uint32_t column)
 {
     RP_ASSERT(row);
     if (column >= row->count) return (struct pg_column){ .name = { "", 0 } };
-    return rp_column_of(row->columns, column, in_text(row, column));
+    return rp_column_of(row->columns, column, rp_row_in_text(row, column));
 }
 
 void rp_row_none(struct pg_row *row, const struct rp_columns *columns)
@@ -119,25 +109,9 @@ struct pg_value rp_piece_value(struct pg_row *row, const struct rp_piece *piece)
     return (struct pg_value){ .data = piece->at,
                               .size = (uint32_t)piece->bytes,
                               .type = exists ? row->columns->column[piece->column].type : 0,
-                              .text = exists && in_text(row, piece->column),
+                              .text = exists && rp_row_in_text(row, piece->column),
                               .row = row,
                               .column = piece->column };
 }
 
-struct pg_value pg_row_value(struct pg_row *row, uint32_t column)
-{
-    RP_ASSERT(row);
-    struct pg_value value = {.row = row, .column = column};
-    if (column >= row->count) {
-        rp_row_mark(row, column, "does not exist");
-        return value;
-    }
-    uint32_t at = find_offset(row, column);
-    uint32_t length = rp_load_u32(row->at + at);
-    value.type = row->columns->column[column].type;
-    value.text = in_text(row, column);
-    if (length == SQL_NULL) return value;
-    value.data = row->at + at + LENGTH_BYTES;
-    value.size = length;
-    return value;
-}
+struct pg_value pg_row_value(struct pg_row *row, uint32_t column) { return rp_row_value(row, column); }

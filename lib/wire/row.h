@@ -2,8 +2,12 @@
 #ifndef RP_WIRE_ROW_H
 #define RP_WIRE_ROW_H
 #include "ringpg/query.h"
+#include "wire/check.h"
+#include "wire/load.h"
 #include "wire/pieces.h"
 
+enum { RP_LENGTH_BYTES = 4 };
+#define RP_SQL_NULL UINT32_MAX /* the length word -1 */
 enum { RP_ROW_CACHED = 32 }; /* columns whose place is remembered; those behind are found by walking */
 
 /* A description is kept once for a statement that is executed in either format: then the request says which one. */
@@ -39,6 +43,34 @@ struct pg_row {
 
 /* Marks the row once; later complaints do not replace the first. `row` may be NULL. */
 void rp_row_mark(struct pg_row *row, uint32_t column, const char *why);
+
+/* Of a column's length word, behind the cached ones. */
+uint32_t rp_row_walk(const struct pg_row *row, uint32_t column);
+
+static inline bool rp_row_in_text(const struct pg_row *row, uint32_t column)
+{
+    return row->format == RP_FORMAT_DESCRIBED ? row->columns->column[column].text : row->format == RP_FORMAT_TEXT;
+}
+/* Inline, and so are the getters' own ways to the bytes, so that a value stays in registers: one that is handed on in
+ * memory is copied with wider loads than it was stored with, and each of those waits until the stores have reached the
+ * cache, which takes longer than all that a getter does. */
+static inline struct pg_value rp_row_value(struct pg_row *row, uint32_t column)
+{
+    RP_ASSERT(row);
+    struct pg_value value = { .row = row, .column = column };
+    if (column >= row->count) {
+        rp_row_mark(row, column, "does not exist");
+        return value;
+    }
+    uint32_t at = column < RP_ROW_CACHED ? row->offset[column] : rp_row_walk(row, column);
+    uint32_t length = rp_load_u32(row->at + at);
+    value.type = row->columns->column[column].type;
+    value.text = rp_row_in_text(row, column);
+    if (length == RP_SQL_NULL) return value;
+    value.data = row->at + at + RP_LENGTH_BYTES;
+    value.size = length;
+    return value;
+}
 
 /* Validates a DataRow's body against `columns` and makes `row` a view of it; `row->result` stays what the caller set it
  * to. 0, or PG_E_PROTOCOL with a static `*why`: then `row` must not be read. */

@@ -47,12 +47,16 @@ static int64_t load_integer(const uint8_t *at, const struct rp_type *type)
     }
 }
 
-const char *rp_read_integer(struct pg_value value, const struct rp_type *type, int64_t *out)
+static inline const char *read_integer(struct pg_value value, const struct rp_type *type, int64_t *out)
 {
     if (value.text) return parse_integer(value, type, out);
     if (value.size != type->size) return type->wrong_size;
     *out = load_integer(value.data, type);
     return NULL;
+}
+const char *rp_read_integer(struct pg_value value, const struct rp_type *type, int64_t *out)
+{
+    return read_integer(value, type, out);
 }
 
 static const uint8_t *copy_digits(const uint8_t *at, const uint8_t *end, char **to, bool *some, bool *nonzero)
@@ -146,7 +150,7 @@ const char *rp_read_bool(struct pg_value value, const struct rp_type *type, bool
     return value.text ? type->malformed : type->out_of_range;
 }
 
-bool pg_value_bool(struct pg_value value)
+static inline bool get_bool(struct pg_value value)
 {
     const struct rp_type *type = rp_type_of(value.type);
     if (!rp_is_kind(value, type->kind, RP_KIND_BOOL)) return false;
@@ -154,26 +158,32 @@ bool pg_value_bool(struct pg_value value)
     const char *why = rp_read_bool(value, type, &truth);
     return why ? rp_complain(value, why) : truth;
 }
+bool pg_value_bool(struct pg_value value) { return get_bool(value); }
+bool pg_row_bool(struct pg_row *row, uint32_t column) { return get_bool(rp_row_value(row, column)); }
 
-int64_t pg_value_int8(struct pg_value value)
+static inline int64_t get_int8(struct pg_value value)
 {
     const struct rp_type *type = rp_type_of(value.type);
     int64_t number = 0;
     if (!rp_is_kind(value, type->kind, RP_KIND_INTEGER)) return 0;
-    const char *why = rp_read_integer(value, type, &number);
+    const char *why = read_integer(value, type, &number);
     if (why) rp_complain(value, why);
     return number;
 }
+int64_t pg_value_int8(struct pg_value value) { return get_int8(value); }
+int64_t pg_row_int8(struct pg_row *row, uint32_t column) { return get_int8(rp_row_value(row, column)); }
 
-int32_t pg_value_int4(struct pg_value value)
+static inline int32_t get_int4(struct pg_value value)
 {
-    int64_t number = pg_value_int8(value);
+    int64_t number = get_int8(value);
     if (number == (int32_t)number) return (int32_t)number;
     rp_complain(value, "is out of range for int4");
     return 0;
 }
+int32_t pg_value_int4(struct pg_value value) { return get_int4(value); }
+int32_t pg_row_int4(struct pg_row *row, uint32_t column) { return get_int4(rp_row_value(row, column)); }
 
-double pg_value_float8(struct pg_value value)
+static inline double get_float8(struct pg_value value)
 {
     const struct rp_type *type = rp_type_of(value.type);
     if (type->kind == RP_KIND_INTEGER) {
@@ -188,3 +198,5 @@ double pg_value_float8(struct pg_value value)
     if (why) rp_complain(value, why);
     return number;
 }
+double pg_value_float8(struct pg_value value) { return get_float8(value); }
+double pg_row_float8(struct pg_row *row, uint32_t column) { return get_float8(rp_row_value(row, column)); }

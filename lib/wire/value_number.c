@@ -9,6 +9,7 @@
 #include "wire/scan.h"
 
 enum { HEAD_BYTES = 8, SCALE_MAX = 16383, GROUP = 4 };
+static const uint16_t tens[GROUP + 1] = { 1, 10, 100, 1000, 10000 };
 static const uint32_t TEXT_MAX = 131072 + SCALE_MAX + 2; /* the server's own limits, sign and point */
 
 static const struct {
@@ -37,9 +38,9 @@ static void strip_zeros(struct rp_digits *out)
 static bool fits_scale(const struct rp_digits *n)
 {
     if (n->count == 0) return true;
-    int32_t decimals = GROUP * ((int32_t)n->count - 1 - n->weight);
-    for (unsigned digit = rp_digit(n, n->count - 1); digit % 10 == 0; digit /= 10) decimals--;
-    return decimals <= n->scale;
+    /* Decimals of the last group, which is not zero, that are not shown. */
+    int32_t excess = GROUP * ((int32_t)n->count - 1 - n->weight) - n->scale;
+    return excess <= 0 || (excess < GROUP && rp_digit(n, n->count - 1) % tens[excess] == 0);
 }
 
 static const char *read_binary(struct pg_value value, const struct rp_type *type, struct rp_digits *out)
@@ -122,9 +123,13 @@ static const char *read_text(struct pg_value value, const struct rp_type *type, 
     return NULL;
 }
 
-const char *rp_read_numeric(struct pg_value value, const struct rp_type *type, struct rp_digits *out)
+static inline const char *read_numeric(struct pg_value value, const struct rp_type *type, struct rp_digits *out)
 {
     return value.text ? read_text(value, type, out) : read_binary(value, type, out);
+}
+const char *rp_read_numeric(struct pg_value value, const struct rp_type *type, struct rp_digits *out)
+{
+    return read_numeric(value, type, out);
 }
 
 struct pg_numeric pg_value_numeric(struct pg_value value, uint16_t *digits, size_t capacity)
@@ -155,11 +160,12 @@ static const char *sum_up(const struct rp_digits *n, int32_t scale, int64_t *out
     for (uint32_t i = 0; i < n->count; i++) {
         unsigned digit = rp_digit(n, i);
         exponent = (int64_t)GROUP * (n->weight - (int64_t)i) + scale;
-        int64_t unit = 10000;
-        for (; exponent < 0 && unit > 1; exponent++) {
-            if (digit % 10) return inexact;
-            digit /= 10;
-            unit /= 10;
+        int64_t unit = tens[GROUP];
+        if (exponent < 0) {
+            int cut = exponent > -GROUP ? (int)-exponent : GROUP;
+            if (digit % tens[cut]) return inexact;
+            digit /= tens[cut];
+            unit = tens[GROUP - cut];
         }
         if (__builtin_mul_overflow(sum, unit, &sum) || __builtin_sub_overflow(sum, (int64_t)digit, &sum))
             return too_large;
@@ -171,16 +177,21 @@ static const char *sum_up(const struct rp_digits *n, int32_t scale, int64_t *out
     return NULL;
 }
 
-int64_t pg_value_decimal(struct pg_value value, int32_t scale)
+static inline int64_t get_decimal(struct pg_value value, int32_t scale)
 {
     RP_CALLER(scale >= 0 && scale <= SCALE_MAX, "pg_value_decimal: the scale is from 0 to 16383");
     const struct rp_type *type = rp_type_of(value.type);
     if (!rp_is_kind(value, type->kind, RP_KIND_NUMERIC)) return 0;
     struct rp_digits n;
     int64_t number = 0;
-    const char *why = rp_read_numeric(value, type, &n);
+    const char *why = read_numeric(value, type, &n);
     if (!why && rp_is_special(n.sign)) why = "is NaN or infinite";
     if (!why) why = sum_up(&n, scale, &number);
     if (why) rp_complain(value, why);
     return number;
+}
+int64_t pg_value_decimal(struct pg_value value, int32_t scale) { return get_decimal(value, scale); }
+int64_t pg_row_decimal(struct pg_row *row, uint32_t column, int32_t scale)
+{
+    return get_decimal(rp_row_value(row, column), scale);
 }

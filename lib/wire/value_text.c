@@ -41,13 +41,15 @@ static struct pg_text other_text(struct pg_value value, const struct rp_type *ty
     return text;
 }
 
-struct pg_text pg_value_text(struct pg_value value)
+static inline struct pg_text get_text(struct pg_value value)
 {
     const struct rp_type *type = rp_type_of(value.type);
     bool plain = value.text || (type->kind == RP_KIND_TEXT && !type->prefix && !type->size);
     if (plain && value.data && !value.escape) return (struct pg_text){ (const char *)value.data, value.size };
     return other_text(value, type);
 }
+struct pg_text pg_value_text(struct pg_value value) { return get_text(value); }
+struct pg_text pg_row_text(struct pg_row *row, uint32_t column) { return get_text(rp_row_value(row, column)); }
 
 struct pg_text pg_value_bytes(struct pg_value value)
 {

@@ -170,7 +170,7 @@ static const char *parse_timetz(struct pg_value value, const struct rp_type *typ
 
 /* ---- either format ---- */
 
-const char *rp_read_time(struct pg_value value, const struct rp_type *type, int64_t *out)
+static inline const char *read_time(struct pg_value value, const struct rp_type *type, int64_t *out)
 {
     if (value.text) return parse_time(value, type, out);
     if (value.size != type->size) return type->wrong_size;
@@ -178,6 +178,10 @@ const char *rp_read_time(struct pg_value value, const struct rp_type *type, int6
     if (*out >= type->min && *out <= type->max) return NULL;
     bool infinite = *out == infinity_of(type->kind, true) || *out == infinity_of(type->kind, false);
     return infinite && has_infinity(type->kind) ? NULL : type->out_of_range;
+}
+const char *rp_read_time(struct pg_value value, const struct rp_type *type, int64_t *out)
+{
+    return read_time(value, type, out);
 }
 
 /* On the wire a zone is seconds west of UTC. */
@@ -203,12 +207,12 @@ const char *rp_read_interval(struct pg_value value, const struct rp_type *type, 
     return NULL;
 }
 
-static int64_t get_time(struct pg_value value, enum rp_kind kind)
+static inline int64_t get_time(struct pg_value value, enum rp_kind kind)
 {
     const struct rp_type *type = rp_type_of(value.type);
     int64_t time = 0;
     if (!rp_is_kind(value, type->kind, kind)) return 0;
-    const char *why = rp_read_time(value, type, &time);
+    const char *why = read_time(value, type, &time);
     if (!why) return time;
     rp_complain(value, why);
     return 0;
@@ -217,6 +221,10 @@ int32_t pg_value_date(struct pg_value value) { return (int32_t)get_time(value, R
 int64_t pg_value_time(struct pg_value value) { return get_time(value, RP_KIND_TIME); }
 int64_t pg_value_timestamp(struct pg_value value) { return get_time(value, RP_KIND_TIMESTAMP); }
 int64_t pg_value_timestamptz(struct pg_value value) { return get_time(value, RP_KIND_TIMESTAMPTZ); }
+int64_t pg_row_timestamptz(struct pg_row *row, uint32_t column)
+{
+    return get_time(rp_row_value(row, column), RP_KIND_TIMESTAMPTZ);
+}
 
 struct pg_timetz pg_value_timetz(struct pg_value value)
 {

@@ -37,6 +37,17 @@ struct bench_options {
 };
 struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
+/* One option of a program: its value goes to byte `at` of the program's own struct. */
+struct bench_option {
+    const char *name;
+    enum { BENCH_FLAG, BENCH_NUMBER, BENCH_REAL, BENCH_TEXT } kind; /* bool, unsigned, double, const char * */
+    size_t at;
+    unsigned max; /* of a number, which is at least 1 */
+};
+/* Ends the process when they are wrong, and after --help. */
+void bench_read_options(int argc, char **argv, const struct bench_option *rows, int count, const char *usage,
+                        void *options);
+
 /* The meter: warm-up, then measuring, then over. Bounded by time, or by a number of answers (then there is no warm-up).
  */
 struct bench_meter {
@@ -110,4 +121,7 @@ struct bench_spread bench_spread(const double *figures, unsigned count); /* at m
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
+FILE *bench_json_open(const char *path);
+void bench_json_close(FILE *file, const char *path);
 #endif

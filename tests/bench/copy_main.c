@@ -1,8 +1,6 @@
 /* The benchmark's part copy: its shapes, their order, and the report. As in the other parts each run is a process of
  * its own, and all contenders take their turns before the next repetition begins. */
 #include <errno.h>
-#include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "copy.h"
@@ -51,6 +49,7 @@ struct options {
     const char *json, *shape, *contender; /* only these */
     unsigned repetitions;
     double seconds;
+    bool quick;
 };
 
 /* ---- running ---- */
@@ -141,9 +140,8 @@ static void print_report(void)
 
 static void write_json(const char *path)
 {
-    FILE *file = fopen(path, "w");
+    FILE *file = bench_json_open(path);
     const char *separator = "[\n";
-    if (!file) bench_die("%s: %s", path, strerror(errno));
     for (size_t s = 0; s < SHAPES; s++)
         for (size_t c = 0; c < CONTENDERS; c++) {
             const struct figures *f = &figures[s][c];
@@ -155,8 +153,7 @@ static void write_json(const char *path)
             separator = ",\n";
         }
     fprintf(file, "\n]\n");
-    bool unwritten = ferror(file);
-    if (fclose(file) || unwritten) bench_die("%s: %s", path, strerror(EIO));
+    bench_json_close(file, path);
 }
 
 /* ---- options ---- */
@@ -169,43 +166,28 @@ static const char usage[] = "bench_copy [options]\n"
                             "  --user U --database D    who it lets in without a password\n"
                             "  --shape NAME, --contender NAME   only these\n";
 
+#define AT(member) offsetof(struct options, member)
+static const struct bench_option option_rows[] = {
+    {"quick", BENCH_FLAG, AT(quick), 0},
+    {"json", BENCH_TEXT, AT(json), 0},
+    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
+    {"seconds", BENCH_REAL, AT(seconds), 0},
+    {"host", BENCH_TEXT, AT(target.host), 0},
+    {"port", BENCH_NUMBER, AT(target.port), 65535},
+    {"user", BENCH_TEXT, AT(target.user), 0},
+    {"database", BENCH_TEXT, AT(target.database), 0},
+    {"shape", BENCH_TEXT, AT(shape), 0},
+    {"contender", BENCH_TEXT, AT(contender), 0},
+};
+
 static struct options read_options(int argc, char **argv)
 {
-    enum { QUICK, JSON, REPETITIONS, SECONDS, HOST, PORT, USER, DATABASE, SHAPE, CONTENDER, HELP };
-    static const struct option names[] = {{"quick", no_argument, NULL, QUICK},
-                                          {"json", required_argument, NULL, JSON},
-                                          {"repetitions", required_argument, NULL, REPETITIONS},
-                                          {"seconds", required_argument, NULL, SECONDS},
-                                          {"host", required_argument, NULL, HOST},
-                                          {"port", required_argument, NULL, PORT},
-                                          {"user", required_argument, NULL, USER},
-                                          {"database", required_argument, NULL, DATABASE},
-                                          {"shape", required_argument, NULL, SHAPE},
-                                          {"contender", required_argument, NULL, CONTENDER},
-                                          {"help", no_argument, NULL, HELP},
-                                          {0}};
     struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bool quick = false;
-    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        switch (option) {
-        case QUICK: quick = true; break;
-        case JSON: o.json = optarg; break;
-        case REPETITIONS: o.repetitions = (unsigned)atoi(optarg); break;
-        case SECONDS: o.seconds = strtod(optarg, NULL); break;
-        case HOST: o.target.host = optarg; break;
-        case PORT: o.target.port = (unsigned)atoi(optarg); break;
-        case USER: o.target.user = optarg; break;
-        case DATABASE: o.target.database = optarg; break;
-        case SHAPE: o.shape = optarg; break;
-        case CONTENDER: o.contender = optarg; break;
-        case HELP: printf("%s", usage); exit(0);
-        default: bench_die("unknown or incomplete option\n%s", usage);
-        }
-    }
-    if (optind != argc || !o.target.host) bench_die("a --host and nothing beside options\n%s", usage);
-    if (!o.repetitions) o.repetitions = quick ? 3 : 5;
-    if (o.seconds <= 0) o.seconds = quick ? 0.3 : 2;
-    if (o.repetitions > BENCH_REPETITIONS_MAX || o.seconds > 30) bench_die("more than anybody would wait for");
+    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
+    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
+    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
+    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 2;
+    if (o.seconds > 30) bench_die("more than anybody would wait for");
     return o;
 }
 

@@ -1,23 +1,40 @@
-/* libpq for the benchmark: connections, the prepared statement, the check of an answer. Knows nothing of loops. */
+/* libpq for the benchmark: connections, statements, the check of an answer. Knows nothing of loops. */
 #include <errno.h>
 #include <string.h>
 #include <arpa/inet.h>
 #include <sys/epoll.h>
 #include "libpq_common.h"
 
-PGconn *libpq_connect(const struct bench_target *target)
+PGconn *libpq_open(const struct bench_target *target)
 {
     char port[16];
     snprintf(port, sizeof port, "%u", target->port);
     const char *names[] = {"host", "port", "user", "dbname", "connect_timeout", "sslmode", NULL};
     const char *values[] = {target->host, port, target->user, target->database, "10", target->tls ? "require" : "disable", NULL};
     PGconn *connection = PQconnectdbParams(names, values, 0);
-    if (PQstatus(connection) != CONNECTION_OK) bench_die("libpq: %s", PQerrorMessage(connection));
+    libpq_must(PQstatus(connection) == CONNECTION_OK, connection);
+    return connection;
+}
 
+void libpq_must(bool good, PGconn *connection)
+{
+    if (!good) bench_die("libpq: %s", PQerrorMessage(connection));
+}
+
+void libpq_sql(PGconn *connection, const char *sql, ExecStatusType due)
+{
+    PGresult *result = PQexec(connection, sql);
+    libpq_must(PQresultStatus(result) == due, connection);
+    PQclear(result);
+}
+
+PGconn *libpq_connect(const struct bench_target *target)
+{
+    PGconn *connection = libpq_open(target);
     PGresult *result = PQprepare(connection, "s1", BENCH_SQL, 0, NULL);
     if (PQresultStatus(result) != PGRES_COMMAND_OK) bench_die("libpq: prepare: %s", PQerrorMessage(connection));
     PQclear(result);
-    if (PQsetnonblocking(connection, 1)) bench_die("libpq: %s", PQerrorMessage(connection));
+    libpq_must(!PQsetnonblocking(connection, 1), connection);
     return connection;
 }
 

@@ -1,10 +1,13 @@
-/* What the two libpq contenders share: connections with the statement prepared, and the check of a result. */
+/* What libpq's contenders share: connections, with the selects' statement prepared or bare, and checks of results. */
 #ifndef BENCH_LIBPQ_COMMON_H
 #define BENCH_LIBPQ_COMMON_H
 #include <libpq-fe.h>
 #include "bench.h"
 
-PGconn *libpq_connect(const struct bench_target *target);    /* non-blocking afterwards */
+PGconn *libpq_open(const struct bench_target *target);       /* blocking, nothing prepared */
+void libpq_must(bool good, PGconn *connection);              /* or the end, with the connection's words */
+void libpq_sql(PGconn *connection, const char *sql, ExecStatusType due);
+PGconn *libpq_connect(const struct bench_target *target);    /* the statement prepared, non-blocking */
 int libpq_watch(PGconn *const *connections, unsigned count); /* an epoll descriptor; event.data.u32 is the index */
 void libpq_send(PGconn *connection);                         /* one execution, binary result */
 void libpq_check(const PGconn *connection, const PGresult *result); /* one row with the answer, or the end */

@@ -1,6 +1,4 @@
-/* The benchmark's options: one table of names, and the checks that a run rests on. */
-#include <getopt.h>
-#include <stdlib.h>
+/* The options of the selects: a table of names, and the checks that a run rests on. */
 #include <string.h>
 #include "bench.h"
 
@@ -20,64 +18,29 @@ static const char usage[] =
     "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers\n"
     "  --serve H --port P       only the null server, until it is ended\n";
 
-enum kind { FLAG, NUMBER, REAL, TEXT };
-struct row {
-    const char *name;
-    enum kind kind;
-    size_t at;    /* of the member in struct bench_options */
-    unsigned max; /* of a number */
-};
 #define AT(member) offsetof(struct bench_options, member)
 
-static const struct row rows[] = {
-    {"quick", FLAG, AT(quick), 0},
-    {"no-strace", FLAG, AT(no_strace), 0},
-    {"json", TEXT, AT(json), 0},
-    {"repetitions", NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", REAL, AT(seconds), 0},
-    {"queries", NUMBER, AT(queries), 100000000},
-    {"host", TEXT, AT(target.host), 0},
-    {"port", NUMBER, AT(target.port), 65535},
-    {"user", TEXT, AT(target.user), 0},
-    {"database", TEXT, AT(target.database), 0},
-    {"transport", TEXT, AT(transport), 0},
-    {"tls", FLAG, AT(target.tls), 0},
-    {"server", TEXT, AT(server), 0},
-    {"contender", TEXT, AT(contender), 0},
-    {"one", TEXT, AT(one), 0},
-    {"connections", NUMBER, AT(connections), 128},
-    {"in-flight", NUMBER, AT(in_flight), 64},
-    {"serve", TEXT, AT(serve), 0},
+static const struct bench_option rows[] = {
+    {"quick", BENCH_FLAG, AT(quick), 0},
+    {"no-strace", BENCH_FLAG, AT(no_strace), 0},
+    {"json", BENCH_TEXT, AT(json), 0},
+    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
+    {"seconds", BENCH_REAL, AT(seconds), 0},
+    {"queries", BENCH_NUMBER, AT(queries), 100000000},
+    {"host", BENCH_TEXT, AT(target.host), 0},
+    {"port", BENCH_NUMBER, AT(target.port), 65535},
+    {"user", BENCH_TEXT, AT(target.user), 0},
+    {"database", BENCH_TEXT, AT(target.database), 0},
+    {"transport", BENCH_TEXT, AT(transport), 0},
+    {"tls", BENCH_FLAG, AT(target.tls), 0},
+    {"server", BENCH_TEXT, AT(server), 0},
+    {"contender", BENCH_TEXT, AT(contender), 0},
+    {"one", BENCH_TEXT, AT(one), 0},
+    {"connections", BENCH_NUMBER, AT(connections), 128},
+    {"in-flight", BENCH_NUMBER, AT(in_flight), 64},
+    {"serve", BENCH_TEXT, AT(serve), 0},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
-
-static unsigned number(const char *text, unsigned max)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || !value || value > max)
-        bench_die("'%s' is no number from 1 to %u", text, max);
-    return (unsigned)value;
-}
-
-static void store(struct bench_options *options, const struct row *row, const char *text)
-{
-    void *member = (char *)options + row->at;
-    switch (row->kind) {
-    case FLAG:
-        *(bool *)member = true;
-        break;
-    case NUMBER:
-        *(unsigned *)member = number(text, row->max);
-        break;
-    case REAL:
-        *(double *)member = strtod(text, NULL);
-        break;
-    case TEXT:
-        *(const char **)member = text;
-        break;
-    }
-}
 
 static void check(struct bench_options *o)
 {
@@ -99,19 +62,7 @@ struct bench_options bench_options(int argc, char **argv)
                                     .transport = "tcp",
                                     .connections = 8,
                                     .in_flight = 8};
-    struct option names[ROWS + 2] = {{"help", no_argument, NULL, ROWS}};
-    for (int i = 0; i < ROWS; i++)
-        names[i + 1] = (struct option){rows[i].name, rows[i].kind == FLAG ? no_argument : required_argument, NULL, i};
-
-    for (int row; (row = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        if (row == ROWS) {
-            printf("%s", usage);
-            exit(0);
-        }
-        if (row == '?') bench_die("unknown or incomplete option\n%s", usage);
-        store(&options, &rows[row], optarg);
-    }
-    if (optind != argc) bench_die("'%s' is no option\n%s", argv[optind], usage);
+    bench_read_options(argc, argv, rows, ROWS, usage, &options);
     check(&options);
     return options;
 }

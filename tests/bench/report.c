@@ -134,3 +134,16 @@ int bench_write_json(const struct bench_case *cases, size_t count, const char *t
     bool failed = ferror(file);
     return fclose(file) || failed ? -EIO : 0;
 }
+
+FILE *bench_json_open(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (!file) bench_die("%s: %s", path, strerror(errno));
+    return file;
+}
+
+void bench_json_close(FILE *file, const char *path)
+{
+    bool unwritten = ferror(file);
+    if (fclose(file) || unwritten) bench_die("%s: %s", path, strerror(EIO));
+}

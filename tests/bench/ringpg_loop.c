@@ -46,6 +46,36 @@ void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *targe
     if (pg_pool_open(&loop->pool, loop->reactor, &pool, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
 }
 
+static void granted(struct pg_lease *lease, int status)
+{
+    if (status) bench_die("ringpg: acquire: %s", pg_error_text(status));
+    *(bool *)lease->data = true;
+}
+
+void ringpg_loop_lend(struct ringpg_loop *loop, struct pg_lease *lease)
+{
+    bool lent = false;
+    *lease = (struct pg_lease){.on_grant = granted, .tag = PG_HERE, .data = &lent};
+    pg_pool_acquire(loop->pool, lease);
+    while (!lent) ringpg_loop_turn(loop);
+    lease->data = NULL;
+}
+
+static void sql_done(struct pg_query *query)
+{
+    if (query->status) bench_die("ringpg: %s", pg_error_field(query->error, 'M'));
+    *(bool *)query->data = true;
+}
+
+void ringpg_loop_sql(struct ringpg_loop *loop, struct pg_lease *lease, const char *sql)
+{
+    bool done = false;
+    struct pg_error error;
+    struct pg_query query = {.sql = sql, .flags = PG_QUERY_SIMPLE, .on_done = sql_done, .error = &error, .data = &done};
+    pg_lease_query(lease, &query);
+    while (!done) ringpg_loop_turn(loop);
+}
+
 struct pg_pool_stats ringpg_loop_stats(const struct ringpg_loop *loop)
 {
     struct pg_pool_stats now = {.size = sizeof now};

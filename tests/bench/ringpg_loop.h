@@ -16,6 +16,10 @@ struct ringpg_loop {
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
+/* For runs on one connection: lent for good, and SQL that has to succeed before anything is measured there. The child's
+ * own time bounds both. */
+void ringpg_loop_lend(struct ringpg_loop *loop, struct pg_lease *lease);
+void ringpg_loop_sql(struct ringpg_loop *loop, struct pg_lease *lease, const char *sql);
 struct pg_pool_stats ringpg_loop_stats(const struct ringpg_loop *loop);
 void ringpg_loop_close(struct ringpg_loop *loop, struct bench_meter *meter); /* bounded by the meter */
 #endif

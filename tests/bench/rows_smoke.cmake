@@ -1,0 +1,32 @@
+# The rows' benchmark for a moment: every contender reads the same values, and the JSON has every row and key. No figure
+# is judged.
+if("$ENV{RINGPG_TEST_SOCKET_DIR}" STREQUAL "")
+  message("skipped: the rows' benchmark needs a server (tests/run starts one)")
+  return()
+endif()
+execute_process(COMMAND ${BENCH} --repetitions 1 --rows 20000 --host $ENV{RINGPG_TEST_SOCKET_DIR} --port $ENV{RINGPG_TEST_PORT}
+                        --json ${JSON_FILE}
+                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "the rows' benchmark failed (${result}):\n${output}")
+endif()
+
+file(READ ${JSON_FILE} json)
+string(JSON rows LENGTH "${json}")
+set(expected 2)
+if(LIBPQ)
+  set(expected 6)
+endif()
+if(NOT rows EQUAL expected)
+  message(FATAL_ERROR "${rows} rows, not ${expected}\n${json}")
+endif()
+math(EXPR last "${rows} - 1")
+foreach(row RANGE ${last})
+  foreach(key rows_per_s client_ns_per_row peak_kib)
+    string(JSON figure GET "${json}" ${row} ${key})
+    if(NOT figure GREATER 0)
+      message(FATAL_ERROR "row ${row}: ${key} is ${figure}\n${json}")
+    endif()
+  endforeach()
+endforeach()
+message(STATUS "${rows} rows")
