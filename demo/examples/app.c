@@ -1,23 +1,14 @@
 /* app.c - the stand-in for a server: opens the loop and the pool, sends the example's requests all at once, hangs up
  * where the table says so, and compares the answers. */
-#include "app.h"
+#include "app_http.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ringpg.h"
 #include "ringpg/loop.h"
 
-enum { ROUNDS = 5, BODY_MAX = 1024 };
+enum { ROUNDS = 5 };
 static const uint64_t SECOND_NS = 1000000000u;
-
-struct http {
-    const struct app_request *request;
-    bool answered, left;
-    int status;
-    char body[BODY_MAX];
-    void (*gone)(void *);
-    void *gone_arg;
-};
 
 struct pg_pool *pool;
 struct pg_reactor *reactor;
@@ -33,22 +24,28 @@ void *slab_get(size_t size)
 }
 void slab_put(void *at) { free(at); }
 
-static void close_request(void)
+void app_wrong(const struct http *http, const char *what)
+{
+    fprintf(stderr, "%s: %s\n", http->request->query, what);
+    wrong++;
+}
+
+void app_open(void) { open_requests++; }
+void app_close(void)
 {
     if (--open_requests == 0) pg_fiber_unpark(driver);
 }
 
 void http_reply(struct http *http, int status, const char *body, size_t size)
 {
-    if (http->answered || http->left) {
-        fprintf(stderr, "%s: answered twice, or after the client had left\n", http->request->query);
-        wrong++;
+    if (http->answered || http->left || http->out) {
+        app_wrong(http, "answered twice, or after the client had left");
         return;
     }
     http->answered = true;
     http->status = status;
     snprintf(http->body, sizeof http->body, "%.*s", (int)size, body);
-    close_request();
+    app_close();
 }
 
 int64_t http_arg(const struct http *http, const char *name)
@@ -63,12 +60,12 @@ void http_on_gone(struct http *http, void (*gone)(void *), void *arg)
     http->gone_arg = arg;
 }
 
-static void hang_up(struct http *http)
+void app_hang_up(struct http *http)
 {
-    if (http->answered) return;
+    if (http->answered || http->left) return;
     http->left = true;
     if (http->gone) http->gone(http->gone_arg);
-    close_request();
+    app_close();
 }
 
 static void judge(const struct http *http, int round)
@@ -78,12 +75,14 @@ static void judge(const struct http *http, int round)
                      ? request->hangs_up
                      : http->status == request->status || (request->or_status && http->status == request->or_status);
     if (!right) wrong++;
+    const char *text = http->left ? "(left)" : http->body;
     if (round == 0 || !right)
-        printf("%-28s %s%d %.60s%s\n", request->query, right ? "" : "WRONG: ", http->status,
-               http->left ? "(left)" : http->body, strchr(http->body, '\n') ? "" : "\n");
+        printf("%-32s %s%d %.*s\n", request->query, right ? "" : "WRONG: ", http->status, (int)strcspn(text, "\n"),
+               text);
 }
 
-/* All requests of the table at once; those that hang up do so a moment later, wherever their handler is by then. */
+/* All requests of the table at once; those that hang up do so a moment later, wherever their handler is by then, or
+ * while they read (app_stream.c). */
 static int run_round(int round)
 {
     struct http *requests = calloc(app_request_count, sizeof *requests);
@@ -96,10 +95,10 @@ static int run_round(int round)
     }
     int rc = pg_await_sleep(pg_reactor_now(reactor) + (uint64_t)round * 300000);
     for (size_t i = 0; i < app_request_count; i++)
-        if (app_requests[i].hangs_up) hang_up(&requests[i]);
+        if (app_requests[i].hangs_up && !http_arg(&requests[i], "after")) app_hang_up(&requests[i]);
     while (rc == 0 && open_requests > 0) rc = pg_fiber_park(deadline + 5 * SECOND_NS);
     for (size_t i = 0; i < app_request_count; i++) judge(&requests[i], round);
-    free(requests);
+    if (rc == 0) free(requests);                     /* else handlers still have them */
     return rc;
 }
 

@@ -12,6 +12,15 @@
 
 struct http;                                         /* one request being answered */
 void http_reply(struct http *, int status, const char *body, size_t size);
+/* An answer that is written piece by piece: begin, write as often as you like, then end, or abort where it can not be
+ * made whole. `write` copies and returns how many bytes the client has yet to take; it is for the caller to pause when
+ * that is too much, and of 0 bytes it only asks. `writable` is called whenever the client has taken some and little is
+ * left, whether or not somebody has paused. None of them calls anything back before it returns. */
+void http_begin(struct http *, int status, const char *type);
+size_t http_write(struct http *, const void *at, size_t size);
+void http_end(struct http *);
+void http_abort(struct http *);
+void http_on_writable(struct http *, void (*)(void *), void *);
 int64_t http_arg(const struct http *, const char *name);
 void http_on_gone(struct http *, void (*)(void *), void *); /* the client hung up */
 void *slab_get(size_t);
@@ -27,6 +36,7 @@ struct pg_reactor;
 extern const struct app_request app_requests[];
 extern const size_t app_request_count;
 extern const char *const app_setup;                  /* SQL that makes what the example needs, NULL: nothing */
+extern const size_t app_backlog_high;                /* of e_stream.c: it writes no line behind so many bytes or more */
 void app_handle(struct pg_reactor *, struct http *, uint64_t deadline_ns);
 
 /* For f_notify.c: the websockets of this reactor, and when the first comes and the last goes. */

@@ -162,11 +162,25 @@ static const char *next(char **at)
     }
 }
 
+/* The one number in these lines that is not the conversation's: which of the server's places the session has. */
+static void mask(char *text)
+{
+    for (char *at = text; (at = strstr(at, "pg_temp_")) != NULL;) {
+        at += strlen("pg_temp_");
+        size_t digits = strspn(at, "0123456789");
+        if (digits == 0) continue;
+        *at = 'N';
+        memmove(at + 1, at + digits, strlen(at + digits) + 1);
+    }
+}
+
 static void compare(struct text theirs, struct text ours)
 {
     char *a = theirs.at, *b = strstr(ours.at, "\tReadyForQuery\t I\n"); /* behind the start */
     size_t lines = 0;
     assert_non_null(b);
+    mask(a);
+    mask(b);
     b = strchr(b, '\n') + 1;
     for (const char *want = next(&a); want; want = next(&a), lines++) {
         const char *got = next(&b);
@@ -212,7 +226,8 @@ static void secrets(void **state)
         struct pg_pool *pool = live_pool_with(&live, &config, options, "pool_max_conns=1");
         assert_int_equal(live_query(&live, pool, NULL, &q), 0);
         live_close(&live);
-        assert_non_null(strstr(t.at, "\tStartupMessage\t 3 0 \"user\" \""));
+        assert_true(strstr(t.at, "\tStartupMessage\t 3 0 \"user\" \"") ||
+                    strstr(t.at, "\tStartupMessage\t 3 2 \"user\" \"")); /* PGMAXPROTOCOLVERSION=latest */
         if (!strstr(t.at, table[i].asked) || !strstr(t.at, table[i].said)) fail_msg("%s", t.at);
         assert_non_null(strstr(t.at, "\tBackendKeyData\t NNNN"));
         assert_non_null(strstr(t.at, "F\t4\tTerminate\n"));
