@@ -1,5 +1,6 @@
 /* unit/test_pool_pieces.c - rows in pieces (pg_query.on_chunk) from a model server on the simulated host: what arrives
  * is what was sent, however it was cut, and nobody needs memory for the whole of it. */
+#define _GNU_SOURCE
 #include "support/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,11 +95,21 @@ static void reader_init(struct reader *r, struct world *w)
         .statement = &rows, .on_chunk = take, .on_done = done, .data = r, .error = &r->error
     };
 }
+/* Who reads along has a line for each row, which was cut anywhere. */
+static unsigned told_rows;
+static void read_along(void *arg, uint64_t connection, const char *text, size_t size)
+{
+    (void)arg, (void)connection;
+    told_rows += size > 2 && memmem(text, size, "\tDataRow\t", 9) != NULL;
+}
 static void begin(struct world *w, const char *options)
 {
     struct sim_config sim = { .seed = 9, .latency_max_ns = 20000, .short_recv = 400 };
     struct model_config server = { .answer = answer };
-    world_open_with(w, &sim, &server, options);
+    struct pg_pool_config pool = PG_POOL_CONFIG(NULL);
+    pool.trace = read_along;
+    told_rows = 0;
+    world_open_pool(w, &sim, &server, &pool, options);
 }
 static void expect_all(const struct reader *r)
 {
@@ -126,6 +137,7 @@ static void every_byte_comes_in_order(void **state)
     world_run(&w, 60 * WORLD_SECOND);
     for (int i = 0; i < 3; i++) expect_all(&r[i]);
     assert_int_equal(behind.value, 5);
+    assert_int_equal(told_rows, 3 * ROWS + 1);
     assert_int_equal(model_stats(w.server)->connections_total, 1);
     world_close(&w);
 }
