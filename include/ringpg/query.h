@@ -117,10 +117,10 @@ struct pg_chunk {
 };
 
 /* Rows that outlive their callbacks: copied into a buffer of the caller's, as they come. A row that does not fit ends
- * the query with PG_E_FULL; those before it are there. Beside its values a row takes 24 bytes and 4 for each column;
- * each result takes its description once, about 30 bytes a column and their names, and the whole 200 bytes more. Buffer
- * and struct belong to the library as long as the query does; then they may be read by any one thread at a time, and
- * moved, for as long as the caller likes. A query begins with none. */
+ * the query with PG_E_FULL; those before it are there. Beside its values a row takes about 24 bytes and 4 for each
+ * column; each result takes its description once, 24 bytes a column and their names, and the whole 200 bytes more.
+ * Buffer and struct belong to the library as long as the query does; then they may be read for as long as the caller
+ * likes, by any one thread at a time. A query begins with none. */
 struct pg_rows {
     void *buffer;                                    /* in: of any alignment                                  */
     size_t capacity;                                 /* in: bytes                                             */

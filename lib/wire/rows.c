@@ -3,8 +3,7 @@
  *      row that is looked at | description, row, row, description, row ...  ->      <- ... place, place, place
  *
  * A description stands in front of the first row of each result. A place is where its row begins, in words from the
- * buffer's own first one, the first row's last. The buffer may be moved: nothing in it is an address but what is made
- * anew for the row that is looked at. */
+ * buffer's first whole one; the first row's place is the last. */
 #include "wire/check.h"
 #include "wire/rows.h"
 
@@ -41,9 +40,9 @@ void rp_rows_begin(struct pg_rows *rows)
 
 static void put_description(uint8_t *to, const struct rp_columns *columns)
 {
-    memcpy(to, columns, columns->bytes);
-    /* A distance, until the row is looked at. */
-    ((struct rp_columns *)(void *)to)->names = NULL;
+    struct rp_columns *kept = (struct rp_columns *)(void *)to;
+    memcpy(kept, columns, columns->bytes);
+    kept->names = (const char *)&kept->column[kept->count];
 }
 
 bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
@@ -69,13 +68,6 @@ bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
     return true;
 }
 
-static const struct rp_columns *description_at(const struct pg_rows *rows, uint32_t word)
-{
-    struct rp_columns *columns = (struct rp_columns *)(void *)(base(rows) + (size_t)word * WORD);
-    columns->names = (const char *)&columns->column[columns->count];
-    return columns;
-}
-
 struct pg_row *pg_rows_at(struct pg_rows *rows, uint32_t index)
 {
     RP_ASSERT(rows);
@@ -84,8 +76,9 @@ struct pg_row *pg_rows_at(struct pg_rows *rows, uint32_t index)
     struct pg_row *row = (struct pg_row *)(void *)base(rows);
     struct kept head;
     memcpy(&head, at, sizeof head);
+    const void *columns = base(rows) + (size_t)head.description * WORD;
     const char *why;
-    int rc = rp_row_parse(row, at + sizeof head, head.size, description_at(rows, head.description), &why);
+    int rc = rp_row_parse(row, at + sizeof head, head.size, columns, &why);
     RP_ASSERT(rc == 0); /* it was one when it was kept */
     row->result = head.result;
     row->format = (enum rp_format)head.format;

@@ -1,5 +1,5 @@
 /* unit/test_pool_collect.c - rows that are kept (pg_query.collect): what is read later is what was sent, in buffers of
- * any size and alignment, also when they were moved; and what a result that does not fit leaves behind. */
+ * any size and alignment; and what a result that does not fit leaves behind. */
 #include "support/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ static void expect_row(struct pg_rows *rows, uint32_t i)
 static void rows_outlive_their_pool(void **state)
 {
     (void)state;
-    static char buffer[CAPACITY], elsewhere[CAPACITY + 8];
+    static char buffer[CAPACITY];
     struct world w;
     struct pg_rows rows = { .buffer = buffer, .capacity = sizeof buffer };
     begin(&w);
@@ -91,10 +91,6 @@ static void rows_outlive_their_pool(void **state)
     assert_memory_equal(first.data, "the text", 8); /* a view into the buffer, not into the row */
     assert_null(pg_rows_at(&rows, 9));
     world_close(&w);
-    for (uint32_t i = 0; i < 9; i++) expect_row(&rows, i);
-    memcpy(elsewhere, buffer, sizeof buffer);
-    memset(buffer, 0xaa, sizeof buffer);
-    rows.buffer = elsewhere;
     for (uint32_t i = 0; i < 9; i++) expect_row(&rows, i);
     struct pg_row *row = pg_rows_at(&rows, 1);
     assert_int_equal(pg_row_int8(row, 1), 0); /* which is a text */
