@@ -1,9 +1,7 @@
 /* wire/pieces.c - see the header. Each state takes what it needs of the bytes, or says how many there must be. */
-#include "wire/pieces.h"
-#include "wire/check.h"
-#include "wire/load.h"
+#include "wire/row.h"
 
-enum { COUNT_BYTES = 2, LENGTH_BYTES = 4 };
+enum { COUNT_BYTES = 2 };
 
 void rp_pieces_begin(struct rp_pieces *p, size_t body, uint32_t columns)
 {
@@ -28,12 +26,12 @@ static const char *begin_row(struct rp_pieces *p, uint32_t count)
 static const char *begin_value(struct rp_pieces *p, uint32_t length)
 {
     uint32_t behind = p->due - p->column - 1; /* a length word each, at least */
-    p->left -= LENGTH_BYTES;
+    p->left -= RP_LENGTH_BYTES;
     p->state = RP_PIECES_VALUE;
-    p->size = length == UINT32_MAX ? RP_PIECE_NULL : (int64_t)length;
-    p->value_left = length == UINT32_MAX ? 0 : length;
+    p->size = length == RP_SQL_NULL ? RP_PIECE_NULL : (int64_t)length;
+    p->value_left = length == RP_SQL_NULL ? 0 : length;
     if (p->value_left > p->left) return "DataRow has a value that ends behind it, or a negative length";
-    if ((p->left - p->value_left) / LENGTH_BYTES < behind) return "DataRow ends inside a length";
+    if ((p->left - p->value_left) / RP_LENGTH_BYTES < behind) return "DataRow ends inside a length";
     if (behind == 0 && p->left != p->value_left) return "DataRow has bytes behind its last value";
     return NULL;
 }
@@ -68,11 +66,11 @@ enum rp_pieces_step rp_pieces_next(struct rp_pieces *p, const uint8_t *at, size_
         }
     }
     if (p->state == RP_PIECES_LENGTH) {
-        if (p->left < LENGTH_BYTES) return bad(why, "DataRow ends inside a length");
-        *need = LENGTH_BYTES;
-        if (have - *used < LENGTH_BYTES) return RP_PIECES_MORE;
-        *used += LENGTH_BYTES;
-        if ((wrong = begin_value(p, rp_load_u32(at + *used - LENGTH_BYTES)))) return bad(why, wrong);
+        if (p->left < RP_LENGTH_BYTES) return bad(why, "DataRow ends inside a length");
+        *need = RP_LENGTH_BYTES;
+        if (have - *used < RP_LENGTH_BYTES) return RP_PIECES_MORE;
+        *used += RP_LENGTH_BYTES;
+        if ((wrong = begin_value(p, rp_load_u32(at + *used - RP_LENGTH_BYTES)))) return bad(why, wrong);
     }
     size_t here = have - *used, n = p->value_left < here ? p->value_left : here;
     *need = p->size <= (int64_t)whole ? p->value_left : 1;

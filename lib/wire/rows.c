@@ -7,7 +7,7 @@
 #include "wire/check.h"
 #include "wire/rows.h"
 
-enum { WORD = 8 };
+enum { WORD = 8, COUNT_BYTES = 2 }; /* the number of columns stands in front of a row's first length */
 struct kept { uint32_t description, size, result, format; }; /* then so many bytes, DataRow's body */
 struct state { size_t used, description; uint32_t result; };
 
@@ -48,7 +48,7 @@ static void put_description(uint8_t *to, const struct rp_columns *columns)
 bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
 {
     struct state *s = state_of(rows);
-    size_t body = (size_t)row->size + 2, places = ((size_t)rows->count + 1) * sizeof(uint32_t);
+    size_t body = (size_t)row->size + COUNT_BYTES, places = ((size_t)rows->count + 1) * sizeof(uint32_t);
     bool described = s->description && s->result == row->result;
     size_t description = described ? 0 : in_words(row->columns->bytes);
     size_t wanted = description + sizeof(struct kept) + in_words(body) + in_words(places);
@@ -62,7 +62,7 @@ bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
     }
     struct kept head = { (uint32_t)(s->description / WORD), (uint32_t)body, row->result, (uint32_t)row->format };
     memcpy(base(rows) + s->used, &head, sizeof head);
-    memcpy(base(rows) + s->used + sizeof head, row->at - 2, body);
+    memcpy(base(rows) + s->used + sizeof head, row->at - COUNT_BYTES, body);
     *place(rows, rows->count++) = (uint32_t)(s->used / WORD);
     s->used += sizeof head + in_words(body);
     return true;
