@@ -72,6 +72,18 @@ static void resume(void *arg)
     CALL(r, pg_query_resume(&a->query));
 }
 
+/* In the midst of its rows; and the answer, of PG_PAUSE not more than the wish for it. */
+static enum pg_flow do_something(struct run *r, struct ask *a, uint32_t id)
+{
+    act_in_callback(r);
+    if (table_find(&r->asks, id) != a) return pick(r, 2) ? PG_CONTINUE : PG_PAUSE; /* it has abandoned itself */
+    if (chance(r, r->set.stops)) {
+        a->stopped = true;
+        return PG_STOP;
+    }
+    return chance(r, r->set.pauses) ? PG_PAUSE : PG_CONTINUE;
+}
+
 static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
 {
     struct ask *a = q->data;
@@ -85,14 +97,8 @@ static enum pg_flow on_row(struct pg_query *q, struct pg_row *row)
     noted(r, (uint64_t)a->token);
     check_row(a, row);
     a->rows++;
-    act_in_callback(r);
-    if (table_find(&r->asks, id) != a) return pick(r, 2) ? PG_CONTINUE : PG_PAUSE; /* it has abandoned itself */
-    if (chance(r, r->set.stops)) {
-        a->stopped = true;
-        return PG_STOP;
-    }
-    if (!chance(r, r->set.pauses)) return PG_CONTINUE;
-    if (!a->holder) return PG_PAUSE; /* counts as CONTINUE there */
+    enum pg_flow flow = do_something(r, a, id);
+    if (flow != PG_PAUSE || table_find(&r->asks, id) != a || !a->holder) return flow; /* no pause on the shared lane */
     a->paused = row;
     if (pick(r, 8) == 0) { /* resumed before it was told: no pause at all */
         a->paused = NULL;
@@ -154,14 +160,8 @@ static enum pg_flow on_chunk(struct pg_query *q, const struct pg_chunk *c)
     a->piece_at = c->offset + c->value.size;
     if (a->piece_at == c->size) a->piece_at = 0, a->column++;
     if (c->last) a->column = 0, a->rows++;
-    act_in_callback(r);
-    if (table_find(&r->asks, id) != a) return pick(r, 2) ? PG_CONTINUE : PG_PAUSE; /* it has abandoned itself */
-    if (chance(r, r->set.stops)) {
-        a->stopped = true;
-        return PG_STOP;
-    }
-    if (!chance(r, r->set.pauses)) return PG_CONTINUE;
-    if (!a->holder) return PG_PAUSE; /* counts as CONTINUE there */
+    enum pg_flow flow = do_something(r, a, id);
+    if (flow != PG_PAUSE || table_find(&r->asks, id) != a || !a->holder) return flow; /* no pause on the shared lane */
     if (pick(r, 8) == 0) {
         CALL(r, pg_query_resume(q));
         return PG_PAUSE;
