@@ -230,15 +230,9 @@ static size_t draw_payload(struct run *r)
     if (r->set.actors > 500) return pick(r, 100);
     if (chance(r, r->set.large))
         return pick(r, 300000); /* the parameter is too large for any buffer, and mostly for a row */
-    switch (pick(r, 20)) {
-    case 0:
-        return pick(r, r->set.row_limit - 100);
-    case 1:
-    case 2:
-        return pick(r, 1900);
-    default:
-        return pick(r, 60);
-    }
+    uint64_t size = pick(r, 80);
+    if (size == 0) return pick(r, r->set.row_limit - 100);
+    return pick(r, size < 12 ? 1900 : 60);
 }
 
 static struct ask *new_ask(struct run *r, struct holder *h, enum ask_kind kind)
@@ -282,6 +276,7 @@ static struct ask *make(struct run *r, struct holder *h, enum ask_kind kind)
     if (kind == ASK_TEXT_ROWS || kind == ASK_ROWS) first = (long long)a->due_rows;
     if (kind == ASK_SLEEP) first = (long long)pick(r, r->set.delay_ns / MS + 1);
     if (kind == ASK_BIG || kind == ASK_BIG_PIECES) first = (long long)(r->set.row_limit + pick(r, 20000));
+    if (kind == ASK_BIG_PIECES && pick(r, 4)) first = (long long)(PG_CHUNK_WHOLE + pick(r, 20000)); /* cheaper */
     if (kind == ASK_BIG_PIECES) a->payload = (size_t)first;
     const char *format = kinds[kind].sql;
     if (format) snprintf(a->text, 120, format, first, second);
@@ -317,6 +312,8 @@ static enum ask_kind draw_kind(struct run *r, bool shared)
     if (chance(r, r->set.slow)) return pick(r, 2) ? ASK_SLOW : ASK_TARDY;
     if (r->set.texts && pick(r, 3) == 0) return (enum ask_kind)(ASK_TEXT_ECHO + pick(r, 3));
     enum ask_kind kind = plain[pick(r, sizeof plain / sizeof *plain)];
+    /* Its bytes cost as much as a hundred other asks: rare enough to leave the time to events. */
+    if (kind == ASK_BIG_PIECES && pick(r, 4)) return ASK_ECHO;
     return kind == ASK_SLEEP && !r->set.delay ? ASK_ECHO : kind;
 }
 

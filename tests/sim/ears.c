@@ -32,8 +32,10 @@ enum { DIGITS = 20, LONGEST = 1500 };
 
 static void write_payload(char *to, size_t size, int64_t n)
 {
-    snprintf(to, size + 1, "%0*lld", DIGITS, (long long)n);
-    for (size_t i = DIGITS; i < size; i++) to[i] = (char)('a' + ((uint64_t)n + i * 7) % 26);
+    uint64_t left = (uint64_t)n;
+    for (size_t i = DIGITS; i--; left /= 10) to[i] = (char)('0' + left % 10);
+    unsigned letter = (unsigned)((uint64_t)n % 26);
+    for (size_t i = DIGITS; i < size; i++, letter = letter == 25 ? 0 : letter + 1) to[i] = (char)('a' + letter);
     to[size] = 0;
 }
 

@@ -61,7 +61,7 @@ static void draw_sizes(struct run *r)
     s->pipeline = pick(r, 3) ? (uint32_t)between(r, 1, 64) : (uint32_t)between(r, 1, 4);
     s->waiters = pick(r, 5) || s->calm ? 10000 : (uint32_t)between(r, 1, 60);
     s->resumes = resumes[pick(r, 5)];
-    s->row_limit = pick(r, 2) ? 65536 : 2048;
+    s->row_limit = pick(r, 4) ? 2048 : 65536;
     if (pick(r, 40) == 0) s->row_limit = 1 << 20;
     s->statements = pick(r, 20) || s->calm ? 64 : (uint32_t)between(r, 1, 12);
     s->slab_bytes = pick(r, 10) || s->calm ? 64 << 20 : (size_t)between(r, 16, 300) << 10;

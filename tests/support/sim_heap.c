@@ -144,6 +144,8 @@ void sim_event_set(struct sim *sim, struct sim_event *event, uint64_t at_ns)
 }
 
 /* ---- bytes ---- */
+enum { SIM_BYTES_LEAST = 256 }; /* most hold a message or two, put together of a few bytes at a time */
+
 void sim_bytes_put(struct sim_bytes *b, const void *at, size_t n)
 {
     if (!n) return;
@@ -152,7 +154,7 @@ void sim_bytes_put(struct sim_bytes *b, const void *at, size_t n)
         b->head = 0;
     }
     if (b->size + n > b->capacity) {
-        b->capacity = (b->size + n) * 2;
+        b->capacity = (b->size + n) * 2 > SIM_BYTES_LEAST ? (b->size + n) * 2 : SIM_BYTES_LEAST;
         b->at = grown(b->at, b->capacity);
     }
     memcpy(b->at + b->head + b->size, at, n);
