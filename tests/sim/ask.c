@@ -54,6 +54,9 @@ static const struct {
     [ASK_BEGIN] = { "begin", &pg_begin, NULL, NOT_SHARED },
     [ASK_COMMIT] = { "commit", &pg_commit, NULL, NOT_SHARED },
     [ASK_ROLLBACK] = { "rollback", &pg_rollback, NULL, NOT_SHARED },
+    [ASK_SAVEPOINT] = { "savepoint", &pg_savepoint, NULL, NOT_SHARED },
+    [ASK_RELEASE] = { "release savepoint", &pg_release_savepoint, NULL, NOT_SHARED },
+    [ASK_ROLLBACK_TO] = { "rollback to savepoint", &pg_rollback_to_savepoint, NULL, NOT_SHARED },
     [ASK_SIMPLE] = { "simple", NULL, "INSERT %lld; ECHO simple; INSERT %lld", INSERTS | NOT_SHARED },
     [ASK_COPY_IN] = { "copy in", NULL, NULL, INSERTS | COPIES | PLAIN | NOT_SHARED },
     [ASK_COPY_OUT] = { "copy out", NULL, NULL, COPIES | PLAIN | NOT_SHARED },
@@ -113,6 +116,8 @@ static void committed(struct ask *a)
         holder_settle(a->holder, s == PG_OK ? FATE_MUST : server_said_no(a) ? FATE_NEVER : FATE_OPEN);
     else if (a->kind == ASK_ROLLBACK && !server_said_no(a))
         holder_settle(a->holder, s == PG_OK ? FATE_NEVER : FATE_OPEN);
+    else if (a->kind >= ASK_SAVEPOINT && a->kind <= ASK_ROLLBACK_TO && !server_said_no(a))
+        holder_savepoint(a->holder, a);
 }
 
 static void check_outcome(struct run *r, struct ask *a)

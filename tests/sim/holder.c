@@ -18,8 +18,25 @@ void holder_settle(struct holder *h, enum fate fate)
         else
             ledger_fate(&r->scene->ledger, h->pending[i], fate);
     }
-    h->npending = 0;
+    h->npending = h->nmarks = 0;
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
+}
+
+/* The outcome of what sets a savepoint or goes back to one. In doubt: so is everything that is pending, each by itself. */
+void holder_savepoint(struct holder *h, const struct ask *a)
+{
+    struct ledger *ledger = &h->run->scene->ledger;
+    uint32_t newest = h->nmarks ? h->mark[h->nmarks - 1] : 0;
+    if (a->query.status != PG_OK) {
+        h->npending = h->nmarks = 0;
+        return;
+    }
+    if (a->kind == ASK_RELEASE && h->nmarks) h->nmarks--;
+    if (a->kind == ASK_ROLLBACK_TO)
+        while (h->npending > newest) ledger_fate(ledger, h->pending[--h->npending], FATE_NEVER);
+    if (a->kind != ASK_SAVEPOINT || h->doubtful) return;
+    REQUIRE(h->nmarks < HOLDER_STEPS, "a script is too long");
+    h->mark[h->nmarks++] = h->npending;
 }
 
 /* What somebody else has left behind on the connection would show in its status. */
@@ -55,7 +72,9 @@ static void one_step(struct run *r, struct holder *h)
     else if (status == 'T' && pick(r, 4) == 0)
         ask_step(h, pick(r, 3) ? ASK_COMMIT : ASK_ROLLBACK);
     else if (status == 'E' && pick(r, 2))
-        ask_step(h, pick(r, 2) ? ASK_ROLLBACK : ASK_COMMIT);
+        ask_step(h, pick(r, 3) ? ASK_ROLLBACK_TO : pick(r, 2) ? ASK_ROLLBACK : ASK_COMMIT);
+    else if (status == 'T' && pick(r, 3) == 0)
+        ask_step(h, pick(r, 2) ? ASK_SAVEPOINT : pick(r, 2) ? ASK_RELEASE : ASK_ROLLBACK_TO);
     else if (status && chance(r, r->set.strays))
         ask_step(h, ASK_STRAY);
     else
@@ -121,7 +140,7 @@ static void begin_script(struct run *r, struct holder *h)
     holder_check(h);
     chores_granted(h);
     statements_granted(h);
-    h->steps = (uint32_t)pick(r, 6);
+    h->steps = (uint32_t)pick(r, pick(r, 8) ? 6 : HOLDER_STEPS);
     h->pipelined = pick(r, 3) == 0;
     uint32_t id = h->live.id;
     act_in_callback(r);

@@ -101,7 +101,8 @@ enum ask_kind {
     ASK_SLOW, ASK_TARDY, ASK_DEFERRED, ASK_FAIL, ASK_SYNTAX, ASK_STRAY, ASK_BIG, ASK_BIG_PIECES, ASK_GETTER,
     ASK_HANG, ASK_SET,
     ASK_TEXT_ECHO, ASK_TEXT_ROWS, ASK_TEXT_INSERT, ASK_DEALLOCATE, ASK_DEALLOCATE_ALL,
-    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SIMPLE, ASK_COPY_IN, ASK_COPY_OUT,
+    ASK_WRONG, ASK_COPY, ASK_DISCARD, ASK_BEGIN, ASK_COMMIT, ASK_ROLLBACK, ASK_SAVEPOINT, ASK_RELEASE,
+    ASK_ROLLBACK_TO, ASK_SIMPLE, ASK_COPY_IN, ASK_COPY_OUT,
     ASK_KINDS
 };
 
@@ -157,7 +158,8 @@ struct holder {
     uint32_t steps, in_flight;
     uint64_t serial, started_ns;
     int64_t pending[HOLDER_PENDING]; /* inserted into the open transaction */
-    uint32_t npending;
+    uint32_t mark[HOLDER_STEPS];     /* its savepoints: as many were pending. The oldest may be missing. */
+    uint32_t npending, nmarks;
 };
 
 /* What the hooks know of a slot's backend. */
@@ -273,6 +275,7 @@ void copy_check(const struct ask *a);
 bool copy_answer(struct run *r, struct model_query *q); /* false: it copies nothing */
 void copy_arrived(void *arg, struct model_query *q, const uint8_t *at, size_t n);
 /* holder.c */
+void holder_savepoint(struct holder *h, const struct ask *a);
 void holder_acquire(struct run *r);
 void holder_try(struct run *r);
 void holder_abandon(struct holder *h);

@@ -247,8 +247,15 @@ static void commit(struct model_query *q)
 
 static void rollback(struct model_query *q)
 {
-    q->effect = EFFECT_ROLLBACK;
+    q->effect = strcasestr(q->sql, " TO ") ? EFFECT_ROLLBACK_TO : EFFECT_ROLLBACK;
     model_complete(q, "ROLLBACK");
+}
+
+static void savepoint(struct model_query *q)
+{
+    bool released = model_keyword(q->sql, "RELEASE");
+    q->effect = released ? EFFECT_RELEASE : EFFECT_SAVEPOINT;
+    model_complete(q, released ? "RELEASE" : "SAVEPOINT");
 }
 
 static void insert(struct model_query *q)
@@ -331,7 +338,8 @@ void model_default_answer(struct model_query *q)
 {
     static const struct { const char *word; void (*answer)(struct model_query *); } table[] = {
         { "ECHO", echo }, { "INSERT", insert }, { "BEGIN", begin }, { "START", begin }, { "COMMIT", commit },
-        { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "DEFERRED", deferred }, { "SLEEP", nap },
+        { "END", commit }, { "ROLLBACK", rollback }, { "ABORT", rollback }, { "SAVEPOINT", savepoint },
+        { "RELEASE", savepoint }, { "DEFERRED", deferred }, { "SLEEP", nap },
         { "FAIL", fail }, { "COPYIN", model_copy_in },
         { "COPYOUT", copy_out }, { "DISCARD", discard }, { "DEALLOCATE", deallocate }, { "SET", set },
         { "SHOW", show }, { "SELECT", ask }, { "LISTEN", subscribe }, { "UNLISTEN", subscribe },

@@ -45,6 +45,7 @@ void model_rollback(struct model_conn *conn)
     conn->server->whole->stats.inserts_rolled_back += conn->pending.size / sizeof(int64_t);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
     sim_bytes_take(&conn->wishes, NULL, conn->wishes.size);
+    sim_bytes_take(&conn->marks, NULL, conn->marks.size);
     conn->deferred_sqlstate[0] = 0;
 }
 
@@ -60,6 +61,7 @@ static bool commit(struct model_conn *conn, char sqlstate[6], char text[256])
     conn->server->whole->stats.inserts_committed += conn->pending.size / sizeof(int64_t);
     sim_bytes_put(&conn->server->whole->committed, conn->pending.at + conn->pending.head, conn->pending.size);
     sim_bytes_take(&conn->pending, NULL, conn->pending.size);
+    sim_bytes_take(&conn->marks, NULL, conn->marks.size);
     model_wishes_come_true(conn);
     return true;
 }
@@ -73,7 +75,7 @@ void model_put_failure(struct model_conn *conn, const char *sqlstate, const char
 void model_query_error(struct model_conn *conn, const char *sqlstate, const char *message)
 {
     model_put_failure(conn, sqlstate, message);
-    model_rollback(conn);
+    model_savepoint_undo(conn);
     conn->tx = conn->tx == TX_BLOCK || conn->tx == TX_FAILED ? TX_FAILED : TX_NONE;
     if (!conn->simple) {
         conn->skipping = true;
@@ -125,7 +127,7 @@ static void warn(struct model_conn *conn, const char *sqlstate, const char *mess
     model_put_error(&conn->output, 'N', "WARNING", sqlstate, message);
 }
 
-/* BEGIN, COMMIT, ROLLBACK take effect. False: COMMIT failed, and that was said. */
+/* What begins, ends and divides transactions takes effect. False: it failed, and that was said. */
 static bool apply(struct model_conn *conn, struct model_query *q)
 {
     bool block = conn->tx == TX_BLOCK;
@@ -136,9 +138,10 @@ static bool apply(struct model_conn *conn, struct model_query *q)
         if (block) warn(conn, "25001", "there is already a transaction in progress");
         conn->tx = TX_BLOCK;
         return true;
+    case EFFECT_SAVEPOINT:
+    case EFFECT_RELEASE:
     case EFFECT_ROLLBACK_TO:
-        if (conn->tx == TX_FAILED) conn->tx = TX_BLOCK;
-        return true;
+        return model_savepoint(conn, q->effect);
     case EFFECT_ROLLBACK:
         if (conn->tx == TX_IMPLICIT) warn(conn, "25P01", "there is no transaction in progress");
         model_rollback(conn);
@@ -146,6 +149,7 @@ static bool apply(struct model_conn *conn, struct model_query *q)
     case EFFECT_COMMIT:
         if (conn->tx == TX_FAILED) {
             snprintf(q->tag, sizeof q->tag, "ROLLBACK");
+            model_rollback(conn);
             break;
         }
         if (!block) warn(conn, "25P01", "there is no transaction in progress");

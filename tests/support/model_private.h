@@ -61,7 +61,9 @@ struct model_copy {
     struct sim_bytes data;
 };
 enum model_result_end { RESULT_OPEN, RESULT_COMPLETE, RESULT_ERROR, RESULT_DROP, RESULT_HANGUP, RESULT_COPY_IN };
-enum model_effect { EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK, EFFECT_ROLLBACK_TO };
+enum model_effect {
+    EFFECT_NONE, EFFECT_BEGIN, EFFECT_COMMIT, EFFECT_ROLLBACK, EFFECT_SAVEPOINT, EFFECT_RELEASE, EFFECT_ROLLBACK_TO,
+};
 struct model_query {
     struct model_conn *conn;
     const char *sql;
@@ -109,6 +111,7 @@ struct model_conn {
     bool tx_read_only, session_read_only;
     char deferred_sqlstate[6], deferred_text[256];
     struct sim_bytes pending; /* int64 keys */
+    struct sim_bytes marks;   /* its savepoints */
     struct sim_bytes channels; /* name NUL ...: it listens to these */
     struct sim_bytes wishes;   /* of its transaction: {verb, channel NUL, payload NUL} ... */
     struct sim_bytes news;     /* whole NotificationResponses, for when it is in no transaction */
@@ -167,6 +170,9 @@ void model_copy_begin(struct model_conn *conn, struct model_query *q); /* in; th
 void model_copy_message(struct model_conn *conn, char type, const uint8_t *at, size_t n);
 void model_copy_free(struct model_conn *conn);
 bool model_copy_cancel(struct model_conn *conn); /* false: it does not copy in */
+/* model_savepoint.c */
+void model_savepoint_undo(struct model_conn *conn); /* back to the newest; everything, where there is none */
+bool model_savepoint(struct model_conn *conn, enum model_effect effect); /* false: it failed, and that was said */
 /* model_notify.c */
 void model_wish(struct model_query *q);                 /* LISTEN, UNLISTEN, NOTIFY: when its transaction commits */
 void model_wishes_come_true(struct model_conn *conn);

@@ -266,6 +266,7 @@ static void conn_free(struct model_conn *conn)
     sim_bytes_free(&conn->output);
     sim_bytes_free(&conn->startup);
     sim_bytes_free(&conn->pending);
+    sim_bytes_free(&conn->marks);
     model_notify_free(conn);
     free(conn);
 }

@@ -71,6 +71,42 @@ static void test_transactions(void **state)
     model_world_close(f);
 }
 
+/* One name for all: the newest is meant. */
+static void test_savepoints(void **state)
+{
+    (void)state;
+    struct model_world *f = model_world_connected((struct model_config){ .auth = MODEL_TRUST });
+    struct model_client *c = &f->c;
+    assert_string_equal(model_world_ask(c, "SAVEPOINT s"), "E:25P01 Z:I");
+    assert_string_equal(model_world_ask(c, "INSERT; ROLLBACK TO s"), "C:INSERT 0 1 E:25P01 Z:I");
+    accounted(f, 0, 1);
+    assert_string_equal(model_world_ask(c, "BEGIN; RELEASE s"), "C:BEGIN E:3B001 Z:E");
+    assert_string_equal(model_world_ask(c, "ROLLBACK TO s"), "E:3B001 Z:E");
+    assert_string_equal(model_world_ask(c, "SAVEPOINT s"), "E:25P02 Z:E");
+    assert_string_equal(model_world_ask(c, "ROLLBACK"), "C:ROLLBACK Z:I");
+
+    assert_string_equal(model_world_ask(c, "BEGIN; INSERT; SAVEPOINT s; INSERT; INSERT; ROLLBACK TO s"),
+                        "C:BEGIN C:INSERT 0 1 C:SAVEPOINT C:INSERT 0 1 C:INSERT 0 1 C:ROLLBACK Z:T");
+    accounted(f, 0, 3);
+    assert_string_equal(model_world_ask(c, "INSERT; DEFERRED; FAIL 23505"), "C:INSERT 0 1 C:INSERT 0 1 E:23505 Z:E");
+    accounted(f, 0, 5);
+    assert_string_equal(model_world_ask(c, "RELEASE s"), "E:25P02 Z:E");
+    assert_string_equal(model_world_ask(c, "ROLLBACK TO SAVEPOINT s"), "C:ROLLBACK Z:T");
+    assert_string_equal(model_world_ask(c, "INSERT; SAVEPOINT s; INSERT; RELEASE s"),
+                        "C:INSERT 0 1 C:SAVEPOINT C:INSERT 0 1 C:RELEASE Z:T");
+    assert_string_equal(model_world_ask(c, "ROLLBACK TO s"), "C:ROLLBACK Z:T"); /* to the outer one */
+    accounted(f, 0, 7);
+    assert_string_equal(model_world_ask(c, "COMMIT"), "C:COMMIT Z:I");
+    accounted(f, 1, 7);
+
+    assert_string_equal(model_world_ask(c, "BEGIN; INSERT; SAVEPOINT s; INSERT; FAIL 23505"),
+                        "C:BEGIN C:INSERT 0 1 C:SAVEPOINT C:INSERT 0 1 E:23505 Z:E");
+    assert_string_equal(model_world_ask(c, "COMMIT"), "C:ROLLBACK Z:I"); /* all of it */
+    accounted(f, 1, 9);
+    assert_string_equal(model_world_ask(c, "BEGIN; ROLLBACK TO s"), "C:BEGIN E:3B001 Z:E"); /* they end with theirs */
+    model_world_end(f);
+}
+
 /* ---- extended queries ---- */
 static const uint32_t int8_type[] = { INT8 };
 
@@ -506,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_simple_query),
         cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_savepoints),
         cmocka_unit_test(test_extended_query),
         cmocka_unit_test(test_statements_and_portals),
         cmocka_unit_test(test_wrong_values),
