@@ -112,7 +112,10 @@ static void committed(struct ask *a)
 {
     int s = a->query.status;
     if (!a->holder || a->query.sent == PG_SENT_NO) return;
-    if (a->kind == ASK_COMMIT)
+    char status = pg_lease_transaction(&a->holder->lease);
+    /* It failed before the COMMIT, and may go back to a savepoint. */
+    bool goes_on = server_said_no(a) && (s == PG_E_BATCH || status == 'T' || status == 'E');
+    if (a->kind == ASK_COMMIT && !goes_on)
         holder_settle(a->holder, s == PG_OK ? FATE_MUST : server_said_no(a) ? FATE_NEVER : FATE_OPEN);
     else if (a->kind == ASK_ROLLBACK && !server_said_no(a))
         holder_settle(a->holder, s == PG_OK ? FATE_NEVER : FATE_OPEN);

@@ -168,15 +168,6 @@ bool ears_restless(const struct run *r)
     return strcmp(r->set.target, "primary") && strcmp(r->set.target, "read-write");
 }
 
-/* Its connection stands, or there is none. */
-bool ears_at_rest(const struct run *r, uint32_t *conns)
-{
-    const struct rp_slot *slot = r->pool->listening.slot;
-    if (!slot || slot->state == RP_SLOT_FREE) return true;
-    *conns += 1;
-    return ears_restless(r) || (slot->state == RP_SLOT_LISTENING && r->ears.count);
-}
-
 /* The budget is used up. */
 static bool excused(const struct run *r)
 {
@@ -187,6 +178,15 @@ static bool excused(const struct run *r)
         if (!other->closed) in_hand += other->pool->purse.slots;
     const struct rp_purse *p = &r->pool->purse;
     return w->budget && p->waiting && p->slots <= p->sure && in_hand >= w->connections;
+}
+
+/* Its connection stands, or there is none: since nobody listens, or none is to be had. */
+bool ears_at_rest(const struct run *r, uint32_t *conns)
+{
+    const struct rp_slot *slot = r->pool->listening.slot;
+    if (!slot || slot->state == RP_SLOT_FREE) return !r->ears.count || excused(r);
+    *conns += 1;
+    return ears_restless(r) || (slot->state == RP_SLOT_LISTENING && r->ears.count);
 }
 
 void ears_check_listening(struct scene *w)
