@@ -59,7 +59,8 @@ bool pg_fake_run(struct pg_fake *fake, uint64_t ns);
  * inside pg_fake_run, calls nothing of the library and keeps nothing of `query`. NULL, which is also the state at
  * first: the defaults for all. Said nothing: rows end with SELECT n; BEGIN, START, COMMIT, END, ROLLBACK, ABORT,
  * SAVEPOINT, RELEASE, SET, RESET, DISCARD, DEALLOCATE, LISTEN, UNLISTEN succeed; any other statement fails with XX000
- * and its text. A statement in a failed transaction is refused with 25P02 and not asked for. */
+ * and its text. A statement in a failed transaction is refused with 25P02 and not asked for; a savepoint outside of a
+ * transaction with 25P01, one that was not set with 3B001. */
 void pg_fake_answer(struct pg_fake *fake, void (*answer)(void *arg, struct pg_fake_query *query), void *arg);
 
 /* What is asked. The views and the text live until the answer function returns. */

@@ -22,7 +22,8 @@ void holder_settle(struct holder *h, enum fate fate)
     h->doubtful = h->in_flight && (h->doubtful || fate == FATE_OPEN);
 }
 
-/* The outcome of what sets a savepoint or goes back to one. In doubt: so is everything that is pending, each by itself. */
+/* The outcome of what sets a savepoint or goes back to one. In doubt: so is everything that is pending, each by
+ * itself. */
 void holder_savepoint(struct holder *h, const struct ask *a)
 {
     struct ledger *ledger = &h->run->scene->ledger;

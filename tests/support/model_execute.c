@@ -141,7 +141,7 @@ static bool apply(struct model_conn *conn, struct model_query *q)
     case EFFECT_SAVEPOINT:
     case EFFECT_RELEASE:
     case EFFECT_ROLLBACK_TO:
-        return model_savepoint(conn, q->effect);
+        return model_savepoint(conn, q);
     case EFFECT_ROLLBACK:
         if (conn->tx == TX_IMPLICIT) warn(conn, "25P01", "there is no transaction in progress");
         model_rollback(conn);

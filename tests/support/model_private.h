@@ -172,7 +172,7 @@ void model_copy_free(struct model_conn *conn);
 bool model_copy_cancel(struct model_conn *conn); /* false: it does not copy in */
 /* model_savepoint.c */
 void model_savepoint_undo(struct model_conn *conn); /* back to the newest; everything, where there is none */
-bool model_savepoint(struct model_conn *conn, enum model_effect effect); /* false: it failed, and that was said */
+bool model_savepoint(struct model_conn *conn, const struct model_query *q); /* false: it failed, and that was said */
 /* model_notify.c */
 void model_wish(struct model_query *q);                 /* LISTEN, UNLISTEN, NOTIFY: when its transaction commits */
 void model_wishes_come_true(struct model_conn *conn);

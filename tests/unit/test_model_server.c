@@ -71,7 +71,7 @@ static void test_transactions(void **state)
     model_world_close(f);
 }
 
-/* One name for all: the newest is meant. */
+/* Of a name the newest is meant, and those behind it go with it. */
 static void test_savepoints(void **state)
 {
     (void)state;
@@ -104,6 +104,14 @@ static void test_savepoints(void **state)
     assert_string_equal(model_world_ask(c, "COMMIT"), "C:ROLLBACK Z:I"); /* all of it */
     accounted(f, 1, 9);
     assert_string_equal(model_world_ask(c, "BEGIN; ROLLBACK TO s"), "C:BEGIN E:3B001 Z:E"); /* they end with theirs */
+    assert_string_equal(model_world_ask(c, "ROLLBACK"), "C:ROLLBACK Z:I");
+
+    assert_string_equal(model_world_ask(c, "BEGIN; INSERT; SAVEPOINT a; INSERT; SAVEPOINT b; INSERT; ROLLBACK TO A"),
+                        "C:BEGIN C:INSERT 0 1 C:SAVEPOINT C:INSERT 0 1 C:SAVEPOINT C:INSERT 0 1 C:ROLLBACK Z:T");
+    accounted(f, 1, 11);
+    assert_string_equal(model_world_ask(c, "RELEASE b"), "E:3B001 Z:E");
+    assert_string_equal(model_world_ask(c, "ROLLBACK TO a; SAVEPOINT b; RELEASE a; ROLLBACK TO b"),
+                        "C:ROLLBACK C:SAVEPOINT C:RELEASE E:3B001 Z:E");
     model_world_end(f);
 }
 
