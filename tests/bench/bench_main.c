@@ -86,21 +86,31 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
+static void keep_figures(struct bench_case *one, const struct bench_sample *began, const struct bench_sample *ended)
+{
+    double queries = (double)(ended->answered - began->answered);
+    unsigned i = one->figures++;
+    one->qps[i] = queries * 1e9 / (double)(ended->at_ns - began->at_ns);
+    one->client_us[i] = (double)(ended->cpu_ns - began->cpu_ns) / 1e3 / queries;
+    one->server_us[i] = (ended->server_ns - began->server_ns) / 1e3 / queries;
+    one->switches[i] = (double)(ended->switches - began->switches) / queries;
+    one->allocations[i] = (ended->allocations - began->allocations) / queries;
+    one->peak_kib[i] = (double)ended->peak_kib;
+}
+
 static bool repeat(struct bench_case *one, const struct bench_target *target, const struct bench_options *options)
 {
     struct job job = {.one = one, .target = target};
     struct bench_meter meter;
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     job.meter.limit = options->queries;
+    job.meter.server_pid = (int)target->pid;
     job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->seconds * 2);
     if (size != (long)sizeof meter) return false;
     memcpy(&meter, answer, sizeof meter);
-    double queries = (double)(meter.ended.answered - meter.began.answered);
-    one->qps[one->figures] = queries * 1e9 / (double)(meter.ended.at_ns - meter.began.at_ns);
-    one->client_us[one->figures] = (double)(meter.ended.cpu_ns - meter.began.cpu_ns) / 1e3 / queries;
-    one->figures++;
+    keep_figures(one, &meter.began, &meter.ended);
     return true;
 }
 
@@ -118,6 +128,7 @@ static pid_t start_null_server(struct bench_target *target)
     if (child < 0) bench_die("fork: %s", strerror(errno));
     if (!child) null_server_run(listener);
     close(listener);
+    target->pid = (unsigned)child;
     return child;
 }
 
@@ -182,6 +193,7 @@ static int run_all(const struct bench_options *options)
     stop_null_server(null_server, &null_target);
 
     bench_print_table(cases, count);
+    bench_print_costs(cases, count);
     bench_print_goals(cases, count);
     if (options->json) {
         int rc = bench_write_json(cases, count, options->tcp ? "tcp" : "unix", options->json);

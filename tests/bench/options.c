@@ -10,6 +10,7 @@ static const char usage[] =
     "  --seconds S              of each run; default 1.5, quick 0.5\n"
     "  --queries N              of each run, instead of a time\n"
     "  --host H --port P        the real server: the folder of its Unix socket, or an IPv4 address\n"
+    "  --server-pid N           of the real server, for its CPU; its children are part of it\n"
     "  --user U --database D    who it lets in without a password\n"
     "  --transport unix|tcp     of the null server; must fit --host\n"
     "  --tls                    only the real server, encrypted; without the floor, which speaks no TLS\n"
@@ -29,6 +30,7 @@ static const struct bench_option rows[] = {
     {"queries", BENCH_NUMBER, AT(queries), 100000000},
     {"host", BENCH_TEXT, AT(target.host), 0},
     {"port", BENCH_NUMBER, AT(target.port), 65535},
+    {"server-pid", BENCH_NUMBER, AT(target.pid), 1u << 30},
     {"user", BENCH_TEXT, AT(target.user), 0},
     {"database", BENCH_TEXT, AT(target.database), 0},
     {"transport", BENCH_TEXT, AT(transport), 0},

@@ -13,7 +13,13 @@ if(LIBPQ)
   list(APPEND expected libpq-epoll libpq-pipeline)
 endif()
 set(types contender STRING server STRING workload STRING connections NUMBER in_flight NUMBER sync STRING qps NUMBER
-    client_us_per_query NUMBER syscalls_per_query NULL)
+    client_us_per_query NUMBER syscalls_per_query NULL
+    backend_us_per_query NUMBER voluntary_switches_per_query NUMBER peak_rss_kib NUMBER)
+if(SANITIZE)
+  list(APPEND types allocations_per_query NULL) # the sanitizer's own allocator is in place
+else()
+  list(APPEND types allocations_per_query NUMBER)
+endif()
 
 math(EXPR last "${rows} - 1")
 foreach(row RANGE ${last})
