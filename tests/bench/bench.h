@@ -32,10 +32,10 @@ struct bench_shape { /* one request for a run */
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
 struct bench_options {
     struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *server, *contender, *transport, *one, *serve;
+    const char *json, *plot, *server, *contender, *transport, *one, *serve;
     unsigned repetitions, queries, connections, in_flight;
     double seconds;
-    bool quick, no_strace, tcp;
+    bool quick, grid, no_strace, tcp;
 };
 struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
@@ -132,6 +132,8 @@ void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* An SVG picture: queries per second and client CPU per query against queries in flight, a line for each contender. */
+int bench_write_plot(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 /* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
 FILE *bench_json_open(const char *path);
 void bench_json_close(FILE *file, const char *path);

@@ -21,7 +21,7 @@ static uint64_t timeval_ns(struct timeval tv)
  * outside of what is measured: before the beginning, behind the end. */
 static struct bench_sample sample(const struct bench_meter *meter, bool ends)
 {
-    struct bench_sample now = {.server_ns = ends ? 0 : bench_server_ns(meter->server_pid)};
+    struct bench_sample now = { .server_ns = ends ? 0 : bench_server_ns(meter->server_pid) };
     struct rusage usage;
     now.at_ns = clock_ns();
     if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");

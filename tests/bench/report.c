@@ -13,11 +13,11 @@ static int compare(const void *a, const void *b)
 struct bench_spread bench_spread(const double *figures, unsigned count)
 {
     double sorted[BENCH_REPETITIONS_MAX];
-    if (!count) return (struct bench_spread){0, 0, 0};
+    if (!count) return (struct bench_spread){ 0, 0, 0 };
     memcpy(sorted, figures, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare);
     double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-    return (struct bench_spread){sorted[0], median, sorted[count - 1]};
+    return (struct bench_spread){ sorted[0], median, sorted[count - 1] };
 }
 
 /* The figure of another contender on the same server in the same shape; 0: there is none. */
@@ -72,8 +72,10 @@ void bench_print_table(const struct bench_case *cases, size_t count)
 static const char *figure(char *out, size_t size, const char *format, const double *figures, unsigned count)
 {
     double median = bench_spread(figures, count).median;
-    if (isnan(median)) snprintf(out, size, "-");
-    else snprintf(out, size, format, median);
+    if (isnan(median))
+        snprintf(out, size, "-");
+    else
+        snprintf(out, size, format, median);
     return out;
 }
 
@@ -91,7 +93,8 @@ void bench_print_costs(const struct bench_case *cases, size_t count)
                figure(switches, sizeof switches, "%.4f", c->switches, c->figures),
                figure(peak, sizeof peak, "%.0f", c->peak_kib, c->figures));
     }
-    printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches of the "
+    printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches of "
+           "the "
            "client.\npeak KiB: the client's resident memory.\n");
 }
 
@@ -102,9 +105,10 @@ struct goal {
     double bound;
 };
 static const struct goal goals[] = {
-    {"shared lane's client CPU at most 1.25 x the floor's", "ringpg-shared", "floor", 8, 8, 1.25},
-    {"shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8, 1.0 / 3},
-    {"leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0},
+    { "shared lane's client CPU at most 1.25 x the floor's", "ringpg-shared", "floor", 8, 8, 1.25 },
+    { "shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8,
+      1.0 / 3 },
+    { "leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0 },
 };
 
 void bench_print_goals(const struct bench_case *cases, size_t count)
@@ -127,8 +131,10 @@ void bench_print_goals(const struct bench_case *cases, size_t count)
 
 static void write_figure(FILE *file, const char *key, double figure)
 {
-    if (isnan(figure)) fprintf(file, "\"%s\": null, ", key);
-    else fprintf(file, "\"%s\": %.4f, ", key, figure);
+    if (isnan(figure))
+        fprintf(file, "\"%s\": null, ", key);
+    else
+        fprintf(file, "\"%s\": %.4f, ", key, figure);
 }
 
 static void write_row(FILE *file, const struct bench_case *c, const char *transport)
