@@ -6,6 +6,7 @@
  * nothing of repetitions, servers or reports. */
 #ifndef BENCH_H
 #define BENCH_H
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@ struct bench_target {                   /* where the server listens, with trust 
     const char *host, *user, *database; /* host: the folder of a Unix socket, or 127.0.0.1 */
     unsigned port;
     bool tls;                           /* sslmode=require, and not disable */
+    unsigned pid;                       /* of the server; its children are part of it. 0: not known */
 };
 
 struct bench_shape { /* one request for a run */
@@ -30,10 +32,10 @@ struct bench_shape { /* one request for a run */
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
 struct bench_options {
     struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *server, *contender, *transport, *one, *serve;
+    const char *json, *plot, *server, *contender, *transport, *one, *serve;
     unsigned repetitions, queries, connections, in_flight;
     double seconds;
-    bool quick, no_strace, tcp;
+    bool quick, grid, no_strace, tcp;
 };
 struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
@@ -54,11 +56,16 @@ struct bench_meter {
     uint64_t answered; /* counted by the contender: every query whose answer was checked */
     uint64_t warm_ns, measure_ns, limit;
     enum { BENCH_WARMING, BENCH_MEASURING, BENCH_OVER } phase;
+    int server_pid; /* whose CPU is read as well; 0: nobody's */
     struct bench_sample {
-        uint64_t at_ns, cpu_ns, answered;
+        uint64_t at_ns, cpu_ns, answered, switches, peak_kib; /* voluntary switches; peak of resident memory */
+        double server_ns, allocations;                        /* BENCH_UNKNOWN where they cannot be told */
     } began, ended;
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
 };
+#define BENCH_UNKNOWN ((double)NAN)
+double bench_allocations(void);    /* of this process so far */
+double bench_server_ns(int pid);   /* CPU of a process and its children so far */
 void bench_meter_start(struct bench_meter *meter);
 /* Once per turn of the contender's loop. False: start no further query, collect what is in flight and return. */
 bool bench_tick(struct bench_meter *meter);
@@ -109,6 +116,9 @@ struct bench_case {
     bool quick;       /* part of --quick too */
     unsigned figures; /* repetitions that succeeded */
     double qps[BENCH_REPETITIONS_MAX], client_us[BENCH_REPETITIONS_MAX];
+    /* Per query; peak memory of the client at once. BENCH_UNKNOWN: cannot be told */
+    double server_us[BENCH_REPETITIONS_MAX], switches[BENCH_REPETITIONS_MAX], allocations[BENCH_REPETITIONS_MAX];
+    double peak_kib[BENCH_REPETITIONS_MAX];
     double syscalls; /* per query; negative: unknown */
 };
 /* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
@@ -119,8 +129,11 @@ struct bench_spread {
 };
 struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
 void bench_print_table(const struct bench_case *cases, size_t count);
+void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* An SVG picture: queries per second and client CPU per query against queries in flight, a line for each contender. */
+int bench_write_plot(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 /* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
 FILE *bench_json_open(const char *path);
 void bench_json_close(FILE *file, const char *path);

@@ -13,9 +13,9 @@
 enum { HANDLERS = 64 };
 
 static const struct bench_contender contenders[] = {
-    {"ringpg-shared", ringpg_shared_run},   {"ringpg-lease", ringpg_lease_run}, {"floor", floor_run},
+    { "ringpg-shared", ringpg_shared_run },   { "ringpg-lease", ringpg_lease_run }, { "floor", floor_run },
 #ifdef BENCH_LIBPQ
-    {"libpq-pipeline", libpq_pipeline_run}, {"libpq-epoll", libpq_epoll_run},
+    { "libpq-pipeline", libpq_pipeline_run }, { "libpq-epoll", libpq_epoll_run },
 #endif
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
@@ -26,11 +26,23 @@ static const struct {
     unsigned connections, in_flight;
     bool real, quick;
 } shapes[] = {
-    {"ringpg-shared", 8, 8, true, true},    {"floor", 8, 8, true, true},    {"libpq-pipeline", 8, 8, true, true},
-    {"ringpg-lease", 8, 1, true, true},     {"floor", 8, 1, true, true},    {"libpq-epoll", 8, 1, true, true},
-    {"ringpg-shared", 4, 64, false, false}, {"floor", 4, 64, false, false},
+    { "ringpg-shared", 8, 8, true, true },    { "floor", 8, 8, true, true },    { "libpq-pipeline", 8, 8, true, true },
+    { "ringpg-lease", 8, 1, true, true },     { "floor", 8, 1, true, true },    { "libpq-epoll", 8, 1, true, true },
+    { "ringpg-shared", 4, 64, false, false }, { "floor", 4, 64, false, false },
 };
-enum { SHAPES = sizeof shapes / sizeof *shapes, CASES_MAX = 2 * SHAPES };
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* --grid: of as many connections with as many in flight each. */
+static const unsigned grid[] = { 1, 4, 16, 64 };
+static const struct {
+    const char *contender;
+    bool one, more; /* in flight on a connection */
+} grid_contenders[] = {
+    { "ringpg-shared", true, true }, { "ringpg-lease", true, false },   { "floor", true, true },
+    { "libpq-epoll", true, false },  { "libpq-pipeline", false, true },
+};
+enum { GRID = sizeof grid / sizeof *grid, GRID_CONTENDERS = sizeof grid_contenders / sizeof *grid_contenders };
+enum { CASES_MAX = 2 * (SHAPES + GRID * GRID * GRID_CONTENDERS) };
 
 static const struct bench_contender *find_contender(const char *name)
 {
@@ -39,26 +51,43 @@ static const struct bench_contender *find_contender(const char *name)
     return NULL;
 }
 
-static size_t make_cases(struct bench_case *cases, const struct bench_options *options)
+struct cases {
+    struct bench_case at[CASES_MAX];
+    size_t count;
+};
+
+static void add_case(struct cases *cases, const struct bench_options *options, const char *server, const char *name,
+                     unsigned connections, unsigned in_flight)
 {
-    size_t count = 0;
+    const struct bench_contender *contender = find_contender(name);
+    if (!contender || (options->contender && strcmp(options->contender, name))) return;
+    if (options->target.tls && contender->run == floor_run) return; /* it speaks none */
+    cases->at[cases->count++] = (struct bench_case){
+        .contender = contender, .server = server, .syscalls = -1, .connections = connections, .in_flight = in_flight
+    };
+}
+
+static void add_grid(struct cases *cases, const struct bench_options *options, const char *server)
+{
+    for (size_t i = 0; i < GRID * GRID * GRID_CONTENDERS; i++) {
+        unsigned connections = grid[i / GRID_CONTENDERS / GRID], in_flight = grid[i / GRID_CONTENDERS % GRID];
+        size_t k = i % GRID_CONTENDERS;
+        if (in_flight == 1 ? grid_contenders[k].one : grid_contenders[k].more)
+            add_case(cases, options, server, grid_contenders[k].contender, connections, in_flight);
+    }
+}
+
+static void make_cases(struct cases *cases, const struct bench_options *options)
+{
     for (unsigned null = 0; null < 2; null++) {
         const char *server = null ? "null" : "real";
         if (options->server && strcmp(options->server, server)) continue;
         if (!null && !options->target.host) continue;
-        for (size_t i = 0; i < SHAPES; i++) {
-            const struct bench_contender *contender = find_contender(shapes[i].contender);
-            bool wanted = !options->contender || !strcmp(options->contender, shapes[i].contender);
-            if (options->target.tls && contender && contender->run == floor_run) continue; /* it speaks none */
-            if (!contender || !wanted || (!null && !shapes[i].real) || (options->quick && !shapes[i].quick)) continue;
-            cases[count++] = (struct bench_case){.contender = contender,
-                                                 .server = server,
-                                                 .syscalls = -1,
-                                                 .connections = shapes[i].connections,
-                                                 .in_flight = shapes[i].in_flight};
-        }
+        if (options->grid) add_grid(cases, options, server);
+        for (size_t i = 0; i < SHAPES && !options->grid; i++)
+            if ((null || shapes[i].real) && (!options->quick || shapes[i].quick))
+                add_case(cases, options, server, shapes[i].contender, shapes[i].connections, shapes[i].in_flight);
     }
-    return count;
 }
 
 /* One run, in its child. */
@@ -70,10 +99,10 @@ struct job {
 
 static void run_contender(struct job *job)
 {
-    struct bench_shape shape = {.target = job->target,
-                                .connections = job->one->connections,
-                                .in_flight = job->one->in_flight,
-                                .handlers = HANDLERS};
+    struct bench_shape shape = { .target = job->target,
+                                 .connections = job->one->connections,
+                                 .in_flight = job->one->in_flight,
+                                 .handlers = HANDLERS };
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)
         bench_die("%s: nothing was measured", job->one->contender->name);
@@ -86,28 +115,35 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
+static void keep_figures(struct bench_case *one, const struct bench_sample *began, const struct bench_sample *ended)
+{
+    double queries = (double)(ended->answered - began->answered);
+    unsigned i = one->figures++;
+    one->qps[i] = queries * 1e9 / (double)(ended->at_ns - began->at_ns);
+    one->client_us[i] = (double)(ended->cpu_ns - began->cpu_ns) / 1e3 / queries;
+    one->server_us[i] = (ended->server_ns - began->server_ns) / 1e3 / queries;
+    one->switches[i] = (double)(ended->switches - began->switches) / queries;
+    one->allocations[i] = (ended->allocations - began->allocations) / queries;
+    one->peak_kib[i] = (double)ended->peak_kib;
+}
+
 static bool repeat(struct bench_case *one, const struct bench_target *target, const struct bench_options *options)
 {
-    struct job job = {.one = one, .target = target};
+    struct job job = { .one = one, .target = target };
     struct bench_meter meter;
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     job.meter.limit = options->queries;
+    job.meter.server_pid = (int)target->pid;
     job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->seconds * 2);
     if (size != (long)sizeof meter) return false;
     memcpy(&meter, answer, sizeof meter);
-    double queries = (double)(meter.ended.answered - meter.began.answered);
-    one->qps[one->figures] = queries * 1e9 / (double)(meter.ended.at_ns - meter.began.at_ns);
-    one->client_us[one->figures] = (double)(meter.ended.cpu_ns - meter.began.cpu_ns) / 1e3 / queries;
-    one->figures++;
+    keep_figures(one, &meter.began, &meter.ended);
     return true;
 }
 
-static bool have_strace(void)
-{
-    return system("strace -V >/dev/null 2>&1") == 0;
-}
+static bool have_strace(void) { return system("strace -V >/dev/null 2>&1") == 0; }
 
 /* The null server in a child that dies with this process. */
 static pid_t start_null_server(struct bench_target *target)
@@ -118,6 +154,7 @@ static pid_t start_null_server(struct bench_target *target)
     if (child < 0) bench_die("fork: %s", strerror(errno));
     if (!child) null_server_run(listener);
     close(listener);
+    target->pid = (unsigned)child;
     return child;
 }
 
@@ -134,7 +171,7 @@ static void stop_null_server(pid_t child, const struct bench_target *target)
 
 static void print_head(const struct bench_options *options, bool strace)
 {
-    struct utsname system_name = {.release = "?"};
+    struct utsname system_name = { .release = "?" };
     uname(&system_name);
     printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: %s; Linux %s\n",
            options->tcp ? "TCP on loopback" : "Unix socket", system_name.release);
@@ -157,48 +194,66 @@ static void print_head(const struct bench_options *options, bool strace)
     fflush(stdout);
 }
 
+static const struct bench_target *target_of(const struct bench_case *one, const struct bench_options *options,
+                                            const struct bench_target *null_target)
+{
+    return *one->server == 'n' ? null_target : &options->target;
+}
+
+static bool measure(struct cases *cases, const struct bench_options *options, const struct bench_target *null_target,
+                    bool strace)
+{
+    bool failed = false;
+    for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
+        for (size_t i = 0; i < cases->count; i++)
+            if (!repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options)) failed = true;
+    for (size_t i = 0; strace && i < cases->count; i++)
+        cases->at[i].syscalls = bench_count_syscalls(&cases->at[i], target_of(&cases->at[i], options, null_target));
+    return !failed;
+}
+
+static void report(const struct cases *cases, const struct bench_options *options)
+{
+    const char *transport = options->tcp ? "tcp" : "unix";
+    int rc = 0;
+    bench_print_table(cases->at, cases->count);
+    bench_print_costs(cases->at, cases->count);
+    if (!options->grid) bench_print_goals(cases->at, cases->count);
+    if (options->json && (rc = bench_write_json(cases->at, cases->count, transport, options->json)))
+        bench_die("%s: %s", options->json, strerror(-rc));
+    if (options->plot && (rc = bench_write_plot(cases->at, cases->count, transport, options->plot)))
+        bench_die("%s: %s", options->plot, strerror(-rc));
+}
+
 static int run_all(const struct bench_options *options)
 {
-    static struct bench_case cases[CASES_MAX];
+    static struct cases cases;
     char null_dir[] = "/tmp/ringpg-bench-XXXXXX";
-    struct bench_target null_target = {.host = null_dir, .port = BENCH_PORT, .user = "bench", .database = "bench"};
+    struct bench_target null_target = { .host = null_dir, .port = BENCH_PORT, .user = "bench", .database = "bench" };
     if (options->tcp)
         null_target.host = "127.0.0.1", null_target.port = 0;
     else if (!mkdtemp(null_dir))
         bench_die("mkdtemp: %s", strerror(errno));
-    size_t count = make_cases(cases, options);
-    if (!count) bench_die("no case is left to run");
-    bool strace = !options->no_strace && have_strace(), failed = false;
+    make_cases(&cases, options);
+    if (!cases.count) bench_die("no case is left to run");
+    bool strace = !options->no_strace && have_strace();
     pid_t null_server = start_null_server(&null_target);
     print_head(options, strace);
-
-    for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
-        for (size_t i = 0; i < count; i++) {
-            const struct bench_target *target = *cases[i].server == 'n' ? &null_target : &options->target;
-            if (!repeat(&cases[i], target, options)) failed = true;
-        }
-    for (size_t i = 0; strace && i < count; i++)
-        cases[i].syscalls = bench_count_syscalls(&cases[i], *cases[i].server == 'n' ? &null_target : &options->target);
+    bool succeeded = measure(&cases, options, &null_target, strace);
     stop_null_server(null_server, &null_target);
-
-    bench_print_table(cases, count);
-    bench_print_goals(cases, count);
-    if (options->json) {
-        int rc = bench_write_json(cases, count, options->tcp ? "tcp" : "unix", options->json);
-        if (rc) bench_die("%s: %s", options->json, strerror(-rc));
-    }
-    if (failed) fprintf(stderr, "bench: a run failed, see above\n");
-    return failed;
+    report(&cases, options);
+    if (!succeeded) fprintf(stderr, "bench: a run failed, see above\n");
+    return !succeeded;
 }
 
 /* A single run in this process, for strace, a profiler or a debugger. */
 static int run_one(const struct bench_options *options)
 {
-    struct bench_case one = {.contender = find_contender(options->one),
-                             .server = "given",
-                             .connections = options->connections,
-                             .in_flight = options->in_flight};
-    struct job job = {.one = &one, .target = &options->target, .meter = {.limit = options->queries}};
+    struct bench_case one = { .contender = find_contender(options->one),
+                              .server = "given",
+                              .connections = options->connections,
+                              .in_flight = options->in_flight };
+    struct job job = { .one = &one, .target = &options->target, .meter = { .limit = options->queries } };
     if (!one.contender) bench_die("no contender is called %s", options->one);
     if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
@@ -208,7 +263,7 @@ static int run_one(const struct bench_options *options)
 
 static int serve(const struct bench_options *options)
 {
-    struct bench_target target = {.host = options->serve, .port = options->target.port};
+    struct bench_target target = { .host = options->serve, .port = options->target.port };
     null_server_run(null_server_listen(&target));
 }
 

@@ -17,19 +17,28 @@ static uint64_t timeval_ns(struct timeval tv)
     return (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u;
 }
 
-/* CPU of the whole process, kernel's workers for it included. */
-static struct bench_sample sample(const struct bench_meter *meter, uint64_t now)
+/* CPU of the whole process, kernel's workers for it included. Reading the server's takes time of its own, so it stands
+ * outside of what is measured: before the beginning, behind the end. */
+static struct bench_sample sample(const struct bench_meter *meter, bool ends)
 {
+    struct bench_sample now = { .server_ns = ends ? 0 : bench_server_ns(meter->server_pid) };
     struct rusage usage;
+    now.at_ns = clock_ns();
     if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");
-    return (struct bench_sample){now, timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime), meter->answered};
+    now.cpu_ns = timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime);
+    now.answered = meter->answered;
+    now.switches = (uint64_t)usage.ru_nvcsw;
+    now.peak_kib = (uint64_t)usage.ru_maxrss;
+    now.allocations = bench_allocations();
+    if (ends) now.server_ns = bench_server_ns(meter->server_pid);
+    return now;
 }
 
 void bench_meter_start(struct bench_meter *meter)
 {
     meter->answered = 0;
     meter->phase = meter->limit ? BENCH_MEASURING : BENCH_WARMING;
-    meter->began = meter->progress = sample(meter, clock_ns());
+    meter->began = meter->progress = sample(meter, false);
 }
 
 bool bench_tick(struct bench_meter *meter)
@@ -48,13 +57,13 @@ bool bench_tick(struct bench_meter *meter)
     case BENCH_WARMING:
         if (elapsed >= meter->warm_ns && meter->answered) {
             meter->phase = BENCH_MEASURING;
-            meter->began = sample(meter, now);
+            meter->began = sample(meter, false);
         }
         return true;
     case BENCH_MEASURING:
         if (meter->limit ? meter->answered < meter->limit : elapsed < meter->measure_ns) return true;
         meter->phase = BENCH_OVER;
-        meter->ended = sample(meter, now);
+        meter->ended = sample(meter, true);
         return false;
     case BENCH_OVER:
         break;

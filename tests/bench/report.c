@@ -13,11 +13,11 @@ static int compare(const void *a, const void *b)
 struct bench_spread bench_spread(const double *figures, unsigned count)
 {
     double sorted[BENCH_REPETITIONS_MAX];
-    if (!count) return (struct bench_spread){0, 0, 0};
+    if (!count) return (struct bench_spread){ 0, 0, 0 };
     memcpy(sorted, figures, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare);
     double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-    return (struct bench_spread){sorted[0], median, sorted[count - 1]};
+    return (struct bench_spread){ sorted[0], median, sorted[count - 1] };
 }
 
 /* The figure of another contender on the same server in the same shape; 0: there is none. */
@@ -69,6 +69,35 @@ void bench_print_table(const struct bench_case *cases, size_t count)
            "in the same shape; each: queries in flight per connection; sync each: a Sync after every query.\n");
 }
 
+static const char *figure(char *out, size_t size, const char *format, const double *figures, unsigned count)
+{
+    double median = bench_spread(figures, count).median;
+    if (isnan(median))
+        snprintf(out, size, "-");
+    else
+        snprintf(out, size, format, median);
+    return out;
+}
+
+void bench_print_costs(const struct bench_case *cases, size_t count)
+{
+    printf("\n%-15s %-6s %5s %5s %10s %12s %12s %10s\n", "contender", "server", "conns", "each", "server us",
+           "allocations", "switches", "peak KiB");
+    for (size_t i = 0; i < count; i++) {
+        const struct bench_case *c = &cases[i];
+        char server[16], allocations[16], switches[16], peak[16];
+        if (!c->figures) continue;
+        printf("%-15s %-6s %5u %5u %10s %12s %12s %10s\n", c->contender->name, c->server, c->connections, c->in_flight,
+               figure(server, sizeof server, "%.2f", c->server_us, c->figures),
+               figure(allocations, sizeof allocations, "%.4f", c->allocations, c->figures),
+               figure(switches, sizeof switches, "%.4f", c->switches, c->figures),
+               figure(peak, sizeof peak, "%.0f", c->peak_kib, c->figures));
+    }
+    printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches of "
+           "the "
+           "client.\npeak KiB: the client's resident memory.\n");
+}
+
 /* A goal: the figure of one contender against that of another, as a ratio that must stay at or below a bound. */
 struct goal {
     const char *text, *figure, *other;
@@ -76,9 +105,10 @@ struct goal {
     double bound;
 };
 static const struct goal goals[] = {
-    {"shared lane's client CPU at most 1.25 x the floor's", "ringpg-shared", "floor", 8, 8, 1.25},
-    {"shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8, 1.0 / 3},
-    {"leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0},
+    { "shared lane's client CPU at most 1.25 x the floor's", "ringpg-shared", "floor", 8, 8, 1.25 },
+    { "shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8,
+      1.0 / 3 },
+    { "leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0 },
 };
 
 void bench_print_goals(const struct bench_case *cases, size_t count)
@@ -99,6 +129,14 @@ void bench_print_goals(const struct bench_case *cases, size_t count)
     }
 }
 
+static void write_figure(FILE *file, const char *key, double figure)
+{
+    if (isnan(figure))
+        fprintf(file, "\"%s\": null, ", key);
+    else
+        fprintf(file, "\"%s\": %.4f, ", key, figure);
+}
+
 static void write_row(FILE *file, const struct bench_case *c, const char *transport)
 {
     struct bench_spread qps = bench_spread(c->qps, c->figures), us = bench_spread(c->client_us, c->figures);
@@ -107,10 +145,11 @@ static void write_row(FILE *file, const struct bench_case *c, const char *transp
             "\"in_flight\": %u, "
             "\"sync\": \"each\", \"qps\": %.1f, \"client_us_per_query\": %.4f, ",
             c->contender->name, c->server, c->connections, c->in_flight, qps.median, us.median);
-    if (c->syscalls >= 0)
-        fprintf(file, "\"syscalls_per_query\": %.4f, ", c->syscalls);
-    else
-        fprintf(file, "\"syscalls_per_query\": null, ");
+    write_figure(file, "syscalls_per_query", c->syscalls >= 0 ? c->syscalls : BENCH_UNKNOWN);
+    write_figure(file, "backend_us_per_query", bench_spread(c->server_us, c->figures).median);
+    write_figure(file, "allocations_per_query", bench_spread(c->allocations, c->figures).median);
+    write_figure(file, "voluntary_switches_per_query", bench_spread(c->switches, c->figures).median);
+    write_figure(file, "peak_rss_kib", bench_spread(c->peak_kib, c->figures).median);
     fprintf(
         file,
         "\"qps_min\": %.1f, \"qps_max\": %.1f, \"client_us_min\": %.4f, \"client_us_max\": %.4f, \"repetitions\": %u, "
