@@ -31,7 +31,7 @@ static void draw_host(struct run *r)
     c->latency_max_ns = c->latency_min_ns + pick(r, 2000) * 1000;
     c->completion_ns = pick(r, 20000);
     c->turn_ns = between(r, 1, 20) * 500;
-    c->idle_turn = seldom(r, 500);
+    c->idle_turn = seldom(r, 150);
     if (r->set.calm) return;
     c->short_send = seldom(r, 500);
     c->short_recv = seldom(r, 500);
