@@ -218,7 +218,6 @@ struct scene {
     struct pg_budget *budget;    /* of all pools; NULL: none                           */
     uint32_t connections, bound; /* of it: now; how many there may be                  */
     bool shrunk;
-    struct pg_budget_stats seen; /* its figures when they were last compared           */
     uint32_t most_connections, lacking_turns;
     uint64_t lacking_since_ns;
     unsigned runs;

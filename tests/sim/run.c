@@ -209,14 +209,14 @@ static bool pool_at_rest(struct run *r, uint32_t *conns)
 {
     struct pg_pool_stats s;
     if (r->closing) return true;
+    tune_check(r);
     figures(r, &s);
     uint32_t min_idle = r->set.min_idle < r->max_conns ? r->set.min_idle : r->max_conns;
     *conns += s.total_conns;
-    if (s.pending || s.total_conns != s.idle_conns || s.idle_conns < r->min_conns || s.total_conns > r->max_conns ||
-        (s.idle_conns < min_idle && !r->scene->budget) || !ears_at_rest(r, conns))
-        return false;
-    tune_check(r);
-    return true;
+    if (!ears_at_rest(r, conns)) return false;
+    return !s.pending && s.total_conns == s.idle_conns && s.idle_conns >= r->min_conns &&
+           (s.idle_conns >= min_idle || r->scene->budget) &&
+           s.total_conns <= r->max_conns;
 }
 
 static bool any_hangs(const struct scene *w)

@@ -59,11 +59,9 @@ void shares_check(struct scene *w)
             bound);
     w->bound = in_hand + coming;
     w->shrunk = w->shrunk && w->bound > w->connections;
-    if (used == w->seen.used && w->connections == w->seen.connections) return; /* its figures cost a fence */
     pg_budget_stats(w->budget, &s);
     REQUIRE(s.used == used && s.connections == w->connections, "the budget says that %u of %u are used; %u are of %u",
             s.used, s.connections, used, w->connections);
-    w->seen = s;
 }
 
 /* At the end of a turn: is there stock, and does anybody wait for it? */
