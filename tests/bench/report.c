@@ -93,9 +93,8 @@ void bench_print_costs(const struct bench_case *cases, size_t count)
                figure(switches, sizeof switches, "%.4f", c->switches, c->figures),
                figure(peak, sizeof peak, "%.0f", c->peak_kib, c->figures));
     }
-    printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches of "
-           "the "
-           "client.\npeak KiB: the client's resident memory.\n");
+    printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches\n"
+           "of the client. peak KiB: the client's resident memory.\n");
 }
 
 /* A goal: the figure of one contender against that of another, as a ratio that must stay at or below a bound. */

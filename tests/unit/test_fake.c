@@ -305,6 +305,8 @@ static void transactions_are_followed(void **state)
     fix_open(&f, "", sees_transactions);
     hold(&s, &f);
     for (f.number = 0; f.number < 2; f.number++) {
+        assert_int_equal(step(&s, NULL, "SAVEPOINT a"), PG_E_SERVER);
+        assert_string_equal(s.told[0].query.sqlstate, "25P01");
         assert_int_equal(step(&s, &pg_begin, NULL), PG_OK);
         assert_int_equal(pg_lease_transaction(&s.lease), 'T');
         assert_int_equal(step(&s, NULL, "SAVEPOINT a"), PG_OK);
@@ -314,6 +316,9 @@ static void transactions_are_followed(void **state)
         assert_string_equal(s.told[0].query.sqlstate, "25P02");
         assert_int_equal(step(&s, NULL, "ROLLBACK TO a"), PG_OK);
         assert_int_equal(pg_lease_transaction(&s.lease), 'T');
+        assert_int_equal(step(&s, NULL, "RELEASE b"), PG_E_SERVER);
+        assert_string_equal(s.told[0].query.sqlstate, "3B001");
+        assert_int_equal(step(&s, NULL, "ROLLBACK TO a"), PG_OK);
         assert_int_equal(step(&s, NULL, "FAIL 2"), PG_E_SERVER);
         assert_int_equal(step(&s, &commit_all, NULL), PG_E_ROLLED_BACK);
         assert_int_equal(pg_lease_transaction(&s.lease), 'I');
