@@ -65,20 +65,25 @@ static bool grow_in(struct rp_conn *c, size_t bytes)
     return true;
 }
 
+/* In the middle of what the server goes on sending for a while. */
+static bool streams(const struct rp_conn *c)
+{
+    bool large = c->session.rest == RP_REST_ROW && c->session.pieces.value_left > RP_CONN_IN;
+    return large || c->session.copying == RP_STEP_COPY_OUT;
+}
+
 /* Makes the next message fit. False: there is no memory for it. */
 static bool make_room(struct rp_conn *c)
 {
     size_t left = c->in_end - c->in_at;
-    bool large = c->session.rest == RP_REST_ROW && c->session.pieces.value_left > RP_CONN_IN;
-    bool streams = large || c->session.copying == RP_STEP_COPY_OUT;
     if (c->paused && !RP_PLANT(moved_under_pause)) return true;
     rp_conn_forget_row(c);
     if (left == 0) {
         c->in_at = c->in_end = 0;
-        if (c->in_need <= RP_CONN_IN && !streams) put_in(c);
+        if (c->in_need <= RP_CONN_IN && !streams(c)) put_in(c);
     }
     /* The more comes at once, the less often it has to be asked for; if there is no memory it goes without. */
-    if (streams && c->in_capacity < RP_COPY_BUFFER && grow_in(c, RP_COPY_BUFFER)) return true;
+    if (streams(c) && c->in_capacity < RP_COPY_BUFFER && grow_in(c, RP_COPY_BUFFER)) return true;
     if (c->in_need > c->in_capacity) return grow_in(c, c->in_need);
     if (c->in_at && (c->in_need > c->in_capacity - c->in_at || c->in_capacity - c->in_end < RP_CONN_IN / 4)) {
         memmove(c->in, c->in + c->in_at, left);
@@ -131,11 +136,15 @@ static bool pull(struct rp_conn *c)
     return any;
 }
 
+static size_t receivable(const struct rp_conn *c)
+{
+    return rp_coded_on(&c->coded) ? RP_CODED_IN : c->in_capacity - c->in_end;
+}
+
 static int receive(struct rp_conn *c)
 {
-    if (rp_coded_on(&c->coded))
-        return rp_host_recv(c->reactor, &c->socket, c->coded.in, RP_CODED_IN, &c->received);
-    return rp_host_recv(c->reactor, &c->socket, c->in + c->in_end, c->in_capacity - c->in_end, &c->received);
+    uint8_t *at = rp_coded_on(&c->coded) ? c->coded.in : c->in + c->in_end;
+    return rp_host_recv(c->reactor, &c->socket, at, receivable(c), &c->received);
 }
 
 static void arm(struct rp_conn *c)
@@ -155,9 +164,14 @@ static void arm(struct rp_conn *c)
         return;
     }
     int rc = receive(c);
-    if (rc == 0) c->receiving = true;
-    else if (rc == -EAGAIN) rp_flush(c->reactor, &c->flush);
-    else fail(c, rc, pg_error_text(rc), true);
+    if (rc == 0) {
+        c->receiving = true;
+        if (c->drained && !c->paused && streams(c)) rp_stream(c->reactor);
+    } else if (rc == -EAGAIN) {
+        rp_flush(c->reactor, &c->flush);
+    } else {
+        fail(c, rc, pg_error_text(rc), true);
+    }
 }
 
 /* The stream is at its end; `error` is what the sending side met before, or 0. */
@@ -210,6 +224,7 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
         rp_ready(c->reactor, &c->ready);
     } else if (res > 0) {
         c->heard = c->reached = true;
+        c->drained = (size_t)res < receivable(c);
         if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
         else if (rp_coded_on(&c->coded)) decode(c, (size_t)res);
         else c->in_end += (size_t)res, rp_conn_feed(c);

@@ -93,6 +93,7 @@ int64_t pg_reactor_turn(struct pg_reactor *r)
     RP_ASSERT(pthread_equal(r->owner, pthread_self()));
     RP_ASSERT(!r->in_turn);
     r->in_turn = true;
+    r->streams = 0;
     run_inbox(r);
     rp_run_finished(r);
     if (rp_wheel_next(&r->wheel) != PG_NEVER) rp_wheel_advance(&r->wheel, rp_now(r));
@@ -107,10 +108,15 @@ int64_t pg_reactor_turn(struct pg_reactor *r)
 }
 
 /* A minimum wait pays from many connections that owe one answer each: at 32 it halved the wake-ups; at 8 and below it
- * cost throughput and saved no CPU. */
+ * cost throughput and saved no CPU. It also pays where a server is in the middle of a long answer, which it sends 8 KiB
+ * at a time and faster than that if nobody is woken each time: COPY went out 1.2 times as fast for 0.7 of the CPU. For
+ * this the wait is for one completion more than the streams make, so that anybody else's ends it, and the one after it
+ * is free again: an answer that pauses holds nobody up twice. */
 struct pg_wait_hint pg_reactor_wait_hint(const struct pg_reactor *r)
 {
-    enum { WORTH_WAITING = 16, MOST = 20, MIN_WAIT_NS = 50000 };
+    enum { WORTH_WAITING = 16, MOST = 20, MIN_WAIT_NS = 50000, STREAM_WAIT_NS = 100000 };
+    if (r->streams && r->due < WORTH_WAITING)
+        return (struct pg_wait_hint){ .completions = r->streams + 1, .min_wait_ns = STREAM_WAIT_NS };
     if (r->due < WORTH_WAITING) return (struct pg_wait_hint){ .completions = 1, .min_wait_ns = 0 };
     uint32_t half = r->due / 2;
     return (struct pg_wait_hint){ .completions = half < MOST ? half : MOST, .min_wait_ns = MIN_WAIT_NS };
@@ -184,6 +190,12 @@ void rp_due(struct pg_reactor *r, int change)
 {
     RP_ASSERT(change >= 0 || r->due >= (uint32_t)-change);
     r->due += (uint32_t)change;
+}
+
+void rp_stream(struct pg_reactor *r)
+{
+    RP_ASSERT(r->in_turn);
+    r->streams++;
 }
 
 void rp_join(struct pg_reactor *r, struct rp_member *m)

@@ -88,7 +88,10 @@ int rp_host_entropy(struct pg_reactor *r, void *at, size_t bytes);
 uint64_t rp_now(struct pg_reactor *r); /* pg_reactor_now */
 uint32_t rp_random(
     struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
-void rp_due(struct pg_reactor *r, int change); /* connections that wait for an answer: feeds pg_reactor_wait_hint */
+/* What feeds pg_reactor_wait_hint: connections that wait for an answer, ... */
+void rp_due(struct pg_reactor *r, int change);
+/* ... and, in a turn, a receive that was armed for more of a long answer of which all that was there has been taken. */
+void rp_stream(struct pg_reactor *r);
 bool rp_turn_wanted(
     const struct pg_reactor *r); /* work was queued since the last turn: a host's own wait must not block */
 bool rp_can_wake(const struct pg_reactor *r);  /* other threads may post to it */

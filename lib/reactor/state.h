@@ -25,7 +25,7 @@ struct pg_reactor {
     uint64_t wait_until_ns; /* how long the last turn permitted to wait; PG_NEVER: for ever */
     uint64_t drain_until_ns;
     uint32_t budget;
-    uint32_t due;
+    uint32_t due, streams; /* streams: of this turn */
     uint64_t random; /* 0: not seeded */
 
     struct rp_inbox inbox;

@@ -42,6 +42,44 @@ static void out_comes_line_by_line(void **state)
     copies_close(&c);
 }
 
+/* Counts the chunks before which the host should have waited for two completions. */
+struct hints {
+    struct job job; /* first */
+    unsigned streams;
+};
+static enum pg_flow note_hint(struct pg_copy *copy, struct pg_text chunk)
+{
+    struct hints *h = copy->query.data;
+    uint32_t n = pg_reactor_wait_hint(h->job.c->w.reactor).completions;
+    assert_in_range(n, 1, 2);
+    h->streams += n - 1;
+    return job_data(copy, chunk);
+}
+
+/* Of a COPY the host should wait for more than what comes first, if all that was there has been taken; not where more
+ * is known to be there, and not when it is over. */
+static unsigned streams_of_a_copy(uint32_t short_recv)
+{
+    struct copies c;
+    struct hints h = { .streams = 0 };
+    struct sim_config sim = { .seed = 1, .short_recv = short_recv };
+    copies_open_with(&c, &sim, (struct model_config){ .exit_delay_ns = 200000 }, "pool_max_conns=1");
+    job_init(&h.job, &c, "OUT 20000", 0);
+    h.job.copy.on_data = note_hint;
+    pg_lease_copy(&c.h.lease, &h.job.copy);
+    world_run(&c.w, WORLD_SECOND);
+    expect_ended(&h.job, PG_OK, "");
+    assert_int_equal(pg_reactor_wait_hint(c.w.reactor).completions, 1);
+    copies_close(&c);
+    return h.streams;
+}
+static void out_is_worth_a_longer_wait(void **state)
+{
+    (void)state;
+    assert_int_equal(streams_of_a_copy(0), 0);
+    assert_in_range(streams_of_a_copy(500), 100, 20000);
+}
+
 static void out_pauses(void **state)
 {
     (void)state;
@@ -57,6 +95,7 @@ static void out_pauses(void **state)
         world_run(&c.w, 20 * WORLD_MS);
         assert_int_equal(j.lines, lines); /* and no more, however long it takes */
         assert_int_equal(j.done, 0);
+        assert_int_equal(pg_reactor_wait_hint(c.w.reactor).completions, 1);
         uint64_t received = sim_counters(c.w.sim)->bytes_received;
         world_run(&c.w, 100 * WORLD_MS);
         assert_int_equal(sim_counters(c.w.sim)->bytes_received, received); /* nothing is read meanwhile */
@@ -480,6 +519,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(out_comes_line_by_line),
+        cmocka_unit_test(out_is_worth_a_longer_wait),
         cmocka_unit_test(out_pauses),
         cmocka_unit_test(a_complaint_stays_with_its_row),
         cmocka_unit_test(out_is_stopped),

@@ -603,6 +603,39 @@ static void the_hint_follows_what_is_due(void **state)
     close_down(f);
 }
 
+static void streams_once(struct actor *a) { rp_stream(a->f->r); }
+static void streams_twice(struct actor *a)
+{
+    rp_stream(a->f->r);
+    rp_stream(a->f->r);
+}
+static void expect_hint(struct fixture *f, uint32_t completions, uint32_t min_wait_ns)
+{
+    struct pg_wait_hint hint = pg_reactor_wait_hint(f->r);
+    assert_int_equal(hint.completions, completions);
+    assert_int_equal(hint.min_wait_ns, min_wait_ns);
+}
+
+/* One more than the streams make: somebody else's ends the wait. And the next wait waits for nobody. */
+static void a_stream_is_waited_for_once(void **state)
+{
+    (void)state;
+    struct fixture *f = open_with(0);
+    struct actor one = actor(f, 'a', streams_once), two = actor(f, 'b', streams_twice);
+    rp_flush(f->r, &one.node);
+    assert_int_equal(pg_reactor_turn(f->r), PG_WAIT_FOREVER);
+    expect_hint(f, 2, 100000);
+    rp_due(f->r, 16); /* enough to wait for without it */
+    expect_hint(f, 8, 50000);
+    rp_due(f->r, -16);
+    assert_int_equal(pg_reactor_turn(f->r), PG_WAIT_FOREVER);
+    expect_hint(f, 1, 0);
+    rp_flush(f->r, &two.node);
+    assert_int_equal(pg_reactor_turn(f->r), PG_WAIT_FOREVER);
+    expect_hint(f, 3, 100000);
+    close_down(f);
+}
+
 static void random_numbers_differ(void **state)
 {
     (void)state;
@@ -641,6 +674,7 @@ int main(void)
         cmocka_unit_test(an_early_free_aborts_the_members),
         cmocka_unit_test(misuse_is_caught),
         cmocka_unit_test(the_hint_follows_what_is_due),
+        cmocka_unit_test(a_stream_is_waited_for_once),
         cmocka_unit_test(random_numbers_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
