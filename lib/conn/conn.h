@@ -88,6 +88,7 @@ struct rp_conn {
     struct pg_socket socket;
     struct pg_completion sent, received;
     bool bound, sending, receiving, shut, due;
+    bool long_answer;       /* a receive was filled by the answer that is due     */
     bool drained;           /* the latest receive took all that was there         */
     unsigned abandoned;     /* since the open: times that ENDING took longer than close_linger */
     bool ended;             /* the end was received while a send was in flight     */

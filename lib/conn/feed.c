@@ -48,6 +48,7 @@ void rp_conn_small_buffers(struct rp_conn *c)
     rp_conn_copy_over(c);
     put_out(c);
     c->in_at = c->in_end = c->out_at = c->out_end = 0;
+    c->long_answer = false;
 }
 
 /* False: there is no memory for it. */
@@ -69,7 +70,7 @@ static bool grow_in(struct rp_conn *c, size_t bytes)
 static bool streams(const struct rp_conn *c)
 {
     bool large = c->session.rest == RP_REST_ROW && c->session.pieces.value_left > RP_CONN_IN;
-    return large || c->session.copying == RP_STEP_COPY_OUT;
+    return large || c->long_answer || c->session.copying == RP_STEP_COPY_OUT;
 }
 
 /* Makes the next message fit. False: there is no memory for it. */
@@ -225,6 +226,8 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res)
     } else if (res > 0) {
         c->heard = c->reached = true;
         c->drained = (size_t)res < receivable(c);
+        /* Until its end is found; what a listener hears has none. */
+        if (!c->drained && rp_session_in_flight(&c->session) > 0) c->long_answer = true;
         if (c->state == RP_CONN_ENDING) rp_flush(c->reactor, &c->flush);
         else if (rp_coded_on(&c->coded)) decode(c, (size_t)res);
         else c->in_end += (size_t)res, rp_conn_feed(c);
@@ -430,6 +433,7 @@ static bool deliver(struct rp_conn *c, const struct rp_event *ev)
     case RP_EVENT_HEAL:
         if (ev->query) rp_query(ev->query)->columns = ev->columns;
         rp_conn_set_due(c, rp_session_in_flight(&c->session) > 0);
+        c->long_answer = false;
         rp_conn_copy_over(c);
         if (ev->kind == RP_EVENT_HEAL) ops->heal(c, ev->query);
         else ops->outcome(c, ev->query);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "pool/state.h"
+#include "reactor/state.h"
 #include "support/fake_clock_host.h"
 
 /* ---- both buffers full (failures 27) ---- */
@@ -169,6 +171,50 @@ static void a_paused_row_stays_while_the_buffer_fills(void **state)
     world_run(&w, WORLD_SECOND);
     assert_int_equal(world_stats(&w).idle_conns, 1);
     assert_int_equal(model_stats(w.server)->connections_total, 1);
+    world_close(&w);
+}
+
+/* Into how large a buffer the host was last asked to receive could only be seen from inside; that it is lent, here. */
+struct lent { unsigned rows; size_t most; bool hinted; };
+static enum pg_flow look_what_is_lent(struct pg_query *q, struct pg_row *row)
+{
+    struct lent *l = q->data;
+    struct pg_reactor *r = rp_query(q)->waiter.pool->reactor;
+    (void)row;
+    l->rows++;
+    if (r->slab_used > l->most) l->most = r->slab_used;
+    l->hinted |= pg_reactor_wait_hint(r).completions > 1;
+    return PG_CONTINUE;
+}
+static void a_long_answer_is_received_in_large_pieces(void **state)
+{
+    (void)state;
+    enum { SHORT = 500 };
+    struct world w;
+    static struct seen s[SHORT];
+    struct lent l = { 0 };
+    struct sim_config sim = { .seed = 2, .latency_max_ns = 50000, .short_recv = 900 };
+    struct model_config server = { .answer = many_rows };
+    world_open_with(&w, &sim, &server, "pool_max_conns=1 pool_max_pipeline=512");
+    for (unsigned i = 0; i < SHORT; i++) { /* fill receives, too, but each with many answers */
+        seen_init(&s[i], &world_echo, i);
+        pg_pool_query(w.pool, &s[i].query);
+    }
+    world_run(&w, WORLD_SECOND);
+    for (unsigned i = 0; i < SHORT; i++) assert_int_equal(s[i].status, PG_OK);
+    assert_int_equal(w.reactor->slab[2].count, 0);
+    struct pg_query q = { .statement = &rows, .on_row = look_what_is_lent, .data = &l };
+    pg_pool_query(w.pool, &q);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(q.status, PG_OK);
+    assert_int_equal(l.rows, ROWS);
+    assert_in_range(l.most, 64 * 1024, 2 * 64 * 1024);
+    assert_true(l.hinted);
+    seen_init(&s[0], &world_echo, 1);
+    pg_pool_query(w.pool, &s[0].query);
+    world_run(&w, WORLD_SECOND);
+    assert_int_equal(s[0].status, PG_OK);
+    assert_int_equal(w.reactor->slab[2].count, 1); /* it came back */
     world_close(&w);
 }
 
@@ -338,6 +384,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_that_stops_reading_is_no_deadlock),
         cmocka_unit_test(a_half_sent_message_takes_its_connection_along),
+        cmocka_unit_test(a_long_answer_is_received_in_large_pieces),
         cmocka_unit_test(a_paused_row_stays_while_the_buffer_fills),
         cmocka_unit_test(a_paused_row_dies_with_its_deadline),
         cmocka_unit_test(stop_drops_the_rest),
