@@ -7,8 +7,7 @@ int rp_catalog_init(struct rp_catalog *c, struct pg_reactor *r, uint32_t stateme
     c->reactor = r;
     c->statements = statements;
     c->entry = rp_alloc(r, (statements + 1) * sizeof *c->entry);
-    c->sql_class = rp_alloc(r, statements + 1);
-    return c->entry && c->sql_class ? 0 : -ENOMEM;
+    return c->entry ? 0 : -ENOMEM;
 }
 
 void rp_catalog_free(struct rp_catalog *c)
@@ -19,7 +18,6 @@ void rp_catalog_free(struct rp_catalog *c)
             if (columns) rp_free(c->reactor, (void *)(uintptr_t)columns, columns->bytes);
         }
     if (c->entry) rp_free(c->reactor, c->entry, (c->statements + 1) * sizeof *c->entry);
-    if (c->sql_class) rp_free(c->reactor, c->sql_class, c->statements + 1);
     *c = (struct rp_catalog){ 0 };
 }
 
@@ -45,9 +43,11 @@ const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, co
 
 enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q)
 {
-    if (!q->statement) return q->sql ? rp_sql_classify(q->sql) : RP_SQL_PLAIN;
-    uint32_t id = rp_statement_id(q->statement);
-    if (id > c->statements) return rp_sql_classify(q->statement->sql);
-    if (!c->sql_class[id]) c->sql_class[id] = (uint8_t)(rp_sql_classify(q->statement->sql) + 1);
-    return (enum rp_sql_class)(c->sql_class[id] - 1);
+    struct pg_statement *statement = q->statement;
+    const char *sql = statement ? statement->sql : q->sql;
+    if (!sql) return RP_SQL_PLAIN;
+    uint32_t id = statement ? rp_statement_id(statement) : 0;
+    if (!id || id > c->statements) return rp_sql_classify(sql);
+    if (!c->entry[id].parse_size) rp_session_look(&c->entry[id], statement);
+    return (enum rp_sql_class)c->entry[id].sql_class;
 }

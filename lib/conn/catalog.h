@@ -10,7 +10,6 @@ struct rp_catalog {
     struct pg_reactor *reactor;
     uint32_t statements;
     struct rp_catalog_entry *entry; /* by id, 0 unused */
-    uint8_t *sql_class;             /* by id, enum rp_sql_class + 1; 0: not looked at yet */
 };
 int rp_catalog_init(struct rp_catalog *c, struct pg_reactor *r, uint32_t statements);
 void rp_catalog_free(struct rp_catalog *c);
@@ -18,6 +17,7 @@ void rp_catalog_free(struct rp_catalog *c);
  * NULL: no memory or no generation left. */
 const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, const uint8_t *body, size_t size,
                                            uint8_t *generation);
+/* What its SQL does to the session: of a declared statement looked up, of any other read. */
 enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q);
 
 #endif

@@ -15,7 +15,7 @@ static bool all_answered(const struct rp_session *s)
     return true;
 }
 
-bool rp_session_held_back(const struct rp_session *s)
+bool rp_session_must_wait(const struct rp_session *s)
 {
     if (s->barrier && !RP_PLANT(copy_unfenced)) return true;
     bool alone = s->entry[s->unsent & (s->config->entries - 1)].flags & RP_ENTRY_COPY;

@@ -5,6 +5,35 @@
 
 /* For good. The first error stays; `text` NULL: s->error is set already. */
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text);
+#define BIT(step) (1u << (step))
+
+/* receive.c. One message, there as a whole: what the table says. True: `*ev` is an event. */
+bool rp_session_message(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
+/* CommandComplete and EmptyQueryResponse of this entry. True: it is malformed, and `*ev` says so. */
+bool rp_session_command_complete(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f,
+                                 struct rp_event *ev);
+static inline void rp_session_done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
+/* Its BindComplete. */
+static inline void rp_session_bound(const struct rp_session *s, struct rp_entry *e)
+{
+    e->flags |= RP_ENTRY_BOUND;
+    if (e->generation >= 1 && e->generation <= RP_GENERATIONS)
+        e->columns = s->config->catalog[e->statement].generation[e->generation - 1];
+    rp_session_done_step(e);
+}
+/* Its ReadyForQuery: the group is decided. False: that is no transaction status. */
+static inline bool rp_session_ready(struct rp_session *s, struct rp_entry *e, uint8_t status)
+{
+    if (status != 'I' && status != 'T' && status != 'E') return false;
+    s->transaction = (char)status;
+    if (e->flags & RP_ENTRY_COPY) s->barrier = false;
+    e->steps = 0;
+    s->due++;
+    s->finishing = true;
+    return true;
+}
+/* outcome.c. Of what is decided (s->finishing) the next one; false: that was all of it, and nothing is any more. */
+bool rp_session_next_outcome(struct rp_session *s, struct rp_event *ev);
 /* One message before the first ReadyForQuery. True: `*ev` is an event. */
 bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
 /* The answer to SSLRequest, of which nothing was consumed yet. True: `*ev` is an event, else the session goes on
@@ -17,7 +46,12 @@ void rp_session_wipe(struct rp_session *s);
 /* The next entry is the first of its group. */
 bool rp_session_begins_group(const struct rp_session *s);
 /* copy.c. The next entry must not be begun yet. */
-bool rp_session_held_back(const struct rp_session *s);
+bool rp_session_must_wait(const struct rp_session *s);
+static inline bool rp_session_held_back(const struct rp_session *s)
+{
+    bool alone = s->barrier || s->config->unnamed || s->entry[s->unsent & s->mask].flags & RP_ENTRY_COPY;
+    return alone && rp_session_must_wait(s); /* mostly not */
+}
 /* CopyInResponse, CopyOutResponse; one that nobody asked for. True: `*ev` is an event. */
 bool rp_session_copy_begin(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
 bool rp_session_copy_unasked(struct rp_session *s, struct rp_event *ev);

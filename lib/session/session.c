@@ -9,8 +9,6 @@
 #include "wire/check.h"
 #include "wire/error.h"
 
-#define BIT(step) (1u << (step))
-
 uint32_t rp_statement_id(struct pg_statement *statement)
 {
     static _Atomic uint32_t last_id;
@@ -30,6 +28,9 @@ void rp_session_init(struct rp_session *s, const struct rp_session_config *confi
     memset(s, 0, sizeof *s);
     s->config = config;
     s->entry = entries;
+    s->mask = config->entries - 1;
+    s->plain = config->chunk < config->row_limit ? config->chunk : config->row_limit;
+    s->plain = s->plain > RP_FRAME_HEAD ? s->plain - RP_FRAME_HEAD : 0;
     s->prepared = prepared;
     memset(prepared, 0, config->statements + 1);
     s->say = RP_SAY_STARTUP;
@@ -88,14 +89,17 @@ static bool text_results(const struct pg_query *q)
 {
     return q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
 }
+static uint32_t count_types(const struct pg_statement *statement)
+{
+    uint32_t n = 0;
+    while (n < RP_COUNT(statement->types) && statement->types[n]) n++;
+    return n;
+}
 static struct rp_bind bind_of(const struct pg_query *q, uint64_t statement)
 {
     struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
     b.text_results = text_results(q);
-    if (q->statement) {
-        b.types = q->statement->types;
-        while (b.ntypes < RP_COUNT(q->statement->types) && b.types[b.ntypes]) b.ntypes++;
-    }
+    if (q->statement) b.types = q->statement->types, b.ntypes = count_types(q->statement);
     return b;
 }
 static const char *sql_of(const struct pg_query *q) { return q->statement ? q->statement->sql : q->sql; }
@@ -106,6 +110,14 @@ static bool is_named(const struct rp_session_config *config, const struct pg_que
 static int too_long(struct pg_error *error)
 {
     return rp_error_set(error, PG_E_PARAMETER, "the SQL text is larger than the protocol allows");
+}
+
+void rp_session_look(struct rp_catalog_entry *entry, const struct pg_statement *statement)
+{
+    const struct rp_bind b = { .statement = statement->id_private, .ntypes = count_types(statement) };
+    size_t size = rp_parse_size(&b, statement->sql);
+    entry->parse_size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
+    entry->sql_class = (uint8_t)rp_sql_classify(statement->sql);
 }
 
 int rp_session_check(const struct rp_session_config *config, struct pg_query *q, size_t *bind_size,
@@ -121,7 +133,9 @@ int rp_session_check(const struct rp_session_config *config, struct pg_query *q,
     if (id > config->statements)
         return rp_error_set(error, PG_E_FULL, "more than %u statements are declared", config->statements);
     struct rp_bind b = bind_of(q, id);
-    if (rp_parse_size(&b, sql_of(q)) > config->message_limit) return too_long(error);
+    size_t parse_size = id ? config->catalog[id].parse_size : 0;
+    if (!parse_size) parse_size = rp_parse_size(&b, sql_of(q));
+    if (parse_size > config->message_limit) return too_long(error);
     if (q->statement && b.ntypes != b.nparams)
         return rp_error_set(error, PG_E_PARAMETER, "the statement has %u parameters and %u were given", b.ntypes,
                             b.nparams);
@@ -151,7 +165,7 @@ uint32_t rp_session_enqueue(struct rp_session *s, struct pg_query *q, size_t bin
     if (is_named(s->config, q)) e->statement = q->statement->id_private;
     else e->flags |= RP_ENTRY_UNNAMED;
     if (text_results(q)) e->flags |= RP_ENTRY_TEXT;
-    if (q->on_chunk) e->flags |= RP_ENTRY_PIECES, s->pieced = true;
+    if (q->on_chunk) e->flags |= RP_ENTRY_PIECES, s->pieced = true, s->plain = 0;
     s->live++;
     return s->tail++;
 }
@@ -353,7 +367,9 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
         return w.used;
     }
     if (s->phase != RP_PHASE_READY && s->terminate == RP_TERMINATE_NO) return 0;
-    for (settle(s); s->unsent != s->tail && s->phase == RP_PHASE_READY; settle(s)) {
+    for (;; s->unsent++) {
+        if (s->tail - s->head != s->live) settle(s);
+        if (s->unsent == s->tail || s->phase != RP_PHASE_READY) break;
         struct rp_entry *e = rp_session_entry(s, s->unsent);
         if (w.used == w.capacity || rp_session_held_back(s)) return w.used;
         if (s->written == 0) begin_entry(s, e);
@@ -365,7 +381,6 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity)
         s->written += w.used - before;
         if (s->written < e->size) return w.used;
         RP_ASSERT(s->written == e->size && w.skip == 0);
-        s->unsent++;
         s->written = 0;
         s->barrier = e->flags & RP_ENTRY_COPY;
     }
@@ -414,7 +429,7 @@ uint32_t rp_session_group(const struct rp_session *s, uint32_t sequence)
 
 bool rp_session_decided(const struct rp_session *s, uint32_t sequence)
 {
-    return s->finishing && (int32_t)(sequence - s->due) < 0;
+    return (int32_t)(sequence - (s->finishing ? s->due : s->head)) < 0;
 }
 
 enum rp_detach rp_session_detach(struct rp_session *s, uint32_t sequence)

@@ -49,8 +49,13 @@ enum {
     RP_PREPARED_UNSURE = 254,    /* may or may not exist there: Close before Parse                    */
     RP_PREPARED_PARSING = 255,   /* a Parse is on its way                                             */
 };
-/* Owned by the layer above; the session reads it. */
-struct rp_catalog_entry { const struct rp_columns *generation[RP_GENERATIONS]; };
+/* Of a declared statement. Owned by the layer above; the session reads it, and fills in what the text says. */
+struct rp_catalog_entry {
+    const struct rp_columns *generation[RP_GENERATIONS];
+    uint32_t parse_size; /* of its Parse, UINT32_MAX if that or more; 0: nobody has looked at it yet */
+    uint8_t sql_class;   /* enum rp_sql_class                                                        */
+};
+_Static_assert(sizeof(struct rp_catalog_entry) == 64, "one for each statement that may be declared");
 
 /* SQL that is built at run time and kept (conn/texts.h): each text stands in a place, whose id follows those of the
  * declared statements, under a serial number that is its name and never another's. Its columns are described with each
@@ -194,7 +199,10 @@ struct rp_session {
     enum rp_step copying;               /* one of the COPY steps; 0: none of them is due             */
     enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
 
-    struct rp_entry *entry;             /* ring of config->entries                                   */
+    struct rp_entry *entry;             /* ring of config->entries, ...                              */
+    uint32_t mask;                      /* ... less one                                              */
+    size_t plain;                       /* of a message with up to so many bytes of body nothing has to be looked at
+                                         * before it is there as a whole                             */
     uint32_t head, due, unsent, tail;   /* sequence numbers: head <= due <= tail, head <= unsent <= tail */
     uint32_t live;                      /* entries that are not dropped                              */
     uint32_t culprit;                   /* sequence number of the group's failed entry               */
@@ -273,6 +281,8 @@ size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request t
 
 bool rp_session_room(struct rp_session *s, uint32_t n); /* for `n` more entries? Those that were dropped make room. */
 static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
+/* What a declared statement's text says, once: into the catalog's entry of its id. Its SQL is not NULL. */
+void rp_session_look(struct rp_catalog_entry *entry, const struct pg_statement *statement);
 /* Checks a query by itself: PG_E_PARAMETER, PG_E_FULL (a statement id above the capacity), or 0 and the size of its
  * Bind (0 for a simple query). `error` may be NULL. */
 int rp_session_check(const struct rp_session_config *config, struct pg_query *query, size_t *bind_size,
@@ -296,7 +306,7 @@ bool rp_session_decided(const struct rp_session *s,
                         uint32_t sequence); /* its ReadyForQuery was read, its outcome is on its way */
 static inline struct rp_entry *rp_session_entry(struct rp_session *s, uint32_t sequence)
 {
-    return &s->entry[sequence & (s->config->entries - 1)];
+    return &s->entry[sequence & s->mask];
 }
 /* The caller of the current rows wants no more, or a getter complained. */
 void rp_session_complain(struct rp_session *s, uint32_t sequence, int complaint);

@@ -20,6 +20,8 @@ void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
 
 enum { NAME_MOST = 20 };
 
+_Static_assert(6 + NAME_MOST + 4 + 4 <= RP_WRITE_SHORT, "a Bind without parameters");
+
 static size_t statement_name(uint64_t name, char out[NAME_MOST])
 {
     uint64_t number = name & ~RP_NAME_TEXT;
@@ -103,20 +105,22 @@ static void write_params(struct rp_writer *w, const struct rp_bind *b)
 
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    char head[6 + NAME_MOST + 4] = "B"; /* in one piece: this is the hot path */
+    uint8_t head[RP_WRITE_SHORT] = "B"; /* in one piece: this is the hot path */
     uint32_t length = __builtin_bswap32((uint32_t)(size - 1));
     memcpy(head + 1, &length, sizeof length);
-    size_t n = 6 + statement_name(b->statement, head + 6);
-    if (b->nparams == 0) {
-        memset(head + n, 0, 4); /* no formats, no values */
-        rp_write_bytes(w, head, n + 4);
-    } else {
-        rp_write_bytes(w, head, n);
+    size_t n = 6 + statement_name(b->statement, (char *)head + 6);
+    if (b->nparams) {
+        rp_write_short(w, head, n);
         write_formats(w, b);
         rp_write_u16(w, (uint16_t)b->nparams);
         write_params(w, b);
+        n = 0;
+    } else {
+        memset(head + n, 0, 4); /* no formats, no values */
+        n += 4;
     }
-    rp_write_bytes(w, b->text_results ? "\0\0" : "\0\1\0\1", b->text_results ? 2 : 4);
+    memcpy(head + n, b->text_results ? "\0\0\0\0" : "\0\1\0\1", 4);
+    rp_write_short(w, head, n + (b->text_results ? 2 : 4));
 }
 
 /* ---- Parse and Close ---- */
@@ -161,8 +165,6 @@ void rp_write_close(struct rp_writer *w, uint64_t statement)
 /* ---- messages that never change ---- */
 
 void rp_write_describe_portal(struct rp_writer *w) { rp_write_bytes(w, "D\0\0\0\6P", RP_DESCRIBE_SIZE); }
-void rp_write_execute(struct rp_writer *w) { rp_write_bytes(w, "E\0\0\0\x09\0\0\0\0", RP_EXECUTE_SIZE); }
-void rp_write_sync(struct rp_writer *w) { rp_write_bytes(w, "S\0\0\0\4", RP_SYNC_SIZE); }
 void rp_write_terminate(struct rp_writer *w) { rp_write_bytes(w, "X\0\0\0\4", RP_TERMINATE_SIZE); }
 
 /* ---- simple query, startup, authentication ---- */

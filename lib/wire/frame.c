@@ -45,18 +45,38 @@ bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size)
     return fatal;
 }
 
-void rp_tag_parse(const char *text, char tag[16], uint64_t *rows)
+static bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+
+/* "SELECT 5", as nearly all of them are. */
+static bool is_select(const uint8_t *body, size_t size, uint64_t *rows)
 {
-    size_t words = 0;
-    const char *at = text;
+    if (size < 9 || memcmp(body, "SELECT ", 7) != 0) return false;
+    const uint8_t *at = body + 7, *end = body + size - 1;
+    for (*rows = 0; at != end && is_digit(*at); at++) *rows = *rows * 10 + (uint64_t)(*at - '0');
+    return at == end && *end == 0;
+}
+
+bool rp_tag_parse(const uint8_t *body, size_t size, char tag[16], uint64_t *rows)
+{
+    uint64_t n = 0;
     memset(tag, 0, 16);
-    for (; *at && (*at < '0' || *at > '9'); at++)
-        if (words < 15) tag[words++] = *at;
-    while (words && tag[words - 1] == ' ') tag[--words] = 0;
-    *rows = 0; /* the last number that stands by itself: INSERT has an OID before it */
-    for (bool counts = at > text && at[-1] == ' '; *at; at++) {
-        if (*at == ' ') *rows = 0, counts = true;
-        else if (*at < '0' || *at > '9') counts = false;
-        else if (counts) *rows = *rows * 10 + (uint64_t)(*at - '0');
+    if (is_select(body, size, rows)) {
+        memcpy(tag, "SELECT", 6);
+        return true;
     }
+    const uint8_t *end = size ? memchr(body, 0, size) : NULL, *at = body;
+    if (!end || end != body + size - 1) return false;
+    while (at != end && !is_digit(*at)) at++;
+    size_t words = (size_t)(at - body);
+    bool counts = words && at[-1] == ' ';
+    if (words > 15) words = 15;
+    while (words && body[words - 1] == ' ') words--;
+    memcpy(tag, body, words);
+    for (; at != end; at++) { /* the last number that stands by itself: INSERT has an OID before it */
+        if (*at == ' ') n = 0, counts = true;
+        else if (!is_digit(*at)) counts = false;
+        else if (counts) n = n * 10 + (uint64_t)(*at - '0');
+    }
+    *rows = n;
+    return true;
 }

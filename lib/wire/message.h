@@ -35,13 +35,24 @@ static inline int rp_frame_read(const uint8_t *at, size_t have, size_t limit, st
     return 1;
 }
 
+/* The same of a frame that is there as a whole and has no more than `plain` bytes of body; else false. */
+static inline bool rp_frame_plain(const uint8_t *at, size_t have, size_t plain, struct rp_frame *frame)
+{
+    if (have < RP_FRAME_HEAD) return false;
+    size_t size = (size_t)rp_load_u32(at + 1) - 4; /* wraps where the length is below 4 */
+    if (size > plain || size > have - RP_FRAME_HEAD) return false;
+    *frame = (struct rp_frame){ .type = at[0], .body = at + RP_FRAME_HEAD, .size = size };
+    return true;
+}
+
 /* ErrorResponse and NoticeResponse: every field copied, cut to fit, in their order. Missing or repeated fields, an
  * absent terminator and a body of any size do no harm. `error->code` and `sent` are the caller's to set. True: the
  * severity is FATAL or PANIC, so the connection ends. */
 bool rp_error_parse(struct pg_error *error, const uint8_t *body, size_t size);
 
-/* "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. */
-void rp_tag_parse(const char *text, char tag[16], uint64_t *rows);
+/* CommandComplete: "INSERT 0 5" -> tag "INSERT", rows 5; "CREATE TABLE" -> the words, rows 0. False: the body is not one
+ * string with its NUL. */
+bool rp_tag_parse(const uint8_t *body, size_t size, char tag[16], uint64_t *rows);
 
 /* The name of a prepared statement, as a number: of a declared one its id, in hexadecimal behind an "s"; of SQL built
  * at run time RP_NAME_TEXT and a serial number below it, behind a "d". 0: the unnamed statement. */
@@ -71,8 +82,8 @@ void rp_write_close(struct rp_writer *w, uint64_t statement);
 enum { RP_DESCRIBE_SIZE = 7, RP_EXECUTE_SIZE = 10, RP_SYNC_SIZE = 5, RP_TERMINATE_SIZE = 5,
        RP_TLS_REQUEST_SIZE = 8, RP_CANCEL_SIZE_MAX = 12 + RP_CANCEL_KEY_MAX };
 void rp_write_describe_portal(struct rp_writer *w);
-void rp_write_execute(struct rp_writer *w);
-void rp_write_sync(struct rp_writer *w);
+static inline void rp_write_execute(struct rp_writer *w) { rp_write_bytes(w, "E\0\0\0\x09\0\0\0\0", RP_EXECUTE_SIZE); }
+static inline void rp_write_sync(struct rp_writer *w) { rp_write_bytes(w, "S\0\0\0\4", RP_SYNC_SIZE); }
 void rp_write_terminate(struct rp_writer *w);
 /* These two have no type byte. CancelRequest: on a socket of its own, as long as the key makes it. */
 void rp_write_cancel(struct rp_writer *w, uint32_t pid, const uint8_t *key, size_t key_size);

@@ -54,6 +54,17 @@ static inline void rp_write_bytes(struct rp_writer *w, const void *at, size_t n)
     if (n) memcpy(w->to + w->used, at, n); /* `at` may be NULL for nothing */
     w->used += n;
 }
+/* Of a buffer of that size its first `n` bytes: copied whole where there is room, which needs no call. */
+enum { RP_WRITE_SHORT = 40 };
+static inline void rp_write_short(struct rp_writer *w, const uint8_t at[RP_WRITE_SHORT], size_t n)
+{
+    if (__builtin_expect(w->skip || w->capacity - w->used < RP_WRITE_SHORT, 0)) {
+        rp_write_at_edge(w, at, n);
+        return;
+    }
+    memcpy(w->to + w->used, at, RP_WRITE_SHORT);
+    w->used += n;
+}
 static inline void rp_write_u8(struct rp_writer *w, uint8_t v) { rp_write_bytes(w, &v, 1); }
 static inline void rp_write_u16(struct rp_writer *w, uint16_t v)
 {

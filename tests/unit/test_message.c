@@ -179,9 +179,26 @@ static void test_tags(void **state)
         char tag[16];
         uint64_t rows = 77;
         memset(tag, 0x55, sizeof tag);
-        rp_tag_parse(cases[i].text, tag, &rows);
+        assert_true(rp_tag_parse((const uint8_t *)cases[i].text, strlen(cases[i].text) + 1, tag, &rows));
         assert_string_equal(tag, cases[i].tag);
         assert_int_equal(rows, cases[i].rows);
+    }
+}
+
+static void test_bodies_that_are_no_tag(void **state)
+{
+    (void)state;
+    static const struct { const char *body; size_t size; } cases[] = {
+        { "", 0 }, { "SELECT 1", 8 }, { "SELECT\0 1", 10 }, { "\0\0", 2 }, { "SELECT 1\0", 10 }
+    };
+    for (size_t i = 0; i < RP_COUNT(cases); i++) {
+        char tag[16];
+        uint64_t rows;
+        uint8_t *body = malloc(cases[i].size); /* so that a read behind it is seen */
+        assert_true(body || !cases[i].size);
+        if (cases[i].size) memcpy(body, cases[i].body, cases[i].size);
+        assert_false(rp_tag_parse(body, cases[i].size, tag, &rows));
+        free(body);
     }
 }
 
@@ -373,7 +390,8 @@ int main(void)
         cmocka_unit_test(test_frames),         cmocka_unit_test(test_frame_lengths),
         cmocka_unit_test(test_error_fields),   cmocka_unit_test(test_fatal),
         cmocka_unit_test(test_poor_fields),    cmocka_unit_test(test_large_fields),
-        cmocka_unit_test(test_tags),           cmocka_unit_test(test_fixed_messages),
+        cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_bodies_that_are_no_tag),           cmocka_unit_test(test_fixed_messages),
         cmocka_unit_test(test_startup_messages), cmocka_unit_test(test_names),
         cmocka_unit_test(test_bind_formats),   cmocka_unit_test(test_parse_types),
         cmocka_unit_test(test_refused_parameters),
