@@ -462,6 +462,7 @@ static void poisoned(struct rp_slot *slot, struct pg_query *culprit)
 static void on_outcome(struct rp_conn *conn, struct pg_query *q)
 {
     struct rp_slot *slot = slot_of(conn);
+    struct pg_pool *pool = slot->pool;
     bool shared = SHARING & 1u << slot->state;
     if (shared) rp_work_end(slot, q);
     if (q && own(q)) {
@@ -476,7 +477,9 @@ static void on_outcome(struct rp_conn *conn, struct pg_query *q)
     if (RP_PLANT(open_block_shared)) shared = false;
     if (shared && conn->session.transaction != 'I') poisoned(slot, q);
     else rp_slot_settle(slot);
+    pool->telling = slot;
     if (q) rp_tell_query(q);
+    pool->telling = NULL;
     if (suspect) rp_pooler_tell(slot);
 }
 

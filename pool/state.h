@@ -218,6 +218,7 @@ struct pg_pool {
 
     struct rp_slots loaded[RP_LOADS];    /* SHARED slots by their work                          */
     uint64_t load_bits[RP_LOAD_WORDS];   /* which of those lists are not empty                  */
+    struct rp_slot *telling;             /* the one whose outcome is being told; NULL: none     */
     struct rp_work work;
 
     struct rp_waiters waiting, urgent, slow, ended; /* urgent: leases of high priority          */

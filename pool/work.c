@@ -154,10 +154,21 @@ static struct rp_slot *with_room(struct pg_pool *pool, uint32_t load, uint32_t n
     return NULL;
 }
 
+/* Whoever goes on from an outcome goes on where it came from, unless there is less to do elsewhere: then what came
+ * together is sent together, in one segment instead of several. */
+static struct rp_slot *same_again(const struct pg_pool *pool, const struct rp_slot *best)
+{
+    struct rp_slot *slot = pool->telling;
+    if (!slot || slot->state != RP_SLOT_SHARED || slot->work_ns / 2 > best->work_ns) return NULL;
+    bool fewer = rp_session_in_flight(&slot->conn.session) <= rp_session_in_flight(&best->conn.session);
+    return fewer && rp_slot_room(slot, 1) ? slot : NULL;
+}
+
 struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now)
 {
-    struct rp_slot *slot;
+    struct rp_slot *slot, *same;
     while ((slot = rp_slot_least_loaded(pool)) && slot->load != FULL) {
+        if (n == 1 && (same = same_again(pool, slot))) return same;
         slot->late |= now - slot->head_since_ns > pool->work.late_ns;
         bool room = rp_slot_room(slot, 1);
         if (room && slot->late == (slot->load == LATE)) return n == 1 ? slot : with_room(pool, slot->load, n);

@@ -180,7 +180,8 @@ void pg_pool_reset(struct pg_pool *pool);
 void pg_pool_suspend(struct pg_pool *pool);
 void pg_pool_resume(struct pg_pool *pool);
 
-/* Shared lane. A statement joins the connection with the least work to be expected. One that is slow, or a batch with
+/* Shared lane. A statement joins the connection with the least work to be expected; one that is started from another
+ * one's on_done that one's, unless fewer are in flight elsewhere or half the work is. One that is slow, or a batch with
  * one that is (declared PG_STATEMENT_SLOW, or longer than pool_slow_statement beyond what the shortest take, on the
  * average; half of that makes it fast again), runs on a connection alone, if there are two that are not leased: of
  * these all but one may run slow ones at a time. When they do, the next slow ones wait in a queue of their own, first

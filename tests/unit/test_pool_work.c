@@ -2,8 +2,10 @@
  * with the fewest statements: what it learns of them, and what it does when one takes longer than it should. Simulated
  * host, virtual time. */
 #include "timed.h"
+#include "conn/query.h"
 
 static struct pg_statement middling = PG_STATEMENT("WORK 8000");
+static struct pg_statement nothing = PG_STATEMENT("WORK 0");
 static struct pg_statement sluggish = PG_STATEMENT("WORK 60000");
 
 /* ---- the least work ---- */
@@ -189,6 +191,101 @@ static void far_is_not_late(void **state)
     world_close(&w);
 }
 
+/* ---- those who go on from an outcome ---- */
+
+enum { ROUNDS = 50 };
+static unsigned moved; /* times that somebody went on on another connection */
+static void go_on(struct pg_query *q)
+{
+    struct seen *s = q->data;
+    const struct rp_slot *before = (const struct rp_slot *)(uintptr_t)s->value;
+    assert_int_equal(q->status, 0);
+    if (++s->done == ROUNDS) return;
+    pg_pool_query(s->world->pool, q);
+    s->value = (int64_t)(uintptr_t)rp_query(q)->slot;
+    moved += before && before != rp_query(q)->slot;
+}
+static void loop_start(struct world *w, struct seen *s, struct pg_statement *statement)
+{
+    timed_init(w, s, statement);
+    s->query.on_done = go_on;
+    pg_pool_query(w->pool, &s->query);
+}
+
+/* So that what came together is sent together. */
+static void who_goes_on_stays_where_it_was(void **state)
+{
+    (void)state;
+    enum { N = 32 };
+    static struct seen s[N];
+    struct world w;
+    timed_open(&w, 50000, "pool_max_conns=4");
+    timed_make(&w, 4);
+    timed_learn(&w, &nothing, 20);
+    moved = 0;
+    for (int i = 0; i < N; i++) loop_start(&w, &s[i], &nothing);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < N; i++) assert_int_equal(s[i].done, ROUNDS);
+    assert_int_equal(moved, 0);
+    world_close(&w);
+}
+
+/* How many of them are on the connection of the first. */
+static int beside_the_first(struct seen *s, int n)
+{
+    int beside = 0;
+    for (int i = 0; i < n; i++) beside += rp_query(&s[i].query)->slot == rp_query(&s[0].query)->slot;
+    return beside;
+}
+static void until_it_is_even(void **state)
+{
+    (void)state;
+    enum { N = 16 };
+    static struct seen s[N];
+    struct world w;
+    struct held h;
+    timed_open(&w, 50000, "pool_max_conns=2");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    held_init(&h);
+    pg_pool_acquire(w.pool, &h.lease);
+    world_run(&w, WORLD_MS);
+    for (int i = 0; i < N; i++) loop_start(&w, &s[i], &fast);
+    world_run(&w, 10 * WORLD_MS);
+    assert_int_equal(beside_the_first(s, N), N);
+    pg_lease_release(&h.lease);
+    world_run(&w, 10 * WORLD_MS);
+    assert_in_range(beside_the_first(s, N), N / 2 - 1, N / 2 + 1);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < N; i++) assert_int_equal(s[i].done, ROUNDS);
+    world_close(&w);
+}
+
+/* Nobody goes on behind a statement of 8 ms that was sent there meanwhile, though fewer are there. */
+static void not_behind_more_work(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    static struct seen s[N];
+    struct world w;
+    struct seen slow;
+    unsigned before[N];
+    timed_open(&w, 50000, "pool_max_conns=2 pool_slow_statement=0");
+    timed_make(&w, 2);
+    timed_learn(&w, &fast, 20);
+    timed_learn(&w, &middling, 20);
+    for (int i = 0; i < N; i++) loop_start(&w, &s[i], &fast);
+    world_run(&w, 5 * WORLD_MS);
+    timed_start(&w, &slow, &middling);
+    for (int i = 0; i < N; i++) before[i] = s[i].done;
+    world_run(&w, 8 * WORLD_MS);
+    assert_int_equal(slow.done, 0);
+    for (int i = 0; i < N; i++) assert_in_range(s[i].done, before[i] + 5, ROUNDS);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < N; i++) assert_int_equal(s[i].done, ROUNDS);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +293,8 @@ int main(void)
         cmocka_unit_test(what_is_given_up_is_learned),       cmocka_unit_test(a_full_one_is_not_chosen),
         cmocka_unit_test(a_batch_goes_where_it_fits),        cmocka_unit_test(late_ones_are_avoided),
         cmocka_unit_test(late_is_better_than_not_at_all),    cmocka_unit_test(far_is_not_late),
+        cmocka_unit_test(who_goes_on_stays_where_it_was),    cmocka_unit_test(until_it_is_even),
+        cmocka_unit_test(not_behind_more_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

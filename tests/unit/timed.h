@@ -15,7 +15,8 @@ static void timed_answer(void *arg, struct model_query *q)
     (void)arg;
     bool work = strncmp(model_sql(q), "WORK ", 5) == 0;
     if ((!work && strcmp(model_sql(q), "CHANGING") != 0) || model_describing(q)) return;
-    model_delay(q, (work ? strtoull(model_sql(q) + 5, NULL, 10) : changing_us) * 1000);
+    uint64_t us = work ? strtoull(model_sql(q) + 5, NULL, 10) : changing_us;
+    if (us) model_delay(q, us * 1000);
     model_complete(q, "SELECT 0");
 }
 
