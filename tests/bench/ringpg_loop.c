@@ -6,9 +6,14 @@ enum { RING_ENTRIES = 512 };
 
 bool ringpg_loop_turn(struct ringpg_loop *loop)
 {
+    return ringpg_loop_turn_for(loop, 1000000000);
+}
+
+bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns)
+{
     int64_t wait_ns = pg_reactor_turn(loop->reactor);
     if (wait_ns == PG_WAIT_CLOSED) return false;
-    if (wait_ns < 0 || wait_ns > 1000000000) wait_ns = 1000000000;
+    if (wait_ns < 0 || wait_ns > most_ns) wait_ns = most_ns;
     int rc = pg_uring_wait(loop->uring, wait_ns);
     if (rc) bench_die("ringpg: wait: %s", strerror(-rc));
 

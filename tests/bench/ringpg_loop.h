@@ -16,6 +16,7 @@ struct ringpg_loop {
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
+bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns); /* waits no longer than that */
 /* For runs on one connection: lent for good, and SQL that has to succeed before anything is measured there. The child's
  * own time bounds both. */
 void ringpg_loop_lend(struct ringpg_loop *loop, struct pg_lease *lease);

@@ -1,0 +1,232 @@
+/* The benchmark's part latency: its loads, their order, and the report. As in the other parts each run is a process of
+ * its own, and all contenders take their turns before the next repetition begins. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include "latency.h"
+
+static const struct latency_client *const clients[] = {
+    &latency_shared,
+    &latency_lease,
+#ifdef BENCH_LIBPQ
+    &latency_libpq,
+    &latency_blocking,
+#endif
+};
+enum { CLIENTS = sizeof clients / sizeof *clients };
+
+static const struct {
+    const char *name;
+    double share; /* of the contender's own peak; 0: one caller on one connection */
+} loads[] = {{"alone", 0}, {"50 %", 0.5}, {"80 %", 0.8}, {"95 %", 0.95}};
+enum { LOADS = sizeof loads / sizeof *loads };
+
+struct outcome {
+    double peak, per_s; /* queries per second: at its best; under this load */
+    double p50_us, p99_us, p999_us;
+};
+static struct outcome outcomes[LOADS][CLIENTS][BENCH_REPETITIONS_MAX];
+static unsigned counts[LOADS][CLIENTS];
+
+struct options {
+    struct bench_target target;
+    const char *json, *load, *contender; /* only these */
+    unsigned repetitions;
+    double seconds;
+    bool quick;
+};
+
+static bool runs(const struct options *options, size_t load, size_t client)
+{
+    if (clients[client]->alone_only && loads[load].share > 0) return false;
+    return (!options->load || !strcmp(options->load, loads[load].name)) &&
+           (!options->contender || !strcmp(options->contender, clients[client]->name));
+}
+
+/* ---- running ---- */
+
+struct job {
+    const struct latency_client *client;
+    const struct options *options;
+    double share;
+};
+
+static int compare(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+static double percentile_us(const struct latency_load *load, size_t count, double share)
+{
+    return (double)load->took_ns[(size_t)((double)(count - 1) * share)] / 1e3;
+}
+
+static void measure(const struct job *job, struct outcome *outcome)
+{
+    double seconds = job->options->seconds;
+    struct latency_shape shape = {.target = &job->options->target,
+                                  .connections = job->share > 0 ? LATENCY_CONNECTIONS : 1};
+    struct latency_load load = {.room = 8 << 20};
+    void *client = job->client->open(&shape);
+    if (job->share > 0) {
+        latency_begin(&load, LATENCY_CALLERS, 0, seconds / 2);
+        job->client->run(client, &load);
+        outcome->peak = (double)load.answered / (seconds / 2);
+        if (!load.answered) bench_die("%s: nothing was answered", job->client->name);
+    }
+    load.took_ns = calloc(load.room, sizeof *load.took_ns);
+    if (!load.took_ns) bench_die("no memory");
+    latency_begin(&load, job->share > 0 ? 0 : 1, outcome->peak * job->share, seconds);
+    job->client->run(client, &load);
+    job->client->close(client);
+    size_t count = load.answered < load.room ? load.answered : load.room;
+    if (!count) bench_die("%s: nothing was answered", job->client->name);
+    qsort(load.took_ns, count, sizeof *load.took_ns, compare);
+    outcome->per_s = (double)load.answered / seconds;
+    outcome->p50_us = percentile_us(&load, count, 0.5);
+    outcome->p99_us = percentile_us(&load, count, 0.99);
+    outcome->p999_us = percentile_us(&load, count, 0.999);
+    free(load.took_ns);
+}
+
+static void job_run(void *arg, int out)
+{
+    struct outcome outcome = {.peak = 0};
+    prctl(PR_SET_TIMERSLACK, 1000); /* ns: else each wait for what is due would be 50 us too long, for everybody */
+    measure(arg, &outcome);
+    if (write(out, &outcome, sizeof outcome) != sizeof outcome) bench_die("write: %s", strerror(errno));
+}
+
+static bool repeat(const struct options *options, size_t load, size_t client)
+{
+    struct job job = {clients[client], options, loads[load].share};
+    char answer[sizeof(struct outcome) + 1]; /* one more than the answer, so that its end is seen */
+    struct outcome *outcome = &outcomes[load][client][counts[load][client]];
+    if (bench_in_child(job_run, &job, answer, sizeof answer, 60) != (long)sizeof *outcome) return false;
+    memcpy(outcome, answer, sizeof *outcome);
+    counts[load][client]++;
+    return true;
+}
+
+/* ---- the report ---- */
+
+static struct bench_spread spread(size_t load, size_t client, size_t member)
+{
+    double figures[BENCH_REPETITIONS_MAX];
+    unsigned count = counts[load][client];
+    for (unsigned i = 0; i < count; i++)
+        memcpy(&figures[i], (const char *)&outcomes[load][client][i] + member, sizeof figures[i]);
+    return bench_spread(figures, count);
+}
+#define SPREAD(load, client, member) spread(load, client, offsetof(struct outcome, member))
+
+static void print_line(const struct options *options, size_t load, size_t client)
+{
+    if (!runs(options, load, client)) return;
+    printf("%-8s %-15s ", loads[load].name, clients[client]->name);
+    if (!counts[load][client]) {
+        printf("not measured\n");
+        return;
+    }
+    struct bench_spread p50 = SPREAD(load, client, p50_us), p99 = SPREAD(load, client, p99_us);
+    char p50_range[32], p99_range[32];
+    snprintf(p50_range, sizeof p50_range, "(%.0f-%.0f)", p50.min, p50.max);
+    snprintf(p99_range, sizeof p99_range, "(%.0f-%.0f)", p99.min, p99.max);
+    printf("%9.0f %8.1f %13s %8.1f %13s %9.1f\n", SPREAD(load, client, per_s).median, p50.median, p50_range, p99.median,
+           p99_range, SPREAD(load, client, p999_us).median);
+}
+
+static void print_goal(const char *what, const struct bench_spread *ours, const struct bench_spread *theirs)
+{
+    double ratio = ours->median / theirs->median;
+    printf("  alone, %s: %.2f x libpq-epoll's, at most 1.05: %s\n", what, ratio, ratio <= 1.05 ? "met" : "NOT MET");
+}
+
+static void print_report(const struct options *options)
+{
+    printf("\n%-8s %-15s %9s %8s %13s %8s %13s %9s\n", "load", "contender", "q/s", "p50 us", "(min-max)", "p99 us",
+           "(min-max)", "p99.9 us");
+    for (size_t l = 0; l < LOADS; l++)
+        for (size_t c = 0; c < CLIENTS; c++) print_line(options, l, c);
+    printf("alone: one connection, one caller who waits for the answer. Else %d connections and an open load at random "
+           "times, of\n  so much of what %d callers reached just before; counted from when a query was due, Sync each\n",
+           LATENCY_CONNECTIONS, LATENCY_CALLERS);
+    if (CLIENTS < 3 || !counts[0][1] || !counts[0][CLIENTS - 2]) return;
+    struct bench_spread p50 = SPREAD(0, 1, p50_us), p99 = SPREAD(0, 1, p99_us);
+    struct bench_spread libpq_p50 = SPREAD(0, CLIENTS - 2, p50_us), libpq_p99 = SPREAD(0, CLIENTS - 2, p99_us);
+    printf("\nGoals: a lease against libpq on epoll\n");
+    print_goal("p50", &p50, &libpq_p50);
+    print_goal("p99", &p99, &libpq_p99);
+}
+
+static void write_json(const struct options *options)
+{
+    FILE *file = bench_json_open(options->json);
+    const char *separator = "[\n";
+    for (size_t l = 0; l < LOADS; l++)
+        for (size_t c = 0; c < CLIENTS; c++) {
+            if (!counts[l][c]) continue;
+            fprintf(file,
+                    "%s  {\"workload\": \"latency\", \"load\": \"%s\", \"contender\": \"%s\", \"qps\": %.0f, "
+                    "\"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"repetitions\": %u}",
+                    separator, loads[l].name, clients[c]->name, SPREAD(l, c, per_s).median, SPREAD(l, c, p50_us).median,
+                    SPREAD(l, c, p99_us).median, SPREAD(l, c, p999_us).median, counts[l][c]);
+            separator = ",\n";
+        }
+    fprintf(file, "\n]\n");
+    bench_json_close(file, options->json);
+}
+
+/* ---- options ---- */
+
+static const char usage[] = "bench_latency [options]\n"
+                            "  --quick                  fewer and shorter repetitions\n"
+                            "  --repetitions N --seconds S   default 7 of 1 s, quick 3 of 0.3 s\n"
+                            "  --json FILE              write the figures as a list of rows\n"
+                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
+                            "  --user U --database D    who it lets in without a password\n"
+                            "  --load NAME, --contender NAME   only these\n";
+
+#define AT(member) offsetof(struct options, member)
+static const struct bench_option option_rows[] = {
+    {"quick", BENCH_FLAG, AT(quick), 0},
+    {"json", BENCH_TEXT, AT(json), 0},
+    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
+    {"seconds", BENCH_REAL, AT(seconds), 0},
+    {"host", BENCH_TEXT, AT(target.host), 0},
+    {"port", BENCH_NUMBER, AT(target.port), 65535},
+    {"user", BENCH_TEXT, AT(target.user), 0},
+    {"database", BENCH_TEXT, AT(target.database), 0},
+    {"load", BENCH_TEXT, AT(load), 0},
+    {"contender", BENCH_TEXT, AT(contender), 0},
+};
+
+static struct options read_options(int argc, char **argv)
+{
+    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
+    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
+    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
+    if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
+    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 1;
+    if (o.seconds > 20) bench_die("more than anybody would wait for");
+    return o;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = read_options(argc, argv);
+    bool failed = false;
+    printf("workload latency: %s; %u repetitions of %.2g s each, contenders in turn; figures are medians\n", BENCH_SQL,
+           options.repetitions, options.seconds);
+    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+        for (size_t l = 0; l < LOADS; l++)
+            for (size_t c = 0; c < CLIENTS; c++)
+                if (runs(&options, l, c) && !repeat(&options, l, c)) failed = true;
+    print_report(&options);
+    if (options.json) write_json(&options);
+    if (failed) fprintf(stderr, "bench: a run failed, see above\n");
+    return failed;
+}
