@@ -8,6 +8,16 @@ set -euo pipefail
 
 die() { echo "pgbench: $1" >&2; exit 1; }
 
+find_pgbench()
+{
+    local at
+    for at in "${RINGPG_PGBIN-}/pgbench" "$(printf '%s\n' /usr/lib/postgresql/*/bin/pgbench | sort -V | tail -n 1)"; do
+        [ ! -x "$at" ] || { echo "$at"; return 0; }
+    done
+    command -v pgbench || die "the program is not there"
+}
+[ "${1-}" != --find ] || { find_pgbench; exit; }
+
 host='' port='' user='' database='' connections='' in_flight='' warm_ms='' measure_ms=''
 while [ $# -gt 1 ]; do
     case "$1" in
@@ -18,15 +28,6 @@ while [ $# -gt 1 ]; do
     *) die "unknown option $1" ;;
     esac
 done
-
-find_pgbench()
-{
-    local at
-    for at in "${RINGPG_PGBIN-}/pgbench" "$(printf '%s\n' /usr/lib/postgresql/*/bin/pgbench | sort -V | tail -n 1)"; do
-        [ ! -x "$at" ] || { echo "$at"; return 0; }
-    done
-    command -v pgbench || die "the program is not there"
-}
 
 write_script()
 {
