@@ -27,12 +27,13 @@ struct bench_shape { /* one request for a run */
     const struct bench_target *target;
     unsigned connections, in_flight; /* in_flight: queries per connection */
     unsigned handlers;               /* for contenders whose handlers take turns on the connections */
+    const char *program;             /* of a peer */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
 struct bench_options {
     struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *plot, *server, *contender, *transport, *one, *serve;
+    const char *json, *plot, *server, *contender, *transport, *one, *serve, *peers;
     unsigned repetitions, queries, connections, in_flight;
     double seconds;
     bool quick, grid, no_strace, tcp;
@@ -58,10 +59,14 @@ struct bench_meter {
     enum { BENCH_WARMING, BENCH_MEASURING, BENCH_OVER } phase;
     int server_pid; /* whose CPU is read as well; 0: nobody's */
     struct bench_sample {
-        uint64_t at_ns, cpu_ns, answered, switches, peak_kib; /* voluntary switches; peak of resident memory */
-        double server_ns, allocations;                        /* BENCH_UNKNOWN where they cannot be told */
+        uint64_t at_ns, cpu_ns, answered, peak_kib; /* peak of resident memory */
+        double server_ns, allocations, switches;    /* BENCH_UNKNOWN where they cannot be told; voluntary switches */
     } began, ended;
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
+    struct bench_peer {           /* what a peer says of itself */
+        char version[64];
+        bool batched; /* not a Sync behind each query, but behind several */
+    } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)
 double bench_allocations(void);    /* of this process so far */
@@ -74,12 +79,17 @@ bool bench_tick(struct bench_meter *meter);
 struct bench_contender {
     const char *name;
     void (*run)(const struct bench_shape *shape, struct bench_meter *meter);
+    bool peer; /* another driver: a program, see peer.c */
 };
 void floor_run(const struct bench_shape *shape, struct bench_meter *meter);
 void libpq_epoll_run(const struct bench_shape *shape, struct bench_meter *meter);
 void libpq_pipeline_run(const struct bench_shape *shape, struct bench_meter *meter);
 void ringpg_shared_run(const struct bench_shape *shape, struct bench_meter *meter);
 void ringpg_lease_run(const struct bench_shape *shape, struct bench_meter *meter);
+/* Of shape->program. Bounded by time alone. */
+void peer_run(const struct bench_shape *shape, struct bench_meter *meter);
+char *peer_program(const char *folder, const char *name); /* allocated; NULL: it is not there */
+void peer_print_missing(const char *folder, const char *name);
 
 /* One message on stderr and the end of the process: a run that cannot be trusted gives no figure. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -105,7 +115,8 @@ int null_server_listen(struct bench_target *target); /* over TCP it sets the por
 void null_server_run(int listener) __attribute__((noreturn));
 
 /* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child
- * failed or took longer than `seconds` (then it is killed). */
+ * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */
+enum { BENCH_LATE = -2 };
 long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds);
 
 /* Cases, their figures and the reports. */
@@ -113,7 +124,9 @@ struct bench_case {
     const struct bench_contender *contender;
     const char *server; /* "real" or "null" */
     unsigned connections, in_flight;
-    bool quick;       /* part of --quick too */
+    const char *program; /* of a peer */
+    struct bench_peer peer;
+    bool given_up;    /* a peer that failed is not run again */
     unsigned figures; /* repetitions that succeeded */
     double qps[BENCH_REPETITIONS_MAX], client_us[BENCH_REPETITIONS_MAX];
     /* Per query; peak memory of the client at once. BENCH_UNKNOWN: cannot be told */

@@ -13,10 +13,20 @@
 enum { HANDLERS = 64 };
 
 static const struct bench_contender contenders[] = {
-    { "ringpg-shared", ringpg_shared_run },   { "ringpg-lease", ringpg_lease_run }, { "floor", floor_run },
+    { "ringpg-shared", ringpg_shared_run, false },
+    { "ringpg-lease", ringpg_lease_run, false },
+    { "floor", floor_run, false },
 #ifdef BENCH_LIBPQ
-    { "libpq-pipeline", libpq_pipeline_run }, { "libpq-epoll", libpq_epoll_run },
+    { "libpq-pipeline", libpq_pipeline_run, false },
+    { "libpq-epoll", libpq_epoll_run, false },
 #endif
+    { "tokio-postgres", peer_run, true },
+    { "postgres.js", peer_run, true },
+    { "pgbench", peer_run, true },
+    { "pgx", peer_run, true },
+    { "asyncpg", peer_run, true },
+    { "psycopg", peer_run, true },
+    { "pg", peer_run, true },
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
 
@@ -28,7 +38,12 @@ static const struct {
 } shapes[] = {
     { "ringpg-shared", 8, 8, true, true },    { "floor", 8, 8, true, true },    { "libpq-pipeline", 8, 8, true, true },
     { "ringpg-lease", 8, 1, true, true },     { "floor", 8, 1, true, true },    { "libpq-epoll", 8, 1, true, true },
-    { "ringpg-shared", 4, 64, false, false }, { "floor", 4, 64, false, false },
+    { "ringpg-shared", 4, 64, true, false },  { "floor", 4, 64, true, false },
+    /* Peers that pipeline; peers with a pool, on which 64 tasks wait for 8 connections. */
+    { "tokio-postgres", 8, 8, true, true },   { "postgres.js", 8, 8, true, true },  { "pgbench", 8, 8, true, true },
+    { "tokio-postgres", 4, 64, true, false }, { "postgres.js", 4, 64, true, false }, { "pgbench", 4, 64, true, false },
+    { "pgx", 8, 8, true, true },              { "asyncpg", 8, 8, true, true },      { "psycopg", 8, 8, true, true },
+    { "pg", 8, 8, true, true },               { "pgx", 8, 1, true, false },         { "pgbench", 8, 1, true, false },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -56,15 +71,39 @@ struct cases {
     size_t count;
 };
 
+static bool measures_peers(const struct bench_options *options)
+{
+    return options->peers && options->tcp && !options->target.tls && !options->grid;
+}
+
+static void print_missing_peers(const struct bench_options *options)
+{
+    if (options->peers && !measures_peers(options)) printf("peers: left out, they run by TCP, without TLS or a grid\n");
+    for (size_t i = 0; measures_peers(options) && i < CONTENDERS; i++) {
+        char *program;
+        if (!contenders[i].peer) continue;
+        if (options->contender && strcmp(options->contender, contenders[i].name)) continue;
+        if (!(program = peer_program(options->peers, contenders[i].name)))
+            peer_print_missing(options->peers, contenders[i].name);
+        free(program);
+    }
+    fflush(stdout);
+}
+
 static void add_case(struct cases *cases, const struct bench_options *options, const char *server, const char *name,
                      unsigned connections, unsigned in_flight)
 {
     const struct bench_contender *contender = find_contender(name);
     if (!contender || (options->contender && strcmp(options->contender, name))) return;
     if (options->target.tls && contender->run == floor_run) return; /* it speaks none */
-    cases->at[cases->count++] = (struct bench_case){
-        .contender = contender, .server = server, .syscalls = -1, .connections = connections, .in_flight = in_flight
-    };
+    const char *program = NULL;
+    if (contender->peer && (!measures_peers(options) || !(program = peer_program(options->peers, name)))) return;
+    cases->at[cases->count++] = (struct bench_case){ .contender = contender,
+                                                     .server = server,
+                                                     .syscalls = -1,
+                                                     .connections = connections,
+                                                     .in_flight = in_flight,
+                                                     .program = program };
 }
 
 static void add_grid(struct cases *cases, const struct bench_options *options, const char *server)
@@ -102,7 +141,8 @@ static void run_contender(struct job *job)
     struct bench_shape shape = { .target = job->target,
                                  .connections = job->one->connections,
                                  .in_flight = job->one->in_flight,
-                                 .handlers = HANDLERS };
+                                 .handlers = HANDLERS,
+                                 .program = job->one->program };
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)
         bench_die("%s: nothing was measured", job->one->contender->name);
@@ -122,7 +162,7 @@ static void keep_figures(struct bench_case *one, const struct bench_sample *bega
     one->qps[i] = queries * 1e9 / (double)(ended->at_ns - began->at_ns);
     one->client_us[i] = (double)(ended->cpu_ns - began->cpu_ns) / 1e3 / queries;
     one->server_us[i] = (ended->server_ns - began->server_ns) / 1e3 / queries;
-    one->switches[i] = (double)(ended->switches - began->switches) / queries;
+    one->switches[i] = (ended->switches - began->switches) / queries;
     one->allocations[i] = (ended->allocations - began->allocations) / queries;
     one->peak_kib[i] = (double)ended->peak_kib;
 }
@@ -137,8 +177,12 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
     job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->seconds * 2);
-    if (size != (long)sizeof meter) return false;
+    if (size != (long)sizeof meter) {
+        one->given_up = one->contender->peer;
+        return false;
+    }
     memcpy(&meter, answer, sizeof meter);
+    one->peer = meter.peer;
     keep_figures(one, &meter.began, &meter.ended);
     return true;
 }
@@ -206,9 +250,12 @@ static bool measure(struct cases *cases, const struct bench_options *options, co
     bool failed = false;
     for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
         for (size_t i = 0; i < cases->count; i++)
-            if (!repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options)) failed = true;
+            if (!cases->at[i].given_up &&
+                !repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options))
+                failed = true;
     for (size_t i = 0; strace && i < cases->count; i++)
-        cases->at[i].syscalls = bench_count_syscalls(&cases->at[i], target_of(&cases->at[i], options, null_target));
+        if (!cases->at[i].contender->peer)
+            cases->at[i].syscalls = bench_count_syscalls(&cases->at[i], target_of(&cases->at[i], options, null_target));
     return !failed;
 }
 
@@ -234,6 +281,7 @@ static int run_all(const struct bench_options *options)
         null_target.host = "127.0.0.1", null_target.port = 0;
     else if (!mkdtemp(null_dir))
         bench_die("mkdtemp: %s", strerror(errno));
+    print_missing_peers(options);
     make_cases(&cases, options);
     if (!cases.count) bench_die("no case is left to run");
     bool strace = !options->no_strace && have_strace();
@@ -255,6 +303,7 @@ static int run_one(const struct bench_options *options)
                               .in_flight = options->in_flight };
     struct job job = { .one = &one, .target = &options->target, .meter = { .limit = options->queries } };
     if (!one.contender) bench_die("no contender is called %s", options->one);
+    if (one.contender->peer) bench_die("--one: %s is a program of its own", options->one);
     if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
     printf("answered %llu\n", (unsigned long long)job.meter.answered);

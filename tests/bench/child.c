@@ -18,14 +18,15 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Reads until the other end closes. -1: the time is over or the answer is too long. */
+/* Reads until the other end closes. BENCH_LATE: the time is over; -1: the answer is too long. */
 static long collect(int in, char *answer, size_t size, uint64_t until_ms)
 {
     size_t got = 0;
     for (;;) { /* bounded by until_ms and by size */
         uint64_t now = now_ms();
         struct pollfd poll_in = {.fd = in, .events = POLLIN};
-        if (now >= until_ms || got == size) return -1;
+        if (now >= until_ms) return BENCH_LATE;
+        if (got == size) return -1;
         if (poll(&poll_in, 1, (int)(until_ms - now)) <= 0) continue;
         ssize_t n = read(in, answer + got, size - got);
         if (n == 0) return (long)got;
@@ -52,6 +53,7 @@ long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, si
     if (got < 0) kill(child, SIGKILL);
     close(ends[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    if (got == BENCH_LATE) return got;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? got : -1;
 }
 

@@ -27,7 +27,7 @@ static struct bench_sample sample(const struct bench_meter *meter, bool ends)
     if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");
     now.cpu_ns = timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime);
     now.answered = meter->answered;
-    now.switches = (uint64_t)usage.ru_nvcsw;
+    now.switches = (double)usage.ru_nvcsw;
     now.peak_kib = (uint64_t)usage.ru_maxrss;
     now.allocations = bench_allocations();
     if (ends) now.server_ns = bench_server_ns(meter->server_pid);

@@ -17,6 +17,7 @@ static const char usage[] =
     "  --transport unix|tcp     of the null server; must fit --host\n"
     "  --tls                    only the real server, encrypted; without the floor, which speaks no TLS\n"
     "  --server real|null, --contender NAME   only these\n"
+    "  --peers DIR              other drivers as well: programs in DIR, see peer.c; by TCP, without TLS, not in --grid\n"
     "  --no-strace              do not count system calls\n"
     "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers\n"
     "  --serve H --port P       only the null server, until it is ended\n";
@@ -45,6 +46,7 @@ static const struct bench_option rows[] = {
     {"connections", BENCH_NUMBER, AT(connections), 128},
     {"in-flight", BENCH_NUMBER, AT(in_flight), 64},
     {"serve", BENCH_TEXT, AT(serve), 0},
+    {"peers", BENCH_TEXT, AT(peers), 0},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The one list of Debian packages, and the step that installs what is missing of it.
 #
-#   tests/support/packages.sh [build|bench|tests]   build: what demo/run needs; bench: what the benchmark needs;
-#                                                   tests: what the tests need (default)
+#   tests/support/packages.sh [build|bench|peers|tests]   build: what demo/run needs; bench: what the benchmark needs;
+#                                                         peers: what the benchmark's peers are made of, which are
+#                                                         all optional; tests: what the tests need (default)
 #
 # As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in
 # one line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`;
-# `optional` packages serve single tests, which say so when they have to do without.
+# `optional` packages serve single tests, which say so when they have to do without; the benchmark does without a peer.
 set -euo pipefail
 
 packages_list()
@@ -39,6 +40,15 @@ optional pgbouncer
 optional postgresql-server-dev-all
 optional shellcheck
 optional systemtap-sdt-dev
+peers    cargo
+peers    librust-tokio-postgres-dev
+peers    golang-go
+peers    golang-github-jackc-pgx-v4-dev
+peers    python3-asyncpg
+peers    python3-psycopg
+peers    python3-psycopg-pool
+peers    nodejs
+peers    npm
 LIST
 }
 
@@ -48,10 +58,12 @@ packages_installed()
     if [ "$1" = postgresql ] && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
         return 0
     fi
-    # Debian's npm stands beside Debian's nodejs; other packages of nodejs bring their own.
-    if [ "$1" = npm ] && command -v npm >/dev/null; then
-        return 0
-    fi
+    # Debian's npm stands beside Debian's nodejs; other packages of nodejs bring their own. Other compilers are as good.
+    case "$1" in
+    npm | nodejs | cargo | golang-go)
+        local program=${1#golang-}
+        command -v "${program%js}" >/dev/null && return 0 ;;
+    esac
     if [ "$1" = postgresql-server-dev-all ] && compgen -G '/usr/include/postgresql/*/server/postgres.h' >/dev/null; then
         return 0
     fi
@@ -103,24 +115,39 @@ packages_apt()
         -o APT::Install-Recommends=false -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
 }
 
+# What one of them lacks is no reason to do without the others.
+packages_one_by_one()
+{
+    local name
+    for name in "$@"; do
+        packages_apt install "$name" || echo "packages: could not install (optional): $name" >&2
+    done
+}
+
 packages_main()
 {
     local kinds line optional=()
     become=()
     case "${1-tests}" in
     build) kinds=build ;;
+    peers) kinds=none ;;
     bench) kinds="build bench" ;;
     tests) kinds="build tests" ;;
-    *) echo "usage: $0 [build|bench|tests]" >&2; return 2 ;;
+    *) echo "usage: $0 [build|bench|peers|tests]" >&2; return 2 ;;
     esac
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-        echo "packages: not a Debian system; needed are: $(packages_list | cut -c10- | tr '\n' ' ')" >&2
+        [ "$kinds" = none ] ||
+            echo "packages: not a Debian system; needed are: $(packages_list | grep -v ^peers | cut -c10- | tr '\n' ' ')" >&2
         return 0
     fi
     local missing
     missing=$(packages_missing "$kinds")
-    local extra=
+    local extra='' without="tests that want them will say so"
     [[ $kinds != *tests* ]] || extra=$(packages_missing optional)
+    if [ "$kinds" = none ]; then
+        extra=$(packages_missing peers)
+        without="the benchmark does without the peers that need them"
+    fi
     [ -n "$missing$extra" ] || return 0
 
     if [ "$(id -u)" != 0 ]; then
@@ -131,7 +158,7 @@ packages_main()
             echo "packages: missing here, and neither root nor sudo to install them: ${chosen[*]}" >&2
             return 1
         else
-            echo "packages: not installed, tests that want them will say so: $(tr '\n' ' ' <<<"$extra")" >&2
+            echo "packages: not installed, $without: $(tr '\n' ' ' <<<"$extra")" >&2
             return 0
         fi
     fi
@@ -139,7 +166,14 @@ packages_main()
     packages_apt update || echo "packages: apt-get update failed; trying with what is known" >&2
     packages_chosen <<<"$missing"
     while read -r line; do
-        [ -z "$line" ] || ! packages_available "$line" || optional+=("$line")
+        [ -n "$line" ] || continue
+        # shellcheck disable=SC2086 # a line is a list of names
+        line=$(packages_choose $line)
+        if packages_available "$line"; then
+            optional+=("$line")
+        else
+            echo "packages: the archive has none of this name (optional): $line" >&2
+        fi
     done <<<"$extra"
     if [ ${#chosen[@]} -gt 0 ]; then
         echo "packages: installing ${chosen[*]}" >&2
@@ -150,7 +184,7 @@ packages_main()
     fi
     if [ ${#optional[@]} -gt 0 ]; then
         echo "packages: installing ${optional[*]}" >&2
-        packages_apt install "${optional[@]}" || echo "packages: could not install (optional): ${optional[*]}" >&2
+        packages_apt install "${optional[@]}" || packages_one_by_one "${optional[@]}"
     fi
 }
 

@@ -1,0 +1,145 @@
+/* The benchmark's peers: other drivers, each a program of its own in a folder (tests/bench/peers has their sources).
+ *
+ *   PEER --host H --port P --user U --database D --connections C --in-flight F --warm-ms W --measure-ms M
+ *
+ * opens C connections, keeps C x F of the prepared selects in flight, checks each answer, measures for M ms after W ms,
+ * and prints one line:
+ *
+ *   {"answered": N, "wall_ns": N, "cpu_ns": N, "switches": N, "peak_kib": N, "version": "..."}
+ *
+ * cpu_ns is that of all its threads; switches, -1 where it can not tell, are the voluntary ones; "sync": "batch" says
+ * that it sends one Sync behind several queries. Another exit status than 0, another line, or none within the bound
+ * fails the run. Where a program is not there, the first line of NAME.why beside it says why. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bench.h"
+
+enum { LINE_MAX_BYTES = 1024, GRACE_S = 10, TEXT_BYTES = 16 };
+
+struct command {
+    const struct bench_shape *shape;
+    const struct bench_meter *meter;
+};
+
+static void exec_peer(void *arg, int out)
+{
+    const struct command *command = arg;
+    const struct bench_target *target = command->shape->target;
+    const char *program = command->shape->program;
+    char port[TEXT_BYTES], connections[TEXT_BYTES], in_flight[TEXT_BYTES], warm[32], measure[32];
+    snprintf(port, sizeof port, "%u", target->port);
+    snprintf(connections, sizeof connections, "%u", command->shape->connections);
+    snprintf(in_flight, sizeof in_flight, "%u", command->shape->in_flight);
+    snprintf(warm, sizeof warm, "%llu", (unsigned long long)command->meter->warm_ns / 1000000);
+    snprintf(measure, sizeof measure, "%llu", (unsigned long long)command->meter->measure_ns / 1000000);
+    if (dup2(out, STDOUT_FILENO) < 0) bench_die("dup2: %s", strerror(errno));
+    close(out);
+    execl(program, program, "--host", target->host, "--port", port, "--user", target->user, "--database",
+          target->database, "--connections", connections, "--in-flight", in_flight, "--warm-ms", warm, "--measure-ms",
+          measure, (char *)NULL);
+    bench_die("%s: %s", program, strerror(errno));
+}
+
+/* Behind `"key":` and blanks; NULL: the line has no such key. */
+static const char *value_of(const char *line, const char *key)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof quoted, "\"%s\"", key);
+    const char *at = strstr(line, quoted);
+    if (!at) return NULL;
+    at += strlen(quoted);
+    at += strspn(at, " ");
+    if (*at++ != ':') return NULL;
+    return at + strspn(at, " ");
+}
+
+static bool number_of(const char *line, const char *key, double *out)
+{
+    const char *at = value_of(line, key);
+    char *end;
+    if (!at || !strchr("-0123456789", *at)) return false;
+    *out = strtod(at, &end);
+    return end != at && isfinite(*out) && fabs(*out) < 9e18;
+}
+
+/* A word that goes into tables and JSON as it is. */
+static bool text_of(const char *line, const char *key, char *out, size_t size)
+{
+    const char *at = value_of(line, key);
+    size_t length = at && *at == '"' ? strcspn(at + 1, "\"") : 0;
+    if (!length || length >= size || at[1 + length] != '"') return false;
+    for (size_t i = 0; i < length; i++)
+        if (at[1 + i] < ' ' || at[1 + i] > '~' || at[1 + i] == '\\') return false;
+    memcpy(out, at + 1, length);
+    out[length] = 0;
+    return true;
+}
+
+static bool take_figures(const char *line, struct bench_meter *meter)
+{
+    double answered, wall_ns, cpu_ns, switches, peak_kib;
+    char sync[TEXT_BYTES];
+    size_t size = strlen(line);
+    if (size < 3 || *line != '{' || strchr(line, '\n') != line + size - 1 || line[size - 2] != '}') return false;
+    if (!number_of(line, "answered", &answered) || !number_of(line, "wall_ns", &wall_ns) ||
+        !number_of(line, "cpu_ns", &cpu_ns) || !number_of(line, "switches", &switches) ||
+        !number_of(line, "peak_kib", &peak_kib) ||
+        !text_of(line, "version", meter->peer.version, sizeof meter->peer.version))
+        return false;
+    if (answered < 1 || wall_ns < 1 || cpu_ns < 0 || peak_kib < 0) return false;
+    meter->peer.batched = text_of(line, "sync", sync, sizeof sync) && !strcmp(sync, "batch");
+    meter->began = (struct bench_sample){ .server_ns = BENCH_UNKNOWN };
+    meter->ended = (struct bench_sample){ .at_ns = (uint64_t)wall_ns,
+                                          .cpu_ns = (uint64_t)cpu_ns,
+                                          .answered = (uint64_t)answered,
+                                          .peak_kib = (uint64_t)peak_kib,
+                                          .switches = switches < 0 ? BENCH_UNKNOWN : switches,
+                                          .server_ns = BENCH_UNKNOWN,
+                                          .allocations = BENCH_UNKNOWN };
+    meter->phase = BENCH_OVER;
+    return true;
+}
+
+void peer_run(const struct bench_shape *shape, struct bench_meter *meter)
+{
+    const char *name = strrchr(shape->program, '/') + 1;
+    struct command command = { shape, meter };
+    char line[LINE_MAX_BYTES];
+    /* Half as long again: pgbench warms up twice. */
+    unsigned seconds = GRACE_S + (unsigned)((meter->warm_ns + meter->measure_ns) / 2 * 3 / 1000000000);
+    long size = bench_in_child(exec_peer, &command, line, sizeof line - 1, seconds);
+    if (size == BENCH_LATE) bench_die("%s: no figures within %u s, ended", name, seconds);
+    if (size < 0) bench_die("%s: its program failed", name);
+    line[size] = 0;
+    if (!take_figures(line, meter)) {
+        line[strcspn(line, "\n")] = 0;
+        bench_die("%s: this is no line of figures: '%.200s'", name, line);
+    }
+}
+
+char *peer_program(const char *folder, const char *name)
+{
+    size_t size = strlen(folder) + strlen(name) + 2;
+    char *program = malloc(size);
+    if (!program) bench_die("no memory");
+    snprintf(program, size, "%s/%s", folder, name);
+    if (!access(program, X_OK)) return program;
+    free(program);
+    return NULL;
+}
+
+void peer_print_missing(const char *folder, const char *name)
+{
+    char path[4096], why[512] = "";
+    snprintf(path, sizeof path, "%s/%s.why", folder, name);
+    FILE *file = fopen(path, "r");
+    if (file && !fgets(why, sizeof why, file)) *why = 0;
+    if (file) fclose(file);
+    why[strcspn(why, "\n")] = 0;
+    if (*why)
+        printf("not there: %s (%s)\n", name, why);
+    else
+        printf("not there: %s (no program %s/%s)\n", name, folder, name);
+}

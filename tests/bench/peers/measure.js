@@ -1,0 +1,64 @@
+// tests/bench/peers: what the peers on Node.js share: their options, the span that is measured, and the line of figures.
+// The protocol is in ../peer.c.
+'use strict';
+const { parseArgs } = require('util');
+const { setTimeout: sleep } = require('timers/promises');
+
+const names = ['host', 'port', 'user', 'database', 'connections', 'in-flight', 'warm-ms', 'measure-ms'];
+
+function readOptions() {
+    const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
+    for (const name of names) {
+        if (values[name] === undefined) throw new Error(`missing option --${name}`);
+    }
+    return {
+        host: values.host, port: Number(values.port), user: values.user, database: values.database,
+        connections: Number(values.connections), inFlight: Number(values['in-flight']),
+        warmMs: Number(values['warm-ms']), measureMs: Number(values['measure-ms']),
+    };
+}
+
+let answered = 0;
+
+// Keeps one query in flight; every answer is checked.
+async function ask(query) {
+    for (;;) {
+        const value = await query();
+        if (value !== 42) throw new Error(`a wrong answer: ${value}`);
+        answered++;
+    }
+}
+
+function sample() {
+    const usage = process.resourceUsage();
+    return {
+        at: process.hrtime.bigint(), cpuNs: (usage.userCPUTime + usage.systemCPUTime) * 1000,
+        switches: usage.voluntaryContextSwitches, peakKib: usage.maxRSS, answered,
+    };
+}
+
+async function measure(options, query) {
+    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query).catch(die);
+    await sleep(options.warmMs);
+    const began = sample();
+    await sleep(options.measureMs);
+    return [began, sample()];
+}
+
+function die(error) {
+    console.error(error.stack || error);
+    process.exit(1);
+}
+
+// start(options) returns a function that asks once and returns a promise of the value.
+exports.run = function run(start, version) {
+    const options = readOptions();
+    measure(options, start(options)).then(([began, ended]) => {
+        const line = JSON.stringify({
+            answered: ended.answered - began.answered, wall_ns: Number(ended.at - began.at),
+            cpu_ns: ended.cpuNs - began.cpuNs, switches: ended.switches - began.switches, peak_kib: ended.peakKib,
+            version,
+        });
+        process.stdout.write(line + '\n', () => process.exit(0)); // what is in flight is of no interest
+    }).catch(die);
+};
