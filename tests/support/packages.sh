@@ -6,7 +6,8 @@
 #
 # As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in
 # one line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`;
-# `optional` packages serve single tests, which say so when they have to do without.
+# `optional` packages serve single tests, which say so when they have to do without; `optbench` ones do so for parts of
+# the benchmark.
 set -euo pipefail
 
 packages_list()
@@ -31,6 +32,7 @@ tests    g++
 tests    clang
 tests    libuv1-dev
 bench    openssl
+optbench wrk
 optional libclang-rt-14-dev libclang-rt-dev
 optional libpg-query-dev
 optional nodejs
@@ -105,12 +107,12 @@ packages_apt()
 
 packages_main()
 {
-    local kinds line optional=()
+    local kinds extras='' line optional=()
     become=()
     case "${1-tests}" in
     build) kinds=build ;;
-    bench) kinds="build bench" ;;
-    tests) kinds="build tests" ;;
+    bench) kinds="build bench" extras=optbench ;;
+    tests) kinds="build tests" extras=optional ;;
     *) echo "usage: $0 [build|bench|tests]" >&2; return 2 ;;
     esac
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -119,8 +121,8 @@ packages_main()
     fi
     local missing
     missing=$(packages_missing "$kinds")
-    local extra=
-    [[ $kinds != *tests* ]] || extra=$(packages_missing optional)
+    local extra
+    extra=$(packages_missing "$extras")
     [ -n "$missing$extra" ] || return 0
 
     if [ "$(id -u)" != 0 ]; then
@@ -131,7 +133,7 @@ packages_main()
             echo "packages: missing here, and neither root nor sudo to install them: ${chosen[*]}" >&2
             return 1
         else
-            echo "packages: not installed, tests that want them will say so: $(tr '\n' ' ' <<<"$extra")" >&2
+            echo "packages: not installed, what wants them will say so: $(tr '\n' ' ' <<<"$extra")" >&2
             return 0
         fi
     fi
