@@ -66,6 +66,14 @@ enum { NET_WHY_BYTES = 512 };
 int net_uring_open(struct net **out, char why[NET_WHY_BYTES]) PG_WARN_UNUSED;
 int net_epoll_open(struct net **out, char why[NET_WHY_BYTES]) PG_WARN_UNUSED;
 
+/* Of net_epoll.c alone: a descriptor beside the sockets, watched as long as the net lives. `on_ready` is called from
+ * wait() when it is readable, after the sockets' callbacks; 0 or -errno, which is the wait's. */
+struct net_watch {
+    int fd;
+    int (*on_ready)(struct net_watch *);
+};
+int net_epoll_watch(struct net *net, struct net_watch *watch) PG_WARN_UNUSED; /* 0 or -errno */
+
 enum { NET_ACCEPT_PAUSE_NS = 100 * 1000 * 1000 };    /* after EMFILE and its like, before the next accept */
 
 /* The shorter of two waits, where a negative one means for ever. */

@@ -1,4 +1,4 @@
-/* net_epoll.c - HTTP sockets on one epoll descriptor, which also watches pg_epoll's.
+/* net_epoll.c - HTTP sockets on one epoll descriptor, which also watches pg_epoll's, and others on request.
  *
  * Readiness made to look like completion: every socket is registered once, edge-triggered, and remembers what it may
  * do; a recv or send that is wanted and possible stands in a list that the next wait works off. So nothing completes
@@ -20,6 +20,7 @@ enum { EVENTS = 256, ACCEPTS_PER_WAIT = 64 };
 struct net_epoll {
     struct net net;
     struct pg_epoll *database;
+    struct net_watch database_watch;
     int fd, listen_fd;
     bool acceptable;                                 /* clients may be waiting to be accepted */
     uint64_t accept_after_ns;                        /* 0: at once */
@@ -173,13 +174,29 @@ static int64_t resume_accept(struct net_epoll *e, int64_t wait_ns)
     return 0;
 }
 
-static void take_events(struct net_epoll *e, const struct epoll_event *events, int count, bool *database)
+/* A watch is told from a socket by the lowest bit, which no address of either has. */
+int net_epoll_watch(struct net *net, struct net_watch *watch)
+{
+    struct net_epoll *e = (struct net_epoll *)net;
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = (uintptr_t)watch | 1 };
+    return epoll_ctl(e->fd, EPOLL_CTL_ADD, watch->fd, &event) ? -errno : 0;
+}
+
+static int run_watches(const struct epoll_event *events, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (events[i].data.ptr == &e->fd) {
-            *database = true;
-            continue;
-        }
+        if (!(events[i].data.u64 & 1)) continue;
+        struct net_watch *watch = (struct net_watch *)(uintptr_t)(events[i].data.u64 - 1);
+        int rc = watch->on_ready(watch);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+static void take_events(struct net_epoll *e, const struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u64 & 1) continue;
         if (events[i].data.ptr == &e->listen_fd) {
             e->acceptable = true;
             continue;
@@ -200,11 +217,16 @@ static int epoll_wait_(struct net *net, int64_t wait_ns)
     struct timespec limit = { .tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000 };
     int count = epoll_pwait2(e->fd, events, EVENTS, wait_ns < 0 ? NULL : &limit, NULL);
     if (count < 0 && errno != EINTR) return -errno;
-    bool database = false;
-    take_events(e, events, count, &database);
+    take_events(e, events, count);
     run_queue(e);
     if (e->acceptable && !e->accept_after_ns) accept_some(e);
-    return database ? pg_epoll_dispatch(e->database, 0) : 0;
+    return run_watches(events, count);
+}
+
+static int dispatch_database(struct net_watch *watch)
+{
+    struct net_epoll *e = (struct net_epoll *)(void *)((char *)watch - offsetof(struct net_epoll, database_watch));
+    return pg_epoll_dispatch(e->database, 0);
 }
 
 static void epoll_free(struct net *net)
@@ -246,9 +268,9 @@ int net_epoll_open(struct net **out, char why[NET_WHY_BYTES])
         free(e);
         return rc;
     }
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = &e->fd };
-    if (epoll_ctl(e->fd, EPOLL_CTL_ADD, pg_epoll_fd(e->database), &event)) {
-        rc = -errno;
+    e->database_watch = (struct net_watch){ .fd = pg_epoll_fd(e->database), .on_ready = dispatch_database };
+    rc = net_epoll_watch(&e->net, &e->database_watch);
+    if (rc) {
         snprintf(why, NET_WHY_BYTES, "epoll_ctl: %s", strerror(-rc));
         epoll_free(&e->net);
         return rc;

@@ -7,7 +7,8 @@
 #
 # As root, or with a sudo that asks for no password, it installs with apt; otherwise it names the missing packages in
 # one line and exits 1. Installs nothing when nothing is missing. A line is `what package [or another package]`;
-# `optional` packages serve single tests, which say so when they have to do without; the benchmark does without a peer.
+# `optional` packages serve single tests, which say so when they have to do without; `optbench` ones do so for parts of
+# the benchmark, which does without a peer, too.
 set -euo pipefail
 
 packages_list()
@@ -40,6 +41,7 @@ optional pgbouncer
 optional postgresql-server-dev-all
 optional shellcheck
 optional systemtap-sdt-dev
+optbench wrk
 peers    cargo
 peers    librust-tokio-postgres-dev
 peers    golang-go
@@ -126,13 +128,13 @@ packages_one_by_one()
 
 packages_main()
 {
-    local kinds line optional=()
+    local kinds extras=none without="what wants them will say so" line optional=()
     become=()
     case "${1-tests}" in
     build) kinds=build ;;
-    peers) kinds=none ;;
-    bench) kinds="build bench" ;;
-    tests) kinds="build tests" ;;
+    peers) kinds=none extras=peers without="the benchmark does without the peers that need them" ;;
+    bench) kinds="build bench" extras=optbench ;;
+    tests) kinds="build tests" extras=optional ;;
     *) echo "usage: $0 [build|bench|peers|tests]" >&2; return 2 ;;
     esac
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -142,12 +144,8 @@ packages_main()
     fi
     local missing
     missing=$(packages_missing "$kinds")
-    local extra='' without="tests that want them will say so"
-    [[ $kinds != *tests* ]] || extra=$(packages_missing optional)
-    if [ "$kinds" = none ]; then
-        extra=$(packages_missing peers)
-        without="the benchmark does without the peers that need them"
-    fi
+    local extra
+    extra=$(packages_missing "$extras")
     [ -n "$missing$extra" ] || return 0
 
     if [ "$(id -u)" != 0 ]; then
