@@ -10,7 +10,8 @@
 #include <unistd.h>
 #include "bench.h"
 
-enum { HANDLERS = 64 };
+/* Who take turns on the connections; from so many connections on each has its own. */
+enum { HANDLERS = 64, MANY = 32 };
 
 static const struct bench_contender contenders[] = {
     { "ringpg-shared", ringpg_shared_run, false },
@@ -39,6 +40,7 @@ static const struct {
     { "ringpg-shared", 8, 8, true, true },    { "floor", 8, 8, true, true },    { "libpq-pipeline", 8, 8, true, true },
     { "ringpg-lease", 8, 1, true, true },     { "floor", 8, 1, true, true },    { "libpq-epoll", 8, 1, true, true },
     { "ringpg-shared", 4, 64, true, false },  { "floor", 4, 64, true, false },
+    { "ringpg-lease", 32, 1, true, false },   { "floor", 32, 1, true, false },   { "libpq-epoll", 32, 1, true, false },
     /* Peers that pipeline; peers with a pool, on which 64 tasks wait for 8 connections. */
     { "tokio-postgres", 8, 8, true, true },   { "postgres.js", 8, 8, true, true },  { "pgbench", 8, 8, true, true },
     { "tokio-postgres", 4, 64, true, false }, { "postgres.js", 4, 64, true, false }, { "pgbench", 4, 64, true, false },
@@ -141,7 +143,7 @@ static void run_contender(struct job *job)
     struct bench_shape shape = { .target = job->target,
                                  .connections = job->one->connections,
                                  .in_flight = job->one->in_flight,
-                                 .handlers = HANDLERS,
+                                 .handlers = job->one->connections < MANY ? HANDLERS : job->one->connections,
                                  .program = job->one->program };
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)

@@ -131,6 +131,10 @@ static const struct goal goals[] = {
     { "shared lane's client CPU at least 3 x below libpq-pipeline's", "ringpg-shared", "libpq-pipeline", 8, 8, 1.0 / 3,
       false, NULL },
     { "leases' client CPU below libpq-epoll's", "ringpg-lease", "libpq-epoll", 8, 1, 1.0, false, NULL },
+    { "32 handlers, 32 connections: leases' at most 1.10 x the floor's", "ringpg-lease", "floor", 32, 1, 1.10, false,
+      "real" },
+    { "32 handlers, 32 connections: libpq-epoll's at least 1.4 x leases'", "libpq-epoll", "ringpg-lease", 32, 1, 1.4,
+      true, "real" },
     { "tokio-postgres' client CPU at least 2.8 x the shared lane's", "tokio-postgres", "ringpg-shared", 8, 8, 2.8, true,
       "null" },
     { "libpq-pipeline's client CPU at least 7 x the shared lane's", "libpq-pipeline", "ringpg-shared", 8, 8, 7, true,
@@ -184,7 +188,7 @@ static void print_throughput_goal(const struct bench_case *cases, size_t count)
 
 void bench_print_goals(const struct bench_case *cases, size_t count)
 {
-    printf("\nGoals, 8 connections, 64 handlers:\n");
+    printf("\nGoals, of 8 connections and 64 handlers where nothing else is said:\n");
     for (size_t s = 0; s < 2; s++) {
         const char *server = s ? "null" : "real";
         for (size_t i = 0; i < sizeof goals / sizeof *goals; i++)
