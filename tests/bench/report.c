@@ -56,7 +56,7 @@ static void print_peers(const struct bench_case *cases, size_t count)
     if (*separator == ',')
         printf(".\nThey are other drivers, each a program of its own: postgres.js and pgbench take results as text, the "
                "others binary;\npgx, asyncpg, psycopg and pg have a pool of connections on which more callers wait; sync "
-               "batch: one Sync behind\nall that a connection has in flight.\n");
+               "batch: one Sync behind\nall that a connection has in flight. They warm up for 0.4 s at least.\n");
 }
 
 void bench_print_table(const struct bench_case *cases, size_t count)
