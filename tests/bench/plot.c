@@ -21,9 +21,10 @@ static const struct look {
     const char *contender, *colour, *dashes;
 } looks[] = {
     { "ringpg-shared", "#0b6bcb", "none" },  { "ringpg-lease", "#4aa3f0", "none" }, { "floor", "#6b7280", "5 4" },
-    { "libpq-pipeline", "#c2410c", "none" }, { "libpq-epoll", "#e8892b", "none" },   { "tokio-postgres", "#7c3aed", "none" },
-    { "pgx", "#0f766e", "none" },            { "pgbench", "#15803d", "5 4" },        { "postgres.js", "#a16207", "none" },
-    { "pg", "#be123c", "none" },             { "asyncpg", "#a21caf", "none" },       { "psycopg", "#6d28d9", "5 4" },
+    { "libpq-pipeline", "#c2410c", "none" }, { "libpq-epoll", "#e8892b", "none" },
+    { "tokio-postgres", "#7c3aed", "none" }, { "postgres.js", "#a16207", "none" },  { "pgbench", "#15803d", "5 4" },
+    { "pgx", "#0f766e", "none" },            { "asyncpg", "#a21caf", "none" },      { "psycopg", "#6d28d9", "5 4" },
+    { "pg", "#be123c", "none" },
 };
 enum { LOOKS = sizeof looks / sizeof *looks };
 

@@ -138,8 +138,8 @@ packages_main()
     *) echo "usage: $0 [build|bench|peers|tests]" >&2; return 2 ;;
     esac
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-        [ "$kinds" = none ] ||
-            echo "packages: not a Debian system; needed are: $(packages_list | grep -v ^peers | cut -c10- | tr '\n' ' ')" >&2
+        [ "$kinds" = none ] || echo "packages: not a Debian system; needed are:" \
+            "$(packages_list | grep -v ^peers | cut -c10- | tr '\n' ' ')" >&2
         return 0
     fi
     local missing

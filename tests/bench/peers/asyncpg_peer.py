@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-# tests/bench/peers: asyncpg with its pool, a peer of the benchmark. As many tasks as queries are to be in flight share a
-# pool of as many connections as asked for. asyncpg keeps the prepared statement in each connection's own cache.
+# tests/bench/peers: asyncpg with its pool, a peer of the benchmark. As many tasks as queries are to be in flight share
+# a pool of as many connections as asked for. asyncpg keeps the prepared statement in each connection's own cache.
 import asyncpg
 
 import measure

@@ -1,4 +1,4 @@
-// tests/bench/peers: what the peers on Node.js share: their options, the span that is measured, and the line of figures.
+// tests/bench/peers: what the peers on Node.js share: options, the span that is measured, and the line of figures.
 // The protocol is in ../peer.c.
 'use strict';
 const { parseArgs } = require('util');

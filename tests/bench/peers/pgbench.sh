@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # tests/bench/peers: the server's own pgbench, a peer of the benchmark; RINGPG_PGBIN may name the folder of another one.
 # The protocol of its arguments and of its answer is in ../peer.c. pgbench tells its figures only at its end, so that it
-# runs twice, as long as the warm-up and as long as both, and the difference counts. It looks into no answer and asks for
-# text. With more than one query in flight it sends them as one pipeline, and the next when all are answered: with one
+# runs twice, as long as the warm-up and as long as both, and the difference counts. It looks into no answer and asks
+# for text. With more than one query in flight it sends them as one pipeline, and the next when all are answered: with one
 # Sync behind each query from PostgreSQL 17 on, before with one behind all of them.
 set -euo pipefail
 
