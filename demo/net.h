@@ -39,7 +39,7 @@ struct net_socket {
     void (*on_closed)(struct net_socket *);
     /* the backend's, zeroed by open() */
     struct net_op recv, send;
-    bool closing, readable, writable, queued;
+    bool closing, readable, writable, queued, ended; /* ended: the kernel has told of the peer's end, once */
     struct net_socket *next;
 };
 

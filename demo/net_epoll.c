@@ -68,7 +68,7 @@ static int epoll_open(struct net *net, struct net_socket *socket)
     struct net_epoll *e = (struct net_epoll *)net;
     socket->recv = (struct net_op){ .kind = NET_RECV };
     socket->send = (struct net_op){ .kind = NET_SEND };
-    socket->closing = socket->queued = false;
+    socket->closing = socket->queued = socket->ended = false;
     socket->readable = socket->writable = true;      /* the first try finds out */
     struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = socket };
     return epoll_ctl(e->fd, EPOLL_CTL_ADD, socket->fd, &event) ? -errno : 0;
@@ -121,6 +121,9 @@ static void try_op(struct net_socket *socket, struct net_op *op)
     }
     op->active = false;
     int32_t res = moved < 0 ? -errno : (int32_t)moved;
+    /* Less than there was room for: that was all, and more will be an event. Only of the end there was one already.
+     * Source: epoll(7), "Do I need to continuously read/write a file descriptor until EAGAIN". */
+    if (receives && moved > 0 && (size_t)moved < op->bytes && !socket->ended) socket->readable = false;
     if (receives) socket->on_recv(socket, res);
     else socket->on_send(socket, res);
 }
@@ -202,7 +205,8 @@ static void take_events(struct net_epoll *e, const struct epoll_event *events, i
             continue;
         }
         struct net_socket *socket = events[i].data.ptr;
-        if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) socket->readable = true;
+        if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) socket->ended = true;
+        if (socket->ended || (events[i].events & EPOLLIN)) socket->readable = true;
         if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) socket->writable = true;
         queue_socket(e, socket);
     }
