@@ -49,7 +49,6 @@ void rp_conn_small_buffers(struct rp_conn *c)
     put_out(c);
     c->in_at = c->in_end = c->out_at = c->out_end = 0;
     c->long_answer = false;
-    c->drained = true;
 }
 
 /* False: there is no memory for it. */
@@ -74,12 +73,6 @@ static bool streams(const struct rp_conn *c)
     return large || c->long_answer || c->session.copying == RP_STEP_COPY_OUT;
 }
 
-/* More than the small buffer holds. What a listener hears is no answer, and takes what is there. */
-static bool much_comes(const struct rp_conn *c)
-{
-    return streams(c) || (!c->drained && rp_session_in_flight(&c->session) > 0);
-}
-
 /* Makes the next message fit. False: there is no memory for it. */
 static bool make_room(struct rp_conn *c)
 {
@@ -88,10 +81,10 @@ static bool make_room(struct rp_conn *c)
     rp_conn_forget_row(c);
     if (left == 0) {
         c->in_at = c->in_end = 0;
-        if (c->in_need <= RP_CONN_IN && !much_comes(c)) put_in(c);
+        if (c->in_need <= RP_CONN_IN && !streams(c)) put_in(c);
     }
     /* The more comes at once, the less often it has to be asked for; if there is no memory it goes without. */
-    if (much_comes(c) && c->in_capacity < RP_COPY_BUFFER && grow_in(c, RP_COPY_BUFFER)) return true;
+    if (streams(c) && c->in_capacity < RP_COPY_BUFFER && grow_in(c, RP_COPY_BUFFER)) return true;
     if (c->in_need > c->in_capacity) return grow_in(c, c->in_need);
     if (c->in_at && (c->in_need > c->in_capacity - c->in_at || c->in_capacity - c->in_end < RP_CONN_IN / 4)) {
         memmove(c->in, c->in + c->in_at, left);

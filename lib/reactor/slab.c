@@ -85,7 +85,7 @@ void rp_slab_put(struct pg_reactor *r, void *at, size_t bytes)
     unsigned class = class_of(bytes);
     RP_ASSERT(class < RP_SLAB_CLASSES && (size_t)RP_SLAB_MIN << class == bytes);
     RP_ASSERT(r->slab_used >= bytes);
-    if (r->slab[class].count >= (bytes <= 64 * 1024 ? RP_SLAB_KEEP : RP_SLAB_KEEP_LARGE)) {
+    if (r->slab[class].count == RP_SLAB_KEEP) {
         r->slab_used -= bytes;
         rp_free(r, at, bytes);
         return;

@@ -8,8 +8,7 @@
 
 TAILQ_HEAD(rp_members, rp_member);
 
-/* Kept of a size for reuse: up to 64 KiB there is one for each of many connections. */
-enum { RP_SLAB_CLASSES = 34, RP_SLAB_KEEP = 16, RP_SLAB_KEEP_LARGE = 4 };
+enum { RP_SLAB_CLASSES = 34, RP_SLAB_KEEP = 4 };
 struct rp_slab_free { struct rp_slab_free *next; };
 
 struct pg_reactor {

@@ -218,32 +218,6 @@ static void a_long_answer_is_received_in_large_pieces(void **state)
     world_close(&w);
 }
 
-/* Many short answers at once, too; and whoever is idle has none. */
-static void a_burst_is_received_in_large_pieces(void **state)
-{
-    (void)state;
-    enum { N = 500 };
-    struct world w;
-    static struct seen s[N];
-    struct sim_config sim = { .seed = 2, .latency_min_ns = 50000, .latency_max_ns = 50000 };
-    struct model_config server = { .exit_delay_ns = 200000 };
-    world_open_with(&w, &sim, &server, "pool_max_conns=1 pool_max_pipeline=512");
-    uint64_t recvs = 0;
-    for (unsigned round = 0; round < 2; round++) {
-        recvs = sim_counters(w.sim)->recvs;
-        for (unsigned i = 0; i < N; i++) {
-            seen_init(&s[i], &world_echo, i);
-            pg_pool_query(w.pool, &s[i].query);
-        }
-        world_run(&w, WORLD_SECOND);
-        for (unsigned i = 0; i < N; i++) assert_int_equal(s[i].status, PG_OK);
-    }
-    assert_in_range(sim_counters(w.sim)->recvs - recvs, 1, 3); /* one that was armed in the small buffer, and the rest */
-    assert_int_equal(w.reactor->slab[2].count, 1);
-    assert_int_equal(w.reactor->slab_used, 64 * 1024);
-    world_close(&w);
-}
-
 /* The next one's rows stand where this one's row stood: nobody may see them through it. */
 static enum pg_flow behind_a_paused_one(struct pg_query *q, struct pg_row *row)
 {
@@ -411,7 +385,6 @@ int main(void)
         cmocka_unit_test(a_server_that_stops_reading_is_no_deadlock),
         cmocka_unit_test(a_half_sent_message_takes_its_connection_along),
         cmocka_unit_test(a_long_answer_is_received_in_large_pieces),
-        cmocka_unit_test(a_burst_is_received_in_large_pieces),
         cmocka_unit_test(a_paused_row_stays_while_the_buffer_fills),
         cmocka_unit_test(a_paused_row_dies_with_its_deadline),
         cmocka_unit_test(stop_drops_the_rest),

@@ -221,8 +221,8 @@ static void the_slab_rounds_up_reuses_and_keeps_its_bound(void **state)
     (void)state;
     struct fake_clock_host fake;
     struct heap heap = { 0 };
-    struct pg_reactor *r = open_on(&fake, &heap, 512 * 1024);
-    size_t own = heap.bytes, small = 1, middle = RP_SLAB_MIN + 1, large = 512 * 1024, huge = 512 * 1024 + 1,
+    struct pg_reactor *r = open_on(&fake, &heap, 256 * 1024);
+    size_t own = heap.bytes, small = 1, middle = RP_SLAB_MIN + 1, large = 256 * 1024, huge = 256 * 1024 + 1,
            absurd = SIZE_MAX;
 
     void *a = rp_slab_get(r, &small), *b = rp_slab_get(r, &middle);
@@ -246,7 +246,7 @@ static void the_slab_rounds_up_reuses_and_keeps_its_bound(void **state)
     rp_slab_put(r, c, large);
     rp_slab_put(r, NULL, large);
 
-    void *many[32];
+    void *many[16];
     for (size_t i = 0; i < RP_COUNT(many); i++) assert_non_null(many[i] = rp_slab_get(r, &small));
     assert_null(rp_slab_get(r, &small));
     for (size_t i = 0; i < RP_COUNT(many); i++) rp_slab_put(r, many[i], small);
