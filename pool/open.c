@@ -37,7 +37,6 @@ static void fill_config(struct pg_pool *pool)
     const struct rp_conninfo *i = &pool->info;
     uint32_t entries = 8;
     while (entries < i->pool_max_pipeline + 4) entries *= 2;
-    _Static_assert((int)PG_CHUNK_WHOLE <= (int)RP_CONN_IN, "what comes whole is collected in the input buffer");
     fill_startup(pool);
     pool->config = (struct rp_conn_config){
         .session = { .startup = pool->startup,
@@ -51,7 +50,7 @@ static void fill_config(struct pg_pool *pool)
                      .scram_iterations_max = i->pool_max_scram_iterations,
                      .message_limit = MESSAGE_LIMIT,
                      .row_limit = i->pool_max_row_bytes,
-                     .chunk = RP_CONN_IN,
+                     .chunk = PG_CHUNK_WHOLE,
                      .entries = entries,
                      .statements = rp_statement_capacity(pool->reactor),
                      .catalog = pool->catalog.entry,

@@ -29,7 +29,7 @@ enum rp_conn_state {
     RP_CONN_STATES
 };
 
-enum { RP_CONN_IN = 8 * 1024, RP_CONN_OUT = 4 * 1024, RP_CONN_OUT_LARGE = 64 * 1024 };
+enum { RP_CONN_IN = 4 * 1024, RP_CONN_OUT = 4 * 1024, RP_CONN_OUT_LARGE = 64 * 1024 };
 
 struct rp_conn;
 struct rp_texts;
