@@ -17,6 +17,9 @@ struct pg_uring_config {
     uint64_t tag, tag_mask; /* which user_data are the library's: (user_data & tag_mask) == tag; the mask
                              * covers top bits, at most 16 of them; 0: 0x5047 in the top 16   */
     uint32_t sockets;       /* connections and cancel requests at once; 0: 4096               */
+    uint32_t spin_ns;       /* pg_uring_wait, while a few answers are due: asks the kernel again and again for so
+                             * long before it sleeps, which saves the wake-up where a core is to spare and burns it
+                             * for up to as long where none is. At most 1 ms; 0: sleeps at once */
 };
 
 /* No I/O but one poll of an eventfd for `wake`, submitted with the ring's next submit; it stays in the ring until

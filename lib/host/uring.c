@@ -37,6 +37,7 @@ enum {
     SOCKETS_DEFAULT = 4096,
     SOCKETS_MAX = 1 << SLOT_BITS,
     BYTES_MAX = 0x7ffff000, /* one transfer; the result is an int32_t */
+    SPIN_MOST_NS = 1000000,
 };
 static const uint64_t TAG_DEFAULT = 0x5047ull << 48, TAG_MASK_DEFAULT = 0xffffull << 48;
 
@@ -61,6 +62,7 @@ struct pg_uring {
     bool wake_armed;
     bool poll_first;      /* the kernel knows IORING_RECVSEND_POLL_FIRST (5.19): assumed until it says -EINVAL  */
     uint32_t epoch;       /* where generations start: a ring may outlive a host and see another one with its tag */
+    uint32_t spin_ns;     /* of the config                                                                       */
     uint32_t sends;       /* since the last pg_uring_wait                                                        */
     uint32_t used, count; /* of `slots`: touched so far, all                                                     */
     struct slot *slots, *free;
@@ -303,6 +305,8 @@ int pg_uring_wait(struct pg_uring *u, int64_t wait_ns)
             /* A send mostly completes at once and would end the wait by itself. The caller may have submitted some. */
             wait.completions = (hint.completions ? hint.completions : 1) + (u->sends < queued ? u->sends : queued);
             wait.min_wait_ns = hint.min_wait_ns;
+        } else if (rp_anything_due(reactor)) {
+            wait.spin_ns = u->spin_ns;
         }
     }
     u->sends = 0;
@@ -328,6 +332,8 @@ static int check_config(const struct pg_uring_config *c, struct pg_error *error)
         culprit = "tag: within tag_mask, and not all ones";
     else if (c->sockets > SOCKETS_MAX)
         culprit = "sockets: at most 1048576";
+    else if (c->spin_ns > SPIN_MOST_NS)
+        culprit = "spin_ns: at most 1000000";
     return culprit ? rp_error_set(error, PG_E_CONFIG, "pg_uring_config.%s", culprit) : 0;
 }
 
@@ -362,7 +368,7 @@ int pg_uring_open(struct pg_uring **out, const struct pg_uring_config *config, s
     clock_gettime(CLOCK_MONOTONIC, &now);
     *u = (struct pg_uring){
         .host = { .ops = &uring_ops }, .ring = config->ring, .event_fd = event_fd, .slots = slots, .count = count,
-        .poll_first = true, .tag = config->tag_mask ? config->tag : TAG_DEFAULT,
+        .poll_first = true, .spin_ns = config->spin_ns, .tag = config->tag_mask ? config->tag : TAG_DEFAULT,
         .tag_mask = config->tag_mask ? config->tag_mask : TAG_MASK_DEFAULT,
         .epoch = ((uint32_t)now.tv_sec * 1000003u + (uint32_t)now.tv_nsec) & GENERATION_MASK,
     };

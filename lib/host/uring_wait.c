@@ -3,11 +3,12 @@
  * liburing 2.3 has no call that takes a minimum wait, and with DEFER_TASKRUN none that submits without blocking and
  * reaps in the same call; so the system call is made here, over the public fields of struct io_uring. Knows nothing of
  * sockets or of the library. Invariants: completions that are already there are never slept on; more than one
- * completion is never waited for without a time limit. */
+ * completion is never waited for without a time limit; nothing spins for longer than it was told to. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "host/uring_wait.h"
 
@@ -92,17 +93,52 @@ static int wait_once(struct io_uring *ring, unsigned to_submit, const struct rp_
     return enter(ring, to_submit, wait->completions, wait->min_wait_ns, timeout_ns);
 }
 
-int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait)
+static int64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+/* Asks again and again instead of sleeping: the kernel each time, since with DEFER_TASKRUN completions are only posted
+ * there. Whatever is still to be waited for stays in `wait`. */
+static int spin(struct io_uring *ring, unsigned to_submit, struct rp_ring_wait *wait)
+{
+    int64_t began_ns = clock_ns(), spun_ns = 0, most_ns = wait->spin_ns;
+
+    if (wait->wait_ns >= 0 && wait->wait_ns < most_ns)
+        most_ns = wait->wait_ns;
+    while (spun_ns < most_ns) {
+        int rc = enter(ring, to_submit, 0, 0, -1);
+        if (rc || io_uring_cq_ready(ring))
+            return rc;
+        to_submit = 0;
+        spun_ns = clock_ns() - began_ns;
+    }
+    if (wait->wait_ns >= 0)
+        wait->wait_ns = spun_ns < wait->wait_ns ? wait->wait_ns - spun_ns : 0;
+    return wait->wait_ns ? wait_once(ring, 0, wait) : 0;
+}
+
+static int submit_and_wait(struct io_uring *ring, struct rp_ring_wait wait)
 {
     unsigned to_submit;
     int rc = publish(ring, &to_submit);
 
-    if (rc == 0) {
-        bool ready = io_uring_cq_ready(ring) > 0;
-        if (ready && to_submit == 0)
-            return 0; /* what has overflowed comes with the next wait, when these have made room */
-        rc = ready || wait->wait_ns == 0 ? enter(ring, to_submit, 0, 0, -1) : wait_once(ring, to_submit, wait);
-    }
+    if (rc)
+        return rc;
+    bool ready = io_uring_cq_ready(ring) > 0;
+    if (ready && to_submit == 0)
+        return 0; /* what has overflowed comes with the next wait, when these have made room */
+    if (ready || wait.wait_ns == 0)
+        return enter(ring, to_submit, 0, 0, -1);
+    return wait.spin_ns ? spin(ring, to_submit, &wait) : wait_once(ring, to_submit, &wait);
+}
+
+int rp_ring_wait(struct io_uring *ring, const struct rp_ring_wait *wait)
+{
+    int rc = submit_and_wait(ring, *wait);
+
     switch (rc) {
     case -ETIME:
     case -EINTR:

@@ -10,6 +10,7 @@ struct rp_ring_wait {
     int64_t wait_ns;      /* at the most; 0: do not block; negative: for ever                                     */
     uint32_t completions; /* worth waiting for, at least 1; more than one only together with min_wait_ns          */
     uint32_t min_wait_ns; /* so long at the most for `completions`, after that the first one that comes ends it  */
+    uint32_t spin_ns;     /* before it sleeps it asks so long whether there is one; 0: it sleeps at once         */
 };
 
 /* 0, also when the time ran out, a signal came or the completion queue has to be walked first; -errno of

@@ -186,6 +186,11 @@ void rp_timer_disarm(struct pg_reactor *r, struct rp_timer *t)
     rp_wheel_stop(&r->wheel, t);
 }
 
+bool rp_anything_due(const struct pg_reactor *r)
+{
+    return r->due > 0;
+}
+
 void rp_due(struct pg_reactor *r, int change)
 {
     RP_ASSERT(change >= 0 || r->due >= (uint32_t)-change);

@@ -90,6 +90,7 @@ uint32_t rp_random(
     struct pg_reactor *r); /* for jitter, not for secrets: a small generator seeded once from the host's entropy */
 /* What feeds pg_reactor_wait_hint: connections that wait for an answer, ... */
 void rp_due(struct pg_reactor *r, int change);
+bool rp_anything_due(const struct pg_reactor *r);
 /* ... and, in a turn, a receive that was armed for more of a long answer of which all that was there has been taken. */
 void rp_stream(struct pg_reactor *r);
 bool rp_turn_wanted(

@@ -5,6 +5,7 @@
 #include "ringpg_loop.h"
 
 enum { HANDLERS = 4096 }; /* who all have one in flight: then what is due waits */
+enum { SPIN_NS = 50000 };
 
 static struct pg_statement select_42 = PG_STATEMENT(BENCH_SQL);
 
@@ -69,12 +70,12 @@ static void on_grant(struct pg_lease *lease, int status)
     pg_lease_query(lease, &handler->query);
 }
 
-static void *open_client(const struct latency_shape *shape, bool lends)
+static void *open_client(const struct latency_shape *shape, bool lends, unsigned spin_ns)
 {
     struct client *client = calloc(1, sizeof *client);
     if (!client) bench_die("ringpg: no memory");
     client->lends = lends;
-    ringpg_loop_open(&client->loop, shape->target, shape->connections);
+    ringpg_loop_open_spinning(&client->loop, shape->target, shape->connections, spin_ns);
     while (ringpg_loop_stats(&client->loop).idle_conns < shape->connections) /* bounded by the child's time */
         ringpg_loop_turn(&client->loop);
     for (size_t i = 0; i < HANDLERS; i++) {
@@ -89,12 +90,17 @@ static void *open_client(const struct latency_shape *shape, bool lends)
 
 static void *open_shared(const struct latency_shape *shape)
 {
-    return open_client(shape, false);
+    return open_client(shape, false, 0);
 }
 
 static void *open_lending(const struct latency_shape *shape)
 {
-    return open_client(shape, true);
+    return open_client(shape, true, 0);
+}
+
+static void *open_spinning(const struct latency_shape *shape)
+{
+    return open_client(shape, true, SPIN_NS);
 }
 
 static void run(void *arg, struct latency_load *load)
@@ -117,4 +123,5 @@ static void close_client(void *arg)
 }
 
 const struct latency_client latency_shared = {"ringpg-shared", open_shared, run, close_client, false};
+const struct latency_client latency_spin = {"ringpg-spin", open_spinning, run, close_client, true};
 const struct latency_client latency_lease = {"ringpg-lease", open_lending, run, close_client, false};

@@ -30,6 +30,12 @@ bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns)
 
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections)
 {
+    ringpg_loop_open_spinning(loop, target, connections, 0);
+}
+
+void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
+                               unsigned spin_ns)
+{
     struct pg_error error;
     struct io_uring_params params = {
         .flags =
@@ -42,7 +48,7 @@ void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *targe
     char conninfo[1024];
     snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=%s", target->host,
              target->port, target->user, target->database, target->tls ? "require" : "disable");
-    struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring};
+    struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring, .spin_ns = spin_ns};
     if (pg_uring_open(&loop->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
     struct pg_reactor_config reactor = PG_REACTOR_CONFIG(pg_uring_host(loop->uring));
     if (pg_reactor_open(&loop->reactor, &reactor, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));

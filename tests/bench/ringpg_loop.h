@@ -14,6 +14,8 @@ struct ringpg_loop {
     struct pg_pool *pool;
 };
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
+void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
+                               unsigned spin_ns); /* of pg_uring_config */
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
 bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns); /* waits no longer than that */

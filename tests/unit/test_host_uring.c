@@ -470,6 +470,7 @@ static void a_wrong_configuration_is_named(void **state)
         { { .size = size, .ring = &f.ring, .tag_mask = 0xff00ull << 48, .tag = 0x12ffull << 48 }, "tag:" },
         { { .size = size, .ring = &f.ring, .tag_mask = 0xffffull << 48, .tag = 0xffffull << 48 }, "tag:" },
         { { .size = size, .ring = &f.ring, .sockets = (1u << 20) + 1 }, "sockets" },
+        { { .size = size, .ring = &f.ring, .spin_ns = 1000001 }, "spin_ns" },
     };
 
     for (size_t i = 0; i < RP_COUNT(wrong); i++) {
