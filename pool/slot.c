@@ -96,20 +96,6 @@ void rp_slot_event(struct rp_slot *slot, enum pg_event_kind kind, const struct p
 
 /* ---- requests ---- */
 
-uint32_t rp_batch_size(const struct pg_query *q)
-{
-    uint32_t n = 0;
-    for (; q; q = q->next) n++;
-    return n;
-}
-
-bool rp_slot_room(struct rp_slot *slot, uint32_t n)
-{
-    if (RP_PLANT(pipeline_exceeded)) n--;
-    return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline &&
-           rp_session_room(&slot->conn.session, n);
-}
-
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head)
 {
     bool grouped = head->next != NULL;

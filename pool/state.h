@@ -273,8 +273,18 @@ void rp_slot_stall(struct rp_slot *slot);    /* an answer is due that nobody wai
 /* The query's caller goes away, or wants it no more: as rp_conn_detach. */
 enum rp_detach rp_slot_detach(struct rp_slot *slot, struct pg_query *q);
 void rp_slot_start(struct rp_slot *slot, struct pg_query *head); /* the whole batch; there is room */
-uint32_t rp_batch_size(const struct pg_query *head);
-bool rp_slot_room(struct rp_slot *slot, uint32_t n);
+static inline uint32_t rp_batch_size(const struct pg_query *q)
+{
+    uint32_t n = 0;
+    for (; q; q = q->next) n++;
+    return n;
+}
+static inline bool rp_slot_room(struct rp_slot *slot, uint32_t n)
+{
+    if (RP_PLANT(pipeline_exceeded)) n--;
+    return rp_session_in_flight(&slot->conn.session) + n <= slot->pool->info.pool_max_pipeline &&
+           rp_session_room(&slot->conn.session, n);
+}
 /* Ends the connection. What was written fails with `status`, `sent` and the details in `why` (may be NULL); what was
  * not goes back to the head of the queue where that is possible. */
 void rp_slot_kill(struct rp_slot *slot, int status, enum pg_sent sent, const struct pg_error *why);

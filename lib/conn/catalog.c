@@ -41,7 +41,7 @@ const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, co
     return NULL;
 }
 
-enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q)
+enum rp_sql_class rp_catalog_look(struct rp_catalog *c, struct pg_query *q)
 {
     struct pg_statement *statement = q->statement;
     const char *sql = statement ? statement->sql : q->sql;

@@ -18,6 +18,12 @@ void rp_catalog_free(struct rp_catalog *c);
 const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, const uint8_t *body, size_t size,
                                            uint8_t *generation);
 /* What its SQL does to the session: of a declared statement looked up, of any other read. */
-enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q);
+enum rp_sql_class rp_catalog_look(struct rp_catalog *c, struct pg_query *q);
+static inline enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q)
+{
+    uint32_t id = q->statement ? rp_statement_known(q->statement) : 0;
+    bool looked = id && id <= c->statements && c->entry[id].parse_size;
+    return looked ? (enum rp_sql_class)c->entry[id].sql_class : rp_catalog_look(c, q);
+}
 
 #endif

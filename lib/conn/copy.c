@@ -79,7 +79,7 @@ void rp_conn_copy_tell(struct rp_conn *c)
     else if (waker) waker->wake(waker, RP_WAKE_ROOM);
 }
 
-void rp_conn_copy_over(struct rp_conn *c)
+void rp_conn_copy_put(struct rp_conn *c)
 {
     bool lent = c->waiting.at && c->waiting.at != c->out_small;
     if (lent && !RP_PLANT(copy_buffer_lost)) rp_slab_put(c->reactor, c->waiting.at, c->waiting.capacity);

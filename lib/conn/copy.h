@@ -22,6 +22,10 @@ void rp_conn_copy_begin(struct rp_conn *c, const struct rp_event *ev);
 void rp_conn_copy_data(struct rp_conn *c, const struct rp_event *ev);
 bool rp_conn_copy_swap(struct rp_conn *c); /* the output buffer is empty: what was written takes its place */
 void rp_conn_copy_tell(struct rp_conn *c); /* that there is room, if that is waited for */
-void rp_conn_copy_over(struct rp_conn *c); /* the buffer goes back; nothing of it is in flight */
+void rp_conn_copy_put(struct rp_conn *c);
+static inline void rp_conn_copy_over(struct rp_conn *c) /* the buffer goes back; nothing of it is in flight */
+{
+    if (c->waiting.at || c->room_wanted) rp_conn_copy_put(c);
+}
 
 #endif

@@ -13,12 +13,6 @@
 
 enum { PBKDF2_SLICE = 1024 }; /* iterations per turn: about 0.15 ms */
 
-void rp_conn_set_due(struct rp_conn *c, bool due)
-{
-    if (c->due != due) rp_due(c->reactor, due ? 1 : -1);
-    c->due = due;
-}
-
 /* ---- buffers ---- */
 
 static void put_in(struct rp_conn *c)

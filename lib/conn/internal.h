@@ -26,7 +26,11 @@ void rp_conn_on_received(struct pg_completion *completion, int32_t res);
 void rp_conn_feed(struct rp_conn *c);
 void rp_conn_derive(struct rp_conn *c); /* one slice of PBKDF2 */
 void rp_conn_small_buffers(struct rp_conn *c);
-void rp_conn_set_due(struct rp_conn *c, bool due);
+static inline void rp_conn_set_due(struct rp_conn *c, bool due)
+{
+    if (c->due != due) rp_due(c->reactor, due ? 1 : -1);
+    c->due = due;
+}
 
 /* rows.c */
 void rp_conn_describe(struct rp_conn *c, const struct rp_event *ev);

@@ -15,18 +15,17 @@ void rp_ask_for_turn(struct pg_reactor *r)
 static void enqueue(struct pg_reactor *r, struct rp_nodes *queue, struct rp_node *node)
 {
     rp_check_owner(r);
-    if (node->queued) return;
     node->queued = true;
     TAILQ_INSERT_TAIL(queue, node, link);
     rp_ask_for_turn(r);
 }
 
-void rp_ready(struct pg_reactor *r, struct rp_node *node)
+void rp_queue_ready(struct pg_reactor *r, struct rp_node *node)
 {
     enqueue(r, &r->ready, node);
 }
 
-void rp_flush(struct pg_reactor *r, struct rp_node *node)
+void rp_queue_flush(struct pg_reactor *r, struct rp_node *node)
 {
     enqueue(r, &r->flush, node);
 }

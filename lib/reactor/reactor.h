@@ -44,11 +44,19 @@ struct rp_member {
 struct rp_fibers; /* fiber/fiber.c */
 
 /* ---- queues. Outside of a turn the first entry asks the host for one (want_turn). ---- */
-void rp_ready(struct pg_reactor *r,
-              struct rp_node *node); /* runs once in the next free place of a turn; no-op while queued there */
-void rp_flush(struct pg_reactor *r,
-              struct rp_node *node); /* runs at the end of the turn, after all that is ready; a node that
-                                      * queues itself again while it runs is run in the next turn      */
+void rp_queue_ready(struct pg_reactor *r, struct rp_node *node);
+void rp_queue_flush(struct pg_reactor *r, struct rp_node *node);
+/* Runs once in the next free place of a turn; no-op while queued there. */
+static inline void rp_ready(struct pg_reactor *r, struct rp_node *node)
+{
+    if (!node->queued) rp_queue_ready(r, node); /* on the hot path it mostly is */
+}
+/* Runs at the end of the turn, after all that is ready; a node that queues itself again while it runs is run in the next
+ * turn. */
+static inline void rp_flush(struct pg_reactor *r, struct rp_node *node)
+{
+    if (!node->queued) rp_queue_flush(r, node);
+}
 void rp_unqueue(struct pg_reactor *r, struct rp_node *node); /* from whichever queue it is in; no-op in none */
 
 /* One callback's worth of the turn's budget. False: it is used up, put the rest into the ready queue. The budget is

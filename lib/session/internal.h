@@ -7,6 +7,28 @@
 struct rp_event rp_session_break(struct rp_session *s, int code, const char *text);
 #define BIT(step) (1u << (step))
 
+/* What a query asks for. */
+static inline const char *rp_session_sql(const struct pg_query *q)
+{
+    return q->statement ? q->statement->sql : q->sql;
+}
+static inline bool rp_session_in_text(const struct pg_query *q)
+{
+    return q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+}
+static inline uint32_t rp_session_types(const struct pg_statement *statement)
+{
+    uint32_t n = 0;
+    while (n < RP_COUNT(statement->types) && statement->types[n]) n++;
+    return n;
+}
+static inline struct rp_bind rp_session_bind(const struct pg_query *q, uint64_t statement)
+{
+    struct rp_bind b = { .statement = statement, .params = q->params, .nparams = q->nparams };
+    b.text_results = rp_session_in_text(q);
+    if (q->statement) b.types = q->statement->types, b.ntypes = rp_session_types(q->statement);
+    return b;
+}
 /* receive.c. One message, there as a whole: what the table says. True: `*ev` is an event. */
 bool rp_session_message(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
 /* CommandComplete and EmptyQueryResponse of this entry. True: it is malformed, and `*ev` says so. */
@@ -40,7 +62,12 @@ bool rp_session_startup(struct rp_session *s, const struct rp_frame *f, struct r
  * without TLS. */
 bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size, size_t *consumed, struct rp_event *ev);
 /* The oldest entry leaves the FIFO; its memory stays what it is until another one takes the place. */
-struct rp_entry *rp_session_take(struct rp_session *s);
+static inline struct rp_entry *rp_session_take(struct rp_session *s)
+{
+    struct rp_entry *e = rp_session_entry(s, s->head++);
+    if (e->statement > s->config->statements) s->config->texts->pins[e->statement - s->config->statements - 1]--;
+    return e;
+}
 /* What was secret in the authentication. */
 void rp_session_wipe(struct rp_session *s);
 /* The next entry is the first of its group. */

@@ -54,6 +54,7 @@ struct rp_catalog_entry {
     const struct rp_columns *generation[RP_GENERATIONS];
     uint32_t parse_size; /* of its Parse, UINT32_MAX if that or more; 0: nobody has looked at it yet */
     uint8_t sql_class;   /* enum rp_sql_class                                                        */
+    uint8_t ntypes;      /* parameters                                                               */
 };
 _Static_assert(sizeof(struct rp_catalog_entry) == 64, "one for each statement that may be declared");
 
@@ -74,6 +75,10 @@ struct rp_texts_view {
 
 /* The id of a declared statement, from 1 up, given on first use. Any thread. */
 uint32_t rp_statement_id(struct pg_statement *statement);
+static inline uint32_t rp_statement_known(const struct pg_statement *statement) /* the same, 0 before its first use */
+{
+    return __atomic_load_n(&statement->id_private, __ATOMIC_RELAXED);
+}
 
 /* ---- entries ---- */
 
@@ -279,7 +284,14 @@ size_t rp_session_output(struct rp_session *s, uint8_t *to, size_t capacity);
 bool rp_session_has_output(const struct rp_session *s);
 size_t rp_session_pending_bytes(const struct rp_session *s); /* of the request that is next or half written */
 
-bool rp_session_room(struct rp_session *s, uint32_t n); /* for `n` more entries? Those that were dropped make room. */
+/* Dropped entries leave the FIFO as soon as nothing older is due. */
+void rp_session_settle(struct rp_session *s);
+static inline bool rp_session_room(struct rp_session *s, uint32_t n) /* for `n` more entries? */
+{
+    if (s->config->entries - (s->tail - s->head) >= n) return true;
+    rp_session_settle(s);
+    return s->config->entries - (s->tail - s->head) >= n;
+}
 static inline uint32_t rp_session_in_flight(const struct rp_session *s) { return s->live; }
 /* What a declared statement's text says, once: into the catalog's entry of its id. Its SQL is not NULL. */
 void rp_session_look(struct rp_catalog_entry *entry, const struct pg_statement *statement);
