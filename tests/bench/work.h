@@ -83,6 +83,6 @@ bool work_make_tables(const struct bench_target *target);
 bool work_drop_tables(const struct bench_target *target);
 
 typedef void work_run(const struct bench_target *target, struct work_load *load);
-work_run work_ringpg, work_ringpg_steps, work_ringpg_unmarked, work_ringpg_lease;
-work_run work_libpq_epoll, work_libpq_pipeline;
+work_run work_ringpg, work_ringpg_batch, work_ringpg_steps, work_ringpg_unmarked, work_ringpg_lease;
+work_run work_libpq_epoll, work_libpq_pipeline, work_libpq_batch;
 #endif

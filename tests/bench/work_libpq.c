@@ -1,7 +1,7 @@
 /* libpq under the part work, on epoll, in the two ways there are: one statement at a time on a connection that the
- * request has for itself, and pipeline mode, where a flight of statements is sent at once, with a Sync behind each, on
- * the connection that has the fewest in flight. A transaction has its connection for itself there, too, and one Sync a
- * flight. Handlers that find no connection wait in a queue. */
+ * request has for itself, and pipeline mode, where a flight of statements is sent at once, with a Sync behind each or
+ * one behind all, on the connection that has the fewest in flight. A transaction has its connection for itself there,
+ * too, and one Sync a flight. Handlers that find no connection wait in a queue. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ struct line { /* a connection and what is in flight there, in order */
 };
 struct client {
     struct work_load *load;
-    bool pipeline, exclusive, more;
+    bool pipeline, batch, exclusive, more; /* batch: one Sync a flight; exclusive: a connection for each request */
     unsigned busy;
     struct handler *waiting, **last_waiting;
     struct line lines[WORK_CONNECTIONS];
@@ -55,7 +55,7 @@ static void start_flight(struct client *client, struct handler *handler)
     handler->next = to;
     handler->due = to - from;
     for (unsigned n = from, end; n < to; n = end) {
-        end = workload->transaction ? to : n + 1;
+        end = client->batch ? to : n + 1;
         append(line, &handler->groups[n], (struct group){handler, n, end - n, 0, NULL});
         for (unsigned k = n; k < end; k++) work_libpq_send(line->connection, &handler->request, k);
         if (client->pipeline) libpq_sync(line->connection);
@@ -170,13 +170,14 @@ static void flush(struct client *client)
             bench_die("libpq: the socket takes no requests of a few bytes");
 }
 
-static void run(const struct bench_target *target, struct work_load *load, bool pipeline)
+static void run(const struct bench_target *target, struct work_load *load, bool pipeline, bool batch)
 {
     struct epoll_event events[WORK_CONNECTIONS];
     struct client *client = calloc(1, sizeof *client);
     if (!client) bench_die("libpq: no memory");
     client->load = load;
     client->pipeline = pipeline;
+    client->batch = batch || load->workload->transaction;
     client->exclusive = !pipeline || load->workload->transaction;
     client->more = true;
     client->busy = WORK_HANDLERS;
@@ -198,5 +199,6 @@ static void run(const struct bench_target *target, struct work_load *load, bool 
     free(client);
 }
 
-void work_libpq_epoll(const struct bench_target *target, struct work_load *load) { run(target, load, false); }
-void work_libpq_pipeline(const struct bench_target *target, struct work_load *load) { run(target, load, true); }
+void work_libpq_epoll(const struct bench_target *target, struct work_load *load) { run(target, load, false, false); }
+void work_libpq_pipeline(const struct bench_target *target, struct work_load *load) { run(target, load, true, false); }
+void work_libpq_batch(const struct bench_target *target, struct work_load *load) { run(target, load, true, true); }

@@ -5,31 +5,39 @@
 #include <string.h>
 #include <unistd.h>
 #include "work.h"
-
 #ifdef BENCH_LIBPQ
-#define LIBPQ(workload) {workload, "libpq-epoll", work_libpq_epoll}, {workload, "libpq-pipeline", work_libpq_pipeline},
-#else
-#define LIBPQ(workload)
+#include "libpq_common.h"
 #endif
 
-/* Those of a workload stand together, and what the others are compared with is called ringpg. */
+/* Those of a workload stand together, the first is the one that the others are compared with. */
 static const struct contender {
     const struct work_workload *workload;
     const char *name;
     work_run *run;
+    const char *against; /* whose client CPU must not be more than this one's; NULL: there is no such goal */
 } contenders[] = {
-    {&work_selects, "ringpg", work_ringpg},
+#ifdef BENCH_LIBPQ
+#define LIBPQ(workload)                                                                                                \
+    {workload, "libpq-epoll", work_libpq_epoll, "ringpg"}, {workload, "libpq-pipeline", work_libpq_pipeline, "ringpg"},
+#else
+#define LIBPQ(workload)
+#endif
+    {&work_selects, "ringpg", work_ringpg, NULL},
     LIBPQ(&work_selects)
-    {&work_updates, "ringpg", work_ringpg},
+    {&work_selects, "ringpg-batch", work_ringpg_batch, NULL},
+#ifdef BENCH_LIBPQ
+    {&work_selects, "libpq-batch", work_libpq_batch, "ringpg-batch"},
+#endif
+    {&work_updates, "ringpg", work_ringpg, NULL},
     LIBPQ(&work_updates)
-    {&work_fortunes, "ringpg", work_ringpg},
+    {&work_fortunes, "ringpg", work_ringpg, NULL},
     LIBPQ(&work_fortunes)
-    {&work_transaction, "ringpg", work_ringpg},
-    {&work_transaction, "ringpg-steps", work_ringpg_steps},
+    {&work_transaction, "ringpg", work_ringpg, NULL},
+    {&work_transaction, "ringpg-steps", work_ringpg_steps, NULL},
     LIBPQ(&work_transaction)
-    {&work_slow, "ringpg", work_ringpg},
-    {&work_slow, "ringpg-unmarked", work_ringpg_unmarked},
-    {&work_slow, "ringpg-lease", work_ringpg_lease},
+    {&work_slow, "ringpg", work_ringpg, NULL},
+    {&work_slow, "ringpg-unmarked", work_ringpg_unmarked, NULL},
+    {&work_slow, "ringpg-lease", work_ringpg_lease, NULL},
     LIBPQ(&work_slow)
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
@@ -100,6 +108,18 @@ static bool repeat(const struct options *options, size_t i)
 
 /* ---- the report ---- */
 
+static void print_head(const struct options *options)
+{
+    printf("workload work: %d handlers on %d connections; %u repetitions of %.2g s each, contenders in turn; figures are "
+           "medians\n",
+           WORK_HANDLERS, WORK_CONNECTIONS, options->repetitions, options->seconds);
+    printf("statements are prepared, binary both ways; a Sync behind each, also where several are sent at once; of "
+           "-batch\n  and in transactions one behind those that are sent at once\n");
+#if defined BENCH_LIBPQ && !defined LIBPQ_HAS_SEND_PIPELINE_SYNC
+    printf("this libpq is older than 17: in pipeline mode each Sync is a send of its own\n");
+#endif
+}
+
 static struct bench_spread spread(size_t i, size_t member)
 {
     double figures[BENCH_REPETITIONS_MAX];
@@ -109,10 +129,11 @@ static struct bench_spread spread(size_t i, size_t member)
 }
 #define SPREAD(i, member) spread(i, offsetof(struct outcome, member))
 
-/* ringpg's line of the same workload, which is the first of its lines. */
-static size_t ringpg_of(size_t i)
+/* The one of that name in the workload of another one. */
+static size_t find(size_t i, const char *name)
 {
     while (i && contenders[i - 1].workload == contenders[i].workload) i--;
+    while (strcmp(contenders[i].name, name)) i++;
     return i;
 }
 
@@ -130,7 +151,7 @@ static void print_line(size_t i)
         return;
     }
     struct bench_spread per_s = SPREAD(i, per_s), us = SPREAD(i, client_us), p99 = SPREAD(i, p99_us);
-    double ours = SPREAD(ringpg_of(i), client_us).median, server_us = SPREAD(i, server_us).median;
+    double ours = SPREAD(find(i, "ringpg"), client_us).median, server_us = SPREAD(i, server_us).median;
     char per_s_range[32], us_range[32], p99_range[32], times[16] = "-", server[16] = "-";
     if (ours > 0) snprintf(times, sizeof times, "%.2f", us.median / ours);
     if (!isnan(server_us)) snprintf(server, sizeof server, "%.1f", server_us);
@@ -141,15 +162,15 @@ static void print_line(size_t i)
 
 static void print_goal(size_t i, const char *what, size_t member)
 {
-    size_t ringpg = ringpg_of(i);
-    printf("  %-20s %s: ", contenders[i].workload->name, what);
+    const struct contender *contender = &contenders[i];
+    size_t ringpg = find(i, contender->against);
+    printf("  %-20s %-10s  %s / %s: ", contender->workload->name, what, contender->name, contender->against);
     if (!counts[i] || !counts[ringpg]) {
-        printf("%s not measured\n", contenders[i].name);
+        printf("not measured\n");
         return;
     }
     double ours = spread(ringpg, member).median, theirs = spread(i, member).median, ratio = theirs / ours;
-    printf("%.2f x %s / ringpg (%.1f / %.1f us), at least 1.00: %s\n", ratio, contenders[i].name, theirs, ours,
-           ratio >= 1 ? "met" : "NOT MET");
+    printf("%.2f x (%.1f / %.1f us), at least 1.00: %s\n", ratio, theirs, ours, ratio >= 1 ? "met" : "NOT MET");
 }
 
 static void print_report(const struct options *options)
@@ -161,12 +182,14 @@ static void print_report(const struct options *options)
     printf("cpu us: CPU of the client process per request; x ringpg: that against ringpg's; server us: CPU of the "
            "server's\n  processes per request; p50, p99: from a request's beginning, the wait for a connection "
            "included, to its last answer\n");
+    printf("-steps: each statement after the outcome of the one before it, as libpq-epoll has it; -unmarked: nobody says "
+           "which\n  statements are slow; -lease: those on a lease\n");
     for (size_t i = 0; i < CONTENDERS; i++)
         if (runs(options, i) && (!i || contenders[i - 1].workload != contenders[i].workload))
             printf("%s: %s\n", contenders[i].workload->name, contenders[i].workload->about);
     printf("\nGoals: not more client CPU than libpq; nobody waits longer behind what is slow\n");
     for (size_t i = 0; i < CONTENDERS; i++) {
-        if (!runs(options, i) || strncmp(contenders[i].name, "libpq", 5)) continue;
+        if (!runs(options, i) || !contenders[i].against) continue;
         print_goal(i, "client CPU", offsetof(struct outcome, client_us));
         if (contenders[i].workload->sleeps_percent) print_goal(i, "p99", offsetof(struct outcome, p99_us));
     }
@@ -237,11 +260,7 @@ int main(int argc, char **argv)
 {
     struct options options = read_options(argc, argv);
     bool failed = false;
-    printf("workloads of %d handlers on %d connections; %u repetitions of %.2g s each, contenders in turn; figures are "
-           "medians\n",
-           WORK_HANDLERS, WORK_CONNECTIONS, options.repetitions, options.seconds);
-    printf("prepared statements, binary both ways; a Sync behind each statement, but one for each flight of a "
-           "transaction\n");
+    print_head(&options);
     if (!work_make_tables(&options.target)) bench_die("the tables could not be made");
     for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
         for (size_t i = 0; i < CONTENDERS; i++)

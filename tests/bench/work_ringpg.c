@@ -13,6 +13,7 @@ static struct pg_statement statements[WORK_KINDS] = {
 /* How it differs from what the README says. */
 struct variant {
     bool steps;      /* each statement after the outcome of the one before it */
+    bool batch;      /* a flight is a batch: one Sync, as it always is on a lease */
     bool unmarked;   /* nobody knows which statements are slow */
     bool slow_lease; /* slow statements on a lease */
 };
@@ -107,14 +108,16 @@ static void start_flight(struct handler *handler)
     struct pg_query *queries = handler->queries;
     unsigned from = handler->next;
     unsigned to = bench->variant.steps ? from + 1 : work_flight_end(handler->request.workload, from);
+    bool batch = handler->lent || bench->variant.batch;
     handler->next = to;
     handler->due = to - from;
     for (unsigned n = from; n < to; n++) {
         fill(handler, n);
-        if (!handler->lent) pg_pool_query(bench->loop.pool, &queries[n]);
-        else queries[n].next = n + 1 < to ? &queries[n + 1] : NULL; /* one Sync */
+        queries[n].next = batch && n + 1 < to ? &queries[n + 1] : NULL;
+        if (!batch) pg_pool_query(bench->loop.pool, &queries[n]);
     }
     if (handler->lent) pg_lease_query(&handler->lease, &queries[from]);
+    else if (batch) pg_pool_query(bench->loop.pool, &queries[from]);
 }
 
 static void on_grant(struct pg_lease *lease, int status)
@@ -193,6 +196,11 @@ void work_ringpg(const struct bench_target *target, struct work_load *load)
 void work_ringpg_steps(const struct bench_target *target, struct work_load *load)
 {
     run(target, load, (struct variant){.steps = true});
+}
+
+void work_ringpg_batch(const struct bench_target *target, struct work_load *load)
+{
+    run(target, load, (struct variant){.batch = true});
 }
 
 void work_ringpg_unmarked(const struct bench_target *target, struct work_load *load)
