@@ -59,11 +59,14 @@ static bool prepare(const struct options *options)
 {
     char fill_all[sizeof fill + 16];
     snprintf(fill_all, sizeof fill_all, fill, options->rows);
-    return bench_prepare(&options->target,
-                         (const char *const[]){DROP, TABLE("bench_rows"), fill_all, TABLE("bench_rows_few"),
-                                               "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
-                                               "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few", NULL},
-                         PREPARE_S);
+    const char *const sql[] = {DROP,
+                               TABLE("bench_rows"),
+                               fill_all,
+                               TABLE("bench_rows_few"),
+                               "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
+                               "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few",
+                               NULL};
+    return bench_prepare(&options->target, sql, PREPARE_S);
 }
 
 /* ---- running ---- */

@@ -24,7 +24,8 @@ enum {
 #define WORK_TABLE(X)                                                                                                  \
     X(WORK_SELECT, 1, "SELECT id, number FROM bench_work WHERE id = $1", PG_TYPE_INT4)                                 \
     X(WORK_UPDATE, WORK_SELECTS,                                                                                       \
-      "UPDATE bench_work w SET number = n.number FROM unnest($1::int4[], $2::int4[]) n (id, number) WHERE w.id = n.id", \
+      "UPDATE bench_work w SET number = n.number FROM unnest($1::int4[], $2::int4[]) n (id, number)"                   \
+      " WHERE w.id = n.id",                                                                                            \
       PG_TYPE_INT4_ARRAY, PG_TYPE_INT4_ARRAY)                                                                          \
     X(WORK_FORTUNES, WORK_MESSAGES, "SELECT id, message FROM bench_work_fortune")                                      \
     X(WORK_BEGIN, 0, "BEGIN")                                                                                          \
@@ -40,10 +41,10 @@ enum work_statement { WORK_TABLE(WORK_NAME_) WORK_KINDS };
 struct work_workload {
     const char *name, *about;
     enum work_statement statements[WORK_STATEMENTS]; /* in this order */
-    unsigned flight_ends[3];  /* what goes out together ends before these; then 0 */
-    unsigned ids;             /* of the rows that a request is about */
-    unsigned sleeps_percent;  /* so many of the requests are a WORK_SLEEP instead */
-    bool transaction;         /* on a connection that nobody else has meanwhile, one Sync a flight; else one a statement */
+    unsigned flight_ends[3]; /* what goes out together ends before these; then 0 */
+    unsigned ids;            /* of the rows that a request is about */
+    unsigned sleeps_percent; /* so many of the requests are a WORK_SLEEP instead */
+    bool transaction;        /* on a connection that nobody else has meanwhile, with one Sync a flight */
 };
 extern const struct work_workload work_selects, work_updates, work_fortunes, work_transaction, work_slow;
 
@@ -51,13 +52,13 @@ struct work_load {
     const struct work_workload *workload;
     struct bench_meter meter; /* of requests; the contender starts and ticks it */
     uint64_t random;
-    uint32_t *took_ns; /* by each that began and ended while it was measured, but those that slept; up to `room` */
+    uint32_t *took_ns; /* by each that ended while it was measured, but those that slept; up to `room` */
     size_t took, room;
 };
 
 struct work_request {
     const struct work_workload *workload;
-    int32_t ids[WORK_SELECTS]; /* each another one, in order: updates that take locks so do not wait in a circle */
+    int32_t ids[WORK_SELECTS];     /* each another one, in order: updates that take locks so do not wait in a circle */
     int32_t numbers[WORK_SELECTS]; /* to be written */
     int32_t found[WORK_SELECTS];   /* what was read */
     unsigned rows, rows_due;       /* that were handed in; of which outcomes spoke */

@@ -48,7 +48,10 @@ static const unsigned rows_of[WORK_KINDS] = {
 
 /* ---- a request ---- */
 
-static int32_t number_for(int32_t id, uint64_t chance) { return id % WORK_ROWS + (int32_t)(chance % WORK_SPREAD) * WORK_ROWS; }
+static int32_t number_for(int32_t id, uint64_t chance)
+{
+    return id % WORK_ROWS + (int32_t)(chance % WORK_SPREAD) * WORK_ROWS;
+}
 
 /* Of 20 ids each is drawn from a twentieth of the table. */
 void work_begin(struct work_load *load, struct work_request *request)
@@ -78,7 +81,7 @@ enum work_statement work_statement(const struct work_request *request, unsigned 
     return request->sleeps ? WORK_SLEEP : request->workload->statements[n];
 }
 
-unsigned work_slot(const struct work_request *request, unsigned n) { return request->workload->ids == 1 ? 0 : n; }
+unsigned work_slot(const struct work_request *request, unsigned n) { return n % request->workload->ids; }
 
 /* ---- its answers ---- */
 
@@ -129,7 +132,7 @@ void work_over(struct work_load *load, const struct work_request *request)
     if (request->over != due || request->rows != request->rows_due)
         bench_die("%u statements of %u, %u rows of %u", request->over, due, request->rows, request->rows_due);
     load->meter.answered++;
-    if (request->sleeps || load->meter.phase != BENCH_MEASURING || request->began_ns < load->meter.began.at_ns) return;
+    if (request->sleeps || load->meter.phase != BENCH_MEASURING) return;
     uint64_t took_ns = bench_now_ns() - request->began_ns;
     if (load->took < load->room) load->took_ns[load->took++] = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
 }
@@ -139,8 +142,8 @@ void work_over(struct work_load *load, const struct work_request *request)
 #define DROP "DROP TABLE IF EXISTS bench_work, bench_work_fortune"
 enum { PREPARE_S = 60 };
 
-/* Unlogged, and no vacuum: nothing of the server's own goes on beside a run. Pages that are half empty have room for the
- * new version of each row. */
+/* Unlogged, and no vacuum: nothing of the server's own goes on beside a run. Pages that are half empty have room for
+ * the new version of each row. */
 bool work_make_tables(const struct bench_target *target)
 {
     char rows[256], fortunes[4096];
@@ -149,14 +152,17 @@ bool work_make_tables(const struct bench_target *target)
     size_t at = (size_t)snprintf(fortunes, sizeof fortunes, "INSERT INTO bench_work_fortune VALUES ");
     for (int i = 0; i < WORK_MESSAGES; i++) /* none has a quote in it */
         at += (size_t)snprintf(fortunes + at, sizeof fortunes - at, "%s(%d, '%s')", i ? ", " : "", i + 1, messages[i]);
-    return bench_prepare(
-        target,
-        (const char *const[]){DROP,
-                              "CREATE UNLOGGED TABLE bench_work (id int4 PRIMARY KEY, number int4 NOT NULL)"
-                              " WITH (fillfactor = 50, autovacuum_enabled = off)",
-                              rows, "CREATE UNLOGGED TABLE bench_work_fortune (id int4 PRIMARY KEY, message text NOT NULL)",
-                              fortunes, "VACUUM (FREEZE, ANALYZE) bench_work, bench_work_fortune", NULL},
-        PREPARE_S);
+    const char *const sql[] = {
+        DROP,
+        "CREATE UNLOGGED TABLE bench_work (id int4 PRIMARY KEY, number int4 NOT NULL)"
+        " WITH (fillfactor = 50, autovacuum_enabled = off)",
+        rows,
+        "CREATE UNLOGGED TABLE bench_work_fortune (id int4 PRIMARY KEY, message text NOT NULL)",
+        fortunes,
+        "VACUUM (FREEZE, ANALYZE) bench_work, bench_work_fortune",
+        NULL,
+    };
+    return bench_prepare(target, sql, PREPARE_S);
 }
 
 bool work_drop_tables(const struct bench_target *target)

@@ -82,7 +82,8 @@ static void job_run(void *arg, int out)
     if (!load.took_ns) bench_die("no memory");
     contender->run(&job->options->target, &load);
     double requests = (double)(meter->ended.answered - meter->began.answered);
-    if (meter->phase != BENCH_OVER || requests <= 0 || !load.took) bench_die("%s: nothing was measured", contender->name);
+    if (meter->phase != BENCH_OVER || requests <= 0 || !load.took)
+        bench_die("%s: nothing was measured", contender->name);
     bench_sort_times(load.took_ns, load.took);
     struct outcome outcome = {
         .per_s = requests * 1e9 / (double)(meter->ended.at_ns - meter->began.at_ns),
@@ -110,8 +111,8 @@ static bool repeat(const struct options *options, size_t i)
 
 static void print_head(const struct options *options)
 {
-    printf("workload work: %d handlers on %d connections; %u repetitions of %.2g s each, contenders in turn; figures are "
-           "medians\n",
+    printf("workload work: %d handlers on %d connections; %u repetitions of %.2g s each, contenders in turn; figures "
+           "are medians\n",
            WORK_HANDLERS, WORK_CONNECTIONS, options->repetitions, options->seconds);
     printf("statements are prepared, binary both ways; a Sync behind each, also where several are sent at once; of "
            "-batch\n  and in transactions one behind those that are sent at once\n");
@@ -182,8 +183,8 @@ static void print_report(const struct options *options)
     printf("cpu us: CPU of the client process per request; x ringpg: that against ringpg's; server us: CPU of the "
            "server's\n  processes per request; p50, p99: from a request's beginning, the wait for a connection "
            "included, to its last answer\n");
-    printf("-steps: each statement after the outcome of the one before it, as libpq-epoll has it; -unmarked: nobody says "
-           "which\n  statements are slow; -lease: those on a lease\n");
+    printf("-steps: each statement after the outcome of the one before it, as libpq-epoll has it; -unmarked: nobody "
+           "says which\n  statements are slow; -lease: those on a lease\n");
     for (size_t i = 0; i < CONTENDERS; i++)
         if (runs(options, i) && (!i || contenders[i - 1].workload != contenders[i].workload))
             printf("%s: %s\n", contenders[i].workload->name, contenders[i].workload->about);
