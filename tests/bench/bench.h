@@ -155,15 +155,15 @@ struct bench_spread {
     double min, median, max;
 };
 struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
-/* How long something took, many times: sorted first, then `share` of them took no longer than the percentile. */
-void bench_sort_times(uint32_t *took_ns, size_t count);
-double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share);
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 /* An SVG picture: queries per second and client CPU per query against queries in flight, a line for each contender. */
 int bench_write_plot(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* How long something took, many times: sorted first, then `share` of them took no longer than the percentile. */
+void bench_sort_times(uint32_t *took_ns, size_t count);
+double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share);
 /* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
 FILE *bench_json_open(const char *path);
 void bench_json_close(FILE *file, const char *path);
