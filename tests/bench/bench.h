@@ -71,6 +71,7 @@ struct bench_meter {
 #define BENCH_UNKNOWN ((double)NAN)
 double bench_allocations(void);    /* of this process so far */
 double bench_server_ns(int pid);   /* CPU of a process and its children so far */
+uint64_t bench_now_ns(void);       /* CLOCK_MONOTONIC */
 void bench_meter_start(struct bench_meter *meter);
 /* Once per turn of the contender's loop. False: start no further query, collect what is in flight and return. */
 bool bench_tick(struct bench_meter *meter);
@@ -90,6 +91,15 @@ void ringpg_lease_run(const struct bench_shape *shape, struct bench_meter *meter
 void peer_run(const struct bench_shape *shape, struct bench_meter *meter);
 char *peer_program(const char *folder, const char *name); /* allocated; NULL: it is not there */
 void peer_print_missing(const char *folder, const char *name);
+
+/* xorshift64*: chance that is the same each time. `state` begins with anything but 0. */
+static inline uint64_t bench_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
 
 /* One message on stderr and the end of the process: a run that cannot be trusted gives no figure. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -113,6 +123,10 @@ bool bench_is_unix(const struct bench_target *target);
  * that is measured is the client. Serves `listener` until its process is killed. */
 int null_server_listen(struct bench_target *target); /* over TCP it sets the port */
 void null_server_run(int listener) __attribute__((noreturn));
+
+/* Runs SQL on the target in a child, with ringpg, which is always there: statements one after the other, each in a
+ * transaction of its own; NULL ends them. False: one failed, which stderr says, or it took longer than `seconds`. */
+bool bench_prepare(const struct bench_target *target, const char *const *sql, unsigned seconds);
 
 /* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child
  * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */
@@ -147,6 +161,9 @@ void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 /* An SVG picture: queries per second and client CPU per query against queries in flight, a line for each contender. */
 int bench_write_plot(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* How long something took, many times: sorted first, then `share` of them took no longer than the percentile. */
+void bench_sort_times(uint32_t *took_ns, size_t count);
+double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share);
 /* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
 FILE *bench_json_open(const char *path);
 void bench_json_close(FILE *file, const char *path);

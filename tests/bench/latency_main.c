@@ -55,17 +55,6 @@ struct job {
     double share;
 };
 
-static int compare(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
-}
-
-static double percentile_us(const struct latency_load *load, size_t count, double share)
-{
-    return (double)load->took_ns[(size_t)((double)(count - 1) * share)] / 1e3;
-}
-
 static void measure(const struct job *job, struct outcome *outcome)
 {
     double seconds = job->options->seconds;
@@ -86,11 +75,11 @@ static void measure(const struct job *job, struct outcome *outcome)
     job->client->close(client);
     size_t count = load.answered < load.room ? load.answered : load.room;
     if (!count) bench_die("%s: nothing was answered", job->client->name);
-    qsort(load.took_ns, count, sizeof *load.took_ns, compare);
+    bench_sort_times(load.took_ns, count);
     outcome->per_s = (double)load.answered / seconds;
-    outcome->p50_us = percentile_us(&load, count, 0.5);
-    outcome->p99_us = percentile_us(&load, count, 0.99);
-    outcome->p999_us = percentile_us(&load, count, 0.999);
+    outcome->p50_us = bench_percentile_us(load.took_ns, count, 0.5);
+    outcome->p99_us = bench_percentile_us(load.took_ns, count, 0.99);
+    outcome->p999_us = bench_percentile_us(load.took_ns, count, 0.999);
     free(load.took_ns);
 }
 

@@ -7,8 +7,12 @@
 PGconn *libpq_open(const struct bench_target *target);       /* blocking, nothing prepared */
 void libpq_must(bool good, PGconn *connection);              /* or the end, with the connection's words */
 void libpq_sql(PGconn *connection, const char *sql, ExecStatusType due);
+void libpq_prepare(PGconn *connection, const char *name, const char *sql); /* or the end */
 PGconn *libpq_connect(const struct bench_target *target);    /* the statement prepared, non-blocking */
 int libpq_watch(PGconn *const *connections, unsigned count); /* an epoll descriptor; event.data.u32 is the index */
 void libpq_send(PGconn *connection);                         /* one execution, binary result */
+/* In pipeline mode, what closes a statement or several. Sent at the next PQflush where libpq has PQsendPipelineSync (17);
+ * older ones send it at once. */
+void libpq_sync(PGconn *connection);
 void libpq_check(const PGconn *connection, const PGresult *result); /* one row with the answer, or the end */
 #endif

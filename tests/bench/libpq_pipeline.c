@@ -18,12 +18,7 @@ static void start(struct pipe *pipe, unsigned queries)
 {
     for (unsigned i = 0; i < queries; i++) {
         libpq_send(pipe->connection);
-#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
-        int sent = PQsendPipelineSync(pipe->connection);
-#else
-        int sent = PQpipelineSync(pipe->connection);
-#endif
-        if (!sent) bench_die("libpq: sync: %s", PQerrorMessage(pipe->connection));
+        libpq_sync(pipe->connection);
         pipe->in_flight++;
     }
     if (PQflush(pipe->connection)) bench_die("libpq: the socket takes no requests of a few bytes");

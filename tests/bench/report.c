@@ -20,6 +20,19 @@ struct bench_spread bench_spread(const double *figures, unsigned count)
     return (struct bench_spread){ sorted[0], median, sorted[count - 1] };
 }
 
+static int compare_times(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+void bench_sort_times(uint32_t *took_ns, size_t count) { qsort(took_ns, count, sizeof *took_ns, compare_times); }
+
+double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share)
+{
+    return (double)sorted_ns[(size_t)((double)(count - 1) * share)] / 1e3;
+}
+
 /* The figure of another contender on the same server in the same shape; 0: there is none. */
 static double client_us(const struct bench_case *cases, size_t count, const char *contender, const char *server,
                         unsigned connections, unsigned in_flight)

@@ -66,23 +66,14 @@ static void granted(struct pg_lease *lease, int status)
     pg_lease_query(lease, &handler->query);
 }
 
-/* Every connection stands before the first query, so that all contenders have the same number of them. */
-static void await_connections(struct bench *bench, unsigned connections)
-{
-    bench_meter_start(bench->meter);
-    while (ringpg_loop_stats(&bench->loop).idle_conns < connections) { /* bounded: the meter ends what stalls */
-        ringpg_loop_turn(&bench->loop);
-        bench_tick(bench->meter);
-    }
-}
-
 static void run(const struct bench_shape *shape, struct bench_meter *meter, unsigned handlers, bool lease)
 {
     struct bench bench = {.count = handlers, .busy = handlers, .more = true, .meter = meter};
     bench.handlers = calloc(handlers, sizeof *bench.handlers);
     if (!bench.handlers) bench_die("ringpg: no memory");
     ringpg_loop_open(&bench.loop, shape->target, shape->connections);
-    await_connections(&bench, shape->connections);
+    bench_meter_start(meter);
+    ringpg_loop_await(&bench.loop, shape->connections, meter);
 
     bench_meter_start(meter);
     for (unsigned i = 0; i < handlers; i++) {

@@ -57,6 +57,14 @@ void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_targ
     if (pg_pool_open(&loop->pool, loop->reactor, &pool, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
 }
 
+void ringpg_loop_await(struct ringpg_loop *loop, unsigned connections, struct bench_meter *meter)
+{
+    while (ringpg_loop_stats(loop).idle_conns < connections) {
+        ringpg_loop_turn(loop);
+        bench_tick(meter);
+    }
+}
+
 static void granted(struct pg_lease *lease, int status)
 {
     if (status) bench_die("ringpg: acquire: %s", pg_error_text(status));

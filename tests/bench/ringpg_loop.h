@@ -16,6 +16,9 @@ struct ringpg_loop {
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
 void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
                                unsigned spin_ns); /* of pg_uring_config */
+/* Every connection stands before the first query, so that all contenders have the same number of them. Bounded by the
+ * meter, which was started. */
+void ringpg_loop_await(struct ringpg_loop *loop, unsigned connections, struct bench_meter *meter);
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
 bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns); /* waits no longer than that */

@@ -55,30 +55,18 @@ static const char fill[] =
     "CREATE UNLOGGED TABLE " name " (id int4, big int8, name text, at timestamptz, amount numeric(12, 2))"             \
     " WITH (autovacuum_enabled = off)"
 
-static void prepare(void *arg, int out)
+static bool prepare(const struct options *options)
 {
-    const struct options *options = arg;
     char fill_all[sizeof fill + 16];
     snprintf(fill_all, sizeof fill_all, fill, options->rows);
-    rows_prepare(&options->target,
-                 (const char *const[]){DROP, TABLE("bench_rows"), fill_all, TABLE("bench_rows_few"),
-                                       "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
-                                       "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few", NULL});
-    if (write(out, "", 1) != 1) bench_die("write: %s", strerror(errno));
-}
-
-static void drop(void *arg, int out)
-{
-    const struct options *options = arg;
-    rows_prepare(&options->target, (const char *const[]){DROP, NULL});
-    if (write(out, "", 1) != 1) bench_die("write: %s", strerror(errno));
-}
-
-/* Who prepares it is ringpg, since it is always there. */
-static bool in_child(void (*run)(void *arg, int out), struct options *options)
-{
-    char answer[2]; /* one more than the answer, so that its end is seen */
-    return bench_in_child(run, options, answer, sizeof answer, PREPARE_S) == 1;
+    const char *const sql[] = {DROP,
+                               TABLE("bench_rows"),
+                               fill_all,
+                               TABLE("bench_rows_few"),
+                               "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
+                               "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few",
+                               NULL};
+    return bench_prepare(&options->target, sql, PREPARE_S);
 }
 
 /* ---- running ---- */
@@ -253,13 +241,13 @@ int main(int argc, char **argv)
     struct rows_sum known_few = {0}, known = {0};
     printf("workload rows: one connection; %u repetitions of %u rows each, contenders in turn; figures are medians\n",
            options.repetitions, options.rows);
-    if (!in_child(prepare, &options)) bench_die("the tables could not be made");
+    if (!prepare(&options)) bench_die("the tables could not be made");
     bool failed = false;
     for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
         for (size_t i = 0; i < CONTENDERS; i++)
             if (!options.contender || !strcmp(options.contender, contenders[i].name))
                 failed |= !repeat(i, &options, &known_few, &known);
-    failed |= !in_child(drop, &options);
+    failed |= !bench_prepare(&options.target, (const char *const[]){DROP, NULL}, PREPARE_S);
     print_report(&options, &known);
     if (options.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
