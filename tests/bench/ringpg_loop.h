@@ -14,6 +14,10 @@ struct ringpg_loop {
     struct pg_pool *pool;
 };
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
+/* The same with further options of the connection string, and for so many declared statements. `connections` 0: what
+ * the options say, or the pool's own default; `statements` 0: the reactor's own. */
+void ringpg_loop_open_with(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
+                           const char *options, unsigned statements);
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
 bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns); /* waits no longer than that */
