@@ -57,8 +57,8 @@ static bool repeat(const struct growth_series *series, unsigned size, const stru
     unsigned i = figures->count++;
     figures->qps[i] = queries * 1e9 / (double)(meter.ended.at_ns - meter.began.at_ns);
     figures->us[i] = (double)(meter.ended.cpu_ns - meter.began.cpu_ns) / 1e3 / queries;
-    figures->user_us[i] = (double)(meter.ended.user_ns - meter.began.user_ns) / 1e3 / queries;
-    figures->system_us[i] = figures->us[i] - figures->user_us[i];
+    figures->cpu_ns += (double)(meter.ended.cpu_ns - meter.began.cpu_ns);
+    figures->user_ns += (double)(meter.ended.user_ns - meter.began.user_ns);
     return true;
 }
 
@@ -124,7 +124,7 @@ static void run_one(const struct options *options)
 
 static const char usage[] = "bench_growth [options]\n"
                             "  --quick                  fewer and shorter repetitions, fewer rows\n"
-                            "  --repetitions N --seconds S   default 5 of 0.4 s, quick 3 of 0.05 s\n"
+                            "  --repetitions N --seconds S   default 7 of 0.4 s, quick 3 of 0.05 s\n"
                             "  --json FILE              write the figures as a list of rows\n"
                             "  --host H --port P        the real server: the folder of its Unix socket, or an IPv4\n"
                             "                           address; without it the series on it are skipped\n"
@@ -152,7 +152,7 @@ static struct options read_options(int argc, char **argv)
 {
     struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
     bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
+    if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
     if (o.seconds <= 0) o.seconds = o.quick ? 0.05 : 0.4;
     if (o.seconds > 20) bench_die("more than anybody would wait for");
     return o;

@@ -27,6 +27,12 @@ static double growth(const struct growth_series *series, const struct growth_fig
     return cheapest > 0 && own > 0 ? own / cheapest : 0;
 }
 
+/* Of the median: what is user's, by the samples of all repetitions. */
+static double user_us(const struct growth_figures *figures)
+{
+    return bench_spread(figures->us, figures->count).median * figures->user_ns / figures->cpu_ns;
+}
+
 static void print_line(const struct growth_series *series, const struct growth_figures *sizes, size_t size)
 {
     const struct growth_figures *figures = &sizes[size];
@@ -39,8 +45,7 @@ static void print_line(const struct growth_series *series, const struct growth_f
     if (times_smaller > 0) snprintf(times, sizeof times, "%.2f", times_smaller);
     printf("%-29s %-6s %8u %9.0f %10.2f %20s %10.2f %10.2f %19s %6s\n", series->name, series->real ? "real" : "null",
            series->sizes[size], bench_spread(figures->qps, figures->count).median, us.median, us_range,
-           bench_spread(figures->user_us, figures->count).median,
-           bench_spread(figures->system_us, figures->count).median, row, times);
+           user_us(figures), us.median - user_us(figures), row, times);
 }
 
 static void print_goal(const struct growth_series *series, const struct growth_figures *sizes)
@@ -62,7 +67,7 @@ void growth_print(growth_table table)
            "(min-max)", "user us", "system us", "ns/row", "x");
     for (size_t s = 0; s < growth_count; s++)
         for (size_t i = 0; i < GROWTH_SIZES_MAX; i++) print_line(&growth_series[s], table[s], i);
-    printf("client us: CPU of the client process per query, of which user and system (as the kernel samples them)\n"
+    printf("client us: CPU of the client process per query, of which user and system (by the kernel's samples)\n"
            "ns/row: that of a row, without what a query of one row takes, from %d rows on\n"
            "x: the same (of rows ns/row) against the cheapest smaller size. A fall is none of growth: a caller alone\n"
            "  pays whole system calls, many share them\n",
@@ -90,11 +95,11 @@ void growth_write_json(growth_table table, const char *path)
                     "\"client_us_max\": %.4f, \"user_us\": %.4f, \"system_us\": %.4f, ",
                     separator, bare(series->name), series->real ? "real" : "null", series->of, series->sizes[i],
                     bench_spread(f->qps, f->count).median, us.median, us.min, us.max,
-                    bench_spread(f->user_us, f->count).median, bench_spread(f->system_us, f->count).median);
+                    user_us(f), us.median - user_us(f));
             if (series->rows) fprintf(file, "\"client_ns_per_row\": %.3f, ", cost(series, table[s], i).median);
             fprintf(file, "\"times_smaller\": %.3f, \"repetitions\": %u}", growth(series, table[s], i), f->count);
             separator = ",\n";
         }
-    fprintf(file, "%s]\n", *separator == '[' ? "[" : "\n");
+    fprintf(file, "\n]\n");
     bench_json_close(file, path);
 }

@@ -5,7 +5,7 @@
 enum {
     FEW = 4,        /* connections, where their number is not what grows: the pool's own default */
     EACH = 4,       /* in flight on each of them, where it is */
-    HANDLERS = 64,  /* where theirs is not */
+    HANDLERS = 256, /* where theirs is not: as many as are in flight at once */
     TURNS = 10,     /* of each statement on each connection before anything is measured: all are prepared then */
 };
 
