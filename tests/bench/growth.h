@@ -14,10 +14,11 @@ enum { GROWTH_SIZES_MAX = 8 };
 
 struct growth_series {
     const char *name, *of; /* of: what its sizes count */
-    unsigned sizes[GROWTH_SIZES_MAX], quick_max; /* rising, 0 ends them; quick_max: no larger ones then; 0: all */
-    bool real;                                   /* on the real server, else on the null server */
-    bool rows;        /* sizes are rows of an answer: what counts is a row, beyond what one row takes, from a thousand on */
-    bool not_judged;  /* stands there for comparison */
+    unsigned sizes[GROWTH_SIZES_MAX]; /* rising, 0 ends them */
+    unsigned quick_max;               /* none that are larger when it has to be quick; 0: all */
+    bool real;                        /* on the real server, else on the null server */
+    bool rows;       /* of an answer: what counts is one of them, beyond what a query takes, from a thousand on */
+    bool not_judged; /* stands there for comparison */
     void (*run)(const struct bench_target *target, unsigned size, struct bench_meter *meter); /* counts rows */
 };
 extern const struct growth_series growth_series[];

@@ -30,7 +30,8 @@ static enum pg_flow on_row(struct pg_query *query, struct pg_row *row)
 {
     struct handler *handler = query->data;
     unsigned due = handler->bench->first + handler->seen;
-    if (pg_row_columns(row) != 1 || (unsigned)pg_row_int4(row, 0) != due) bench_die("ringpg: the answer is not %u", due);
+    if (pg_row_columns(row) != 1 || (unsigned)pg_row_int4(row, 0) != due)
+        bench_die("ringpg: the answer is not %u", due);
     handler->seen++;
     handler->bench->meter->answered++;
     return PG_CONTINUE;
