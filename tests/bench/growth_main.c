@@ -124,7 +124,7 @@ static void run_one(const struct options *options)
 
 static const char usage[] = "bench_growth [options]\n"
                             "  --quick                  fewer and shorter repetitions, fewer rows\n"
-                            "  --repetitions N --seconds S   default 7 of 0.4 s, quick 3 of 0.05 s\n"
+                            "  --repetitions N --seconds S   default 7 of 0.4 s, quick 3 of 0.04 s\n"
                             "  --json FILE              write the figures as a list of rows\n"
                             "  --host H --port P        the real server: the folder of its Unix socket, or an IPv4\n"
                             "                           address; without it the series on it are skipped\n"
@@ -153,7 +153,7 @@ static struct options read_options(int argc, char **argv)
     struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
     bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
     if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.05 : 0.4;
+    if (o.seconds <= 0) o.seconds = o.quick ? 0.04 : 0.4;
     if (o.seconds > 20) bench_die("more than anybody would wait for");
     return o;
 }
