@@ -4,37 +4,27 @@
 
 enum { MANY_ROWS = 1000 };
 
-/* What is judged, of one repetition: a query, or of long answers a row. 0: too few rows for a figure of theirs. */
-static double cost(const struct growth_series *series, const struct growth_figures *sizes, size_t size, unsigned i)
+/* What is judged: a query, or of long answers a row. 0: not measured, or too few rows for a figure of theirs. */
+static struct bench_spread cost(const struct growth_series *series, const struct growth_figures *sizes, size_t size)
 {
-    unsigned rows = series->sizes[size];
-    if (!series->rows) return sizes[size].us[i];
-    return rows < MANY_ROWS || i >= sizes[0].count ? 0 : (sizes[size].us[i] - sizes[0].us[i]) * 1e3 / (rows - 1);
+    const struct growth_figures *figures = &sizes[size];
+    if (!series->rows) return bench_spread(figures->us, figures->count);
+    unsigned rows = series->sizes[size], count = figures->count < sizes[0].count ? figures->count : sizes[0].count;
+    double ns[BENCH_REPETITIONS_MAX];
+    if (rows < MANY_ROWS) return (struct bench_spread){0, 0, 0};
+    for (unsigned i = 0; i < count; i++) ns[i] = (figures->us[i] - sizes[0].us[i]) * 1e3 / (rows - 1);
+    return bench_spread(ns, count);
 }
 
-static struct bench_spread cost_spread(const struct growth_series *series, const struct growth_figures *sizes,
-                                       size_t size)
-{
-    double costs[BENCH_REPETITIONS_MAX];
-    for (unsigned i = 0; i < sizes[size].count; i++) costs[i] = cost(series, sizes, size, i);
-    return bench_spread(costs, sizes[size].count);
-}
-
-/* How often the cheapest smaller size, in pairs of one repetition: what else the machine does falls on both. 0: none is
- * smaller. */
+/* How often the cheapest smaller size; 0: there is none. */
 static double growth(const struct growth_series *series, const struct growth_figures *sizes, size_t size)
 {
-    double worst = 0, times[BENCH_REPETITIONS_MAX];
-    for (size_t smaller = 0; smaller < size; smaller++) {
-        unsigned pairs = 0;
-        for (unsigned i = 0; i < sizes[size].count && i < sizes[smaller].count; i++) {
-            double own = cost(series, sizes, size, i), other = cost(series, sizes, smaller, i);
-            if (own > 0 && other > 0) times[pairs++] = own / other;
-        }
-        double median = bench_spread(times, pairs).median;
-        if (median > worst) worst = median;
+    double cheapest = 0, own = cost(series, sizes, size).median;
+    for (size_t i = 0; i < size; i++) {
+        double smaller = cost(series, sizes, i).median;
+        if (smaller > 0 && (cheapest <= 0 || smaller < cheapest)) cheapest = smaller;
     }
-    return worst;
+    return cheapest > 0 && own > 0 ? own / cheapest : 0;
 }
 
 /* Of the median: what is user's, by the samples of all repetitions. */
@@ -47,7 +37,7 @@ static void print_line(const struct growth_series *series, const struct growth_f
 {
     const struct growth_figures *figures = &sizes[size];
     char us_range[40], row[40] = "-", times[16] = "-";
-    struct bench_spread us = bench_spread(figures->us, figures->count), ns = cost_spread(series, sizes, size);
+    struct bench_spread us = bench_spread(figures->us, figures->count), ns = cost(series, sizes, size);
     double times_smaller = growth(series, sizes, size);
     if (!figures->count) return;
     snprintf(us_range, sizeof us_range, "(%.2f-%.2f)", us.min, us.max);
@@ -79,8 +69,8 @@ void growth_print(growth_table table)
         for (size_t i = 0; i < GROWTH_SIZES_MAX; i++) print_line(&growth_series[s], table[s], i);
     printf("client us: CPU of the client process per query, of which user and system (by the kernel's samples)\n"
            "ns/row: that of a row, without what a query of one row takes, from %d rows on\n"
-           "x: the same (of rows ns/row) against the cheapest smaller size, in pairs of one repetition. A fall is no\n"
-           "  growth: a caller alone pays whole system calls, many share them\n",
+           "x: the same (of rows ns/row) against the cheapest smaller size. A fall is no growth: a caller alone pays\n"
+           "  whole system calls, many share them\n",
            MANY_ROWS);
     printf("\nGoals: no size costs more than %.2f times the cheapest smaller one\n", GROWTH_MAX);
     for (size_t s = 0; s < growth_count; s++)
@@ -106,7 +96,7 @@ void growth_write_json(growth_table table, const char *path)
                     separator, bare(series->name), series->real ? "real" : "null", series->of, series->sizes[i],
                     bench_spread(f->qps, f->count).median, us.median, us.min, us.max,
                     user_us(f), us.median - user_us(f));
-            if (series->rows) fprintf(file, "\"client_ns_per_row\": %.3f, ", cost_spread(series, table[s], i).median);
+            if (series->rows) fprintf(file, "\"client_ns_per_row\": %.3f, ", cost(series, table[s], i).median);
             fprintf(file, "\"times_smaller\": %.3f, \"repetitions\": %u}", growth(series, table[s], i), f->count);
             separator = ",\n";
         }
