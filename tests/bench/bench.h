@@ -60,6 +60,7 @@ struct bench_meter {
     int server_pid; /* whose CPU is read as well; 0: nobody's */
     struct bench_sample {
         uint64_t at_ns, cpu_ns, answered, peak_kib; /* peak of resident memory */
+        uint64_t user_ns; /* of cpu_ns; where the kernel counts it by ticks, not to be read in short runs */
         double server_ns, allocations, switches;    /* BENCH_UNKNOWN where they cannot be told; voluntary switches */
     } began, ended;
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
@@ -123,6 +124,7 @@ bool bench_is_unix(const struct bench_target *target);
  * that is measured is the client. Serves `listener` until its process is killed. */
 int null_server_listen(struct bench_target *target); /* over TCP it sets the port */
 void null_server_run(int listener) __attribute__((noreturn));
+int null_server_start(struct bench_target *target); /* both in a child, which dies with this process; its pid */
 
 /* Runs SQL on the target in a child, with ringpg, which is always there: statements one after the other, each in a
  * transaction of its own; NULL ends them. False: one failed, which stderr says, or it took longer than `seconds`. */

@@ -193,19 +193,6 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
 
 static bool have_strace(void) { return system("strace -V >/dev/null 2>&1") == 0; }
 
-/* The null server in a child that dies with this process. */
-static pid_t start_null_server(struct bench_target *target)
-{
-    int listener = null_server_listen(target);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child < 0) bench_die("fork: %s", strerror(errno));
-    if (!child) null_server_run(listener);
-    close(listener);
-    target->pid = (unsigned)child;
-    return child;
-}
-
 static void stop_null_server(pid_t child, const struct bench_target *target)
 {
     char path[4096];
@@ -289,7 +276,7 @@ static int run_all(const struct bench_options *options)
     make_cases(&cases, options);
     if (!cases.count) bench_die("no case is left to run");
     bool strace = !options->no_strace && have_strace();
-    pid_t null_server = start_null_server(&null_target);
+    pid_t null_server = null_server_start(&null_target);
     print_head(options, strace);
     bool succeeded = measure(&cases, options, &null_target, strace);
     stop_null_server(null_server, &null_target);

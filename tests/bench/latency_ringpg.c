@@ -76,7 +76,8 @@ static void *open_client(const struct latency_shape *shape, bool lends, unsigned
     struct client *client = calloc(1, sizeof *client);
     if (!client) bench_die("ringpg: no memory");
     client->lends = lends;
-    ringpg_loop_open_spinning(&client->loop, shape->target, shape->connections, spin_ns);
+    ringpg_loop_open_with(&client->loop, shape->target, shape->connections,
+                          &(struct ringpg_loop_more){.spin_ns = spin_ns});
     bench_meter_start(&meter);
     ringpg_loop_await(&client->loop, shape->connections, &meter);
     for (size_t i = 0; i < HANDLERS; i++) {

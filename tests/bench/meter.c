@@ -25,7 +25,8 @@ static struct bench_sample sample(const struct bench_meter *meter, bool ends)
     struct rusage usage;
     now.at_ns = bench_now_ns();
     if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");
-    now.cpu_ns = timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime);
+    now.user_ns = timeval_ns(usage.ru_utime);
+    now.cpu_ns = now.user_ns + timeval_ns(usage.ru_stime);
     now.answered = meter->answered;
     now.switches = (double)usage.ru_nvcsw;
     now.peak_kib = (uint64_t)usage.ru_maxrss;
