@@ -31,14 +31,6 @@ struct bench_shape { /* one request for a run */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
-struct bench_options {
-    struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *plot, *server, *contender, *transport, *one, *serve, *peers;
-    unsigned repetitions, queries, connections, in_flight;
-    double seconds;
-    bool quick, grid, no_strace, tcp;
-};
-struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
 /* One option of a program: its value goes to byte `at` of the program's own struct. */
 struct bench_option {
@@ -50,6 +42,34 @@ struct bench_option {
 /* Ends the process when they are wrong, and after --help. */
 void bench_read_options(int argc, char **argv, const struct bench_option *rows, int count, const char *usage,
                         void *options);
+
+/* What every part is asked. A part's own struct of options begins with one of these. */
+struct bench_common {
+    struct bench_target target;
+    const char *json, *contender; /* contender: only this one */
+    unsigned repetitions;
+    double seconds; /* of each */
+    bool quick;
+};
+struct bench_part {
+    const char *usage;               /* of its own options; the others' is added */
+    const struct bench_option *rows; /* its own options */
+    int count;
+    unsigned repetitions;                       /* unless something else is asked for; quick: three */
+    double seconds, quick_seconds, seconds_max; /* 0: its repetitions are not bounded by time */
+    bool serverless;                            /* it can do without a --host */
+};
+/* Reads both kinds of options, fills in what was not given, checks the common ones. Ends the process as above. */
+void bench_read_part(int argc, char **argv, const struct bench_part *part, struct bench_common *options);
+
+/* Those of the selects. */
+struct bench_options {
+    struct bench_common common; /* target: the real server; host NULL: none */
+    const char *plot, *server, *transport, *one, *serve, *peers;
+    unsigned queries, connections, in_flight;
+    bool grid, no_strace, tcp;
+};
+struct bench_options bench_options(int argc, char **argv);
 
 /* The meter: warm-up, then measuring, then over. Bounded by time, or by a number of answers (then there is no warm-up).
  */

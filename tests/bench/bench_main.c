@@ -76,7 +76,7 @@ struct cases {
 
 static bool measures_peers(const struct bench_options *options)
 {
-    return options->peers && options->tcp && !options->target.tls && !options->grid;
+    return options->peers && options->tcp && !options->common.target.tls && !options->grid;
 }
 
 static void print_missing_peers(const struct bench_options *options)
@@ -85,7 +85,7 @@ static void print_missing_peers(const struct bench_options *options)
     for (size_t i = 0; measures_peers(options) && i < CONTENDERS; i++) {
         char *program;
         if (!contenders[i].peer) continue;
-        if (options->contender && strcmp(options->contender, contenders[i].name)) continue;
+        if (options->common.contender && strcmp(options->common.contender, contenders[i].name)) continue;
         if (!(program = peer_program(options->peers, contenders[i].name)))
             peer_print_missing(options->peers, contenders[i].name);
         free(program);
@@ -97,8 +97,8 @@ static void add_case(struct cases *cases, const struct bench_options *options, c
                      unsigned connections, unsigned in_flight)
 {
     const struct bench_contender *contender = find_contender(name);
-    if (!contender || (options->contender && strcmp(options->contender, name))) return;
-    if (options->target.tls && contender->run == floor_run) return; /* it speaks none */
+    if (!contender || (options->common.contender && strcmp(options->common.contender, name))) return;
+    if (options->common.target.tls && contender->run == floor_run) return; /* it speaks none */
     const char *program = NULL;
     if (contender->peer && (!measures_peers(options) || !(program = peer_program(options->peers, name)))) return;
     cases->at[cases->count++] = (struct bench_case){ .contender = contender,
@@ -124,10 +124,10 @@ static void make_cases(struct cases *cases, const struct bench_options *options)
     for (unsigned null = 0; null < 2; null++) {
         const char *server = null ? "null" : "real";
         if (options->server && strcmp(options->server, server)) continue;
-        if (!null && !options->target.host) continue;
+        if (!null && !options->common.target.host) continue;
         if (options->grid) add_grid(cases, options, server);
         for (size_t i = 0; i < SHAPES && !options->grid; i++)
-            if ((null || shapes[i].real) && (!options->quick || shapes[i].quick))
+            if ((null || shapes[i].real) && (!options->common.quick || shapes[i].quick))
                 add_case(cases, options, server, shapes[i].contender, shapes[i].connections, shapes[i].in_flight);
     }
 }
@@ -177,10 +177,10 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     job.meter.limit = options->queries;
     job.meter.server_pid = (int)target->pid;
-    job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
+    job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     if (one->contender->peer && job.meter.warm_ns < PEER_WARM_NS) job.meter.warm_ns = PEER_WARM_NS;
-    long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->seconds * 2);
+    long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->common.seconds * 2);
     if (size != (long)sizeof meter) {
         one->given_up = one->contender->peer;
         return false;
@@ -224,12 +224,12 @@ static void print_head(const struct bench_options *options, bool strace)
     printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: %s; Linux %s\n",
            options->tcp ? "TCP on loopback" : "Unix socket", system_name.release);
     if (options->queries)
-        printf("%u repetitions of %u queries each", options->repetitions, options->queries);
+        printf("%u repetitions of %u queries each", options->common.repetitions, options->queries);
     else
-        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->repetitions,
-               options->seconds);
+        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->common.repetitions,
+               options->common.seconds);
     printf(", contenders in turn; figures are medians\n");
-    if (!options->target.host) printf("no real server given: only the null server\n");
+    if (!options->common.target.host) printf("no real server given: only the null server\n");
 #ifndef BENCH_LIBPQ
     printf("built without libpq: libpq-epoll and libpq-pipeline are skipped\n");
 #endif
@@ -245,14 +245,14 @@ static void print_head(const struct bench_options *options, bool strace)
 static const struct bench_target *target_of(const struct bench_case *one, const struct bench_options *options,
                                             const struct bench_target *null_target)
 {
-    return *one->server == 'n' ? null_target : &options->target;
+    return *one->server == 'n' ? null_target : &options->common.target;
 }
 
 static bool measure(struct cases *cases, const struct bench_options *options, const struct bench_target *null_target,
                     bool strace)
 {
     bool failed = false;
-    for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
+    for (unsigned repetition = 0; repetition < options->common.repetitions; repetition++)
         for (size_t i = 0; i < cases->count; i++)
             if (!cases->at[i].given_up &&
                 !repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options))
@@ -270,8 +270,8 @@ static void report(const struct cases *cases, const struct bench_options *option
     bench_print_table(cases->at, cases->count);
     bench_print_costs(cases->at, cases->count);
     if (!options->grid) bench_print_goals(cases->at, cases->count);
-    if (options->json && (rc = bench_write_json(cases->at, cases->count, transport, options->json)))
-        bench_die("%s: %s", options->json, strerror(-rc));
+    if (options->common.json && (rc = bench_write_json(cases->at, cases->count, transport, options->common.json)))
+        bench_die("%s: %s", options->common.json, strerror(-rc));
     if (options->plot && (rc = bench_write_plot(cases->at, cases->count, transport, options->plot)))
         bench_die("%s: %s", options->plot, strerror(-rc));
 }
@@ -305,10 +305,10 @@ static int run_one(const struct bench_options *options)
                               .server = "given",
                               .connections = options->connections,
                               .in_flight = options->in_flight };
-    struct job job = { .one = &one, .target = &options->target, .meter = { .limit = options->queries } };
+    struct job job = { .one = &one, .target = &options->common.target, .meter = { .limit = options->queries } };
     if (!one.contender) bench_die("no contender is called %s", options->one);
     if (one.contender->peer) bench_die("--one: %s is a program of its own", options->one);
-    if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
+    if (!options->common.target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
     printf("answered %llu\n", (unsigned long long)job.meter.answered);
     return 0;
@@ -316,7 +316,7 @@ static int run_one(const struct bench_options *options)
 
 static int serve(const struct bench_options *options)
 {
-    struct bench_target target = { .host = options->serve, .port = options->target.port };
+    struct bench_target target = { .host = options->serve, .port = options->common.target.port };
     null_server_run(null_server_listen(&target));
 }
 
