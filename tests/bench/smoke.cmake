@@ -1,13 +1,8 @@
 # The benchmark on its null server with few queries: every contender answers rightly and the JSON has every row and key. No
 # figure is judged.
-execute_process(COMMAND ${BENCH} --server null --repetitions 1 --queries 500 --no-strace --json ${JSON_FILE}
-                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "the benchmark failed (${result}):\n${output}")
-endif()
-
-file(READ ${JSON_FILE} json)
-string(JSON rows LENGTH "${json}")
+include(${CMAKE_CURRENT_LIST_DIR}/smoke_rows.cmake)
+run_benchmark(${BENCH} --server null --repetitions 1 --queries 500 --no-strace --json ${JSON_FILE})
+read_rows(${JSON_FILE})
 set(expected ringpg-shared ringpg-lease floor)
 if(LIBPQ)
   list(APPEND expected libpq-epoll libpq-pipeline)
@@ -21,7 +16,6 @@ else()
   list(APPEND types allocations_per_query NUMBER)
 endif()
 
-math(EXPR last "${rows} - 1")
 foreach(row RANGE ${last})
   set(left ${types})
   while(left)
@@ -44,11 +38,7 @@ endif()
 message(STATUS "${rows} rows, every key there")
 
 # The grid and its picture: two panels, in each a line for every contender.
-execute_process(COMMAND ${BENCH} --server null --grid --repetitions 1 --queries 300 --plot ${JSON_FILE}.svg
-                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "the grid failed (${result}):\n${output}")
-endif()
+run_benchmark(${BENCH} --server null --grid --repetitions 1 --queries 300 --plot ${JSON_FILE}.svg)
 file(READ ${JSON_FILE}.svg svg)
 set(contenders ringpg-shared ringpg-lease floor)
 if(LIBPQ)
