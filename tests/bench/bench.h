@@ -85,7 +85,8 @@ struct bench_meter {
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
     struct bench_peer {           /* what a peer says of itself */
         char version[64];
-        bool batched; /* not a Sync behind each query, but behind several */
+        bool batched;          /* not a Sync behind each query, but behind several */
+        double p50_us, p99_us; /* how long its queries took; 0: it does not say */
     } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)
@@ -138,6 +139,14 @@ void null_server_run(int listener) __attribute__((noreturn));
  * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */
 enum { BENCH_LATE = -2 };
 long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds);
+/* The same, with somebody who looks at the bytes that have come: whenever more of them do, and when the ms are over that
+ * it returned; -1: no sooner than the next bytes. NULL: nobody. */
+struct bench_watch {
+    int (*look)(void *arg, const char *answer, size_t got);
+    void *arg;
+};
+long bench_in_watched_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds,
+                            const struct bench_watch *watch);
 
 /* Cases, their figures and the reports. */
 struct bench_case {
@@ -152,6 +161,7 @@ struct bench_case {
     /* Per query; peak memory of the client at once. BENCH_UNKNOWN: cannot be told */
     double server_us[BENCH_REPETITIONS_MAX], switches[BENCH_REPETITIONS_MAX], allocations[BENCH_REPETITIONS_MAX];
     double peak_kib[BENCH_REPETITIONS_MAX];
+    double p50_us[BENCH_REPETITIONS_MAX], p99_us[BENCH_REPETITIONS_MAX]; /* of a peer alone, see part latency */
     double syscalls; /* per query; negative: unknown */
 };
 /* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
@@ -160,7 +170,8 @@ double bench_count_syscalls(const struct bench_case *one, const struct bench_tar
 struct bench_spread {
     double min, median, max;
 };
-struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
+/* Of at most BENCH_REPETITIONS_MAX. Unknown ones do not count; all are unknown: so is the spread; none: it is 0. */
+struct bench_spread bench_spread(const double *figures, unsigned count);
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);

@@ -158,8 +158,9 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
-static void keep_figures(struct bench_case *one, const struct bench_sample *began, const struct bench_sample *ended)
+static void keep_figures(struct bench_case *one, const struct bench_meter *meter)
 {
+    const struct bench_sample *began = &meter->began, *ended = &meter->ended;
     double queries = (double)(ended->answered - began->answered);
     unsigned i = one->figures++;
     one->qps[i] = queries * 1e9 / (double)(ended->at_ns - began->at_ns);
@@ -168,6 +169,8 @@ static void keep_figures(struct bench_case *one, const struct bench_sample *bega
     one->switches[i] = (ended->switches - began->switches) / queries;
     one->allocations[i] = (ended->allocations - began->allocations) / queries;
     one->peak_kib[i] = (double)ended->peak_kib;
+    one->p50_us[i] = meter->peer.p50_us > 0 ? meter->peer.p50_us : BENCH_UNKNOWN;
+    one->p99_us[i] = meter->peer.p99_us > 0 ? meter->peer.p99_us : BENCH_UNKNOWN;
 }
 
 static bool repeat(struct bench_case *one, const struct bench_target *target, const struct bench_options *options)
@@ -187,7 +190,7 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
     }
     memcpy(&meter, answer, sizeof meter);
     one->peer = meter.peer;
-    keep_figures(one, &meter.began, &meter.ended);
+    keep_figures(one, &meter);
     return true;
 }
 

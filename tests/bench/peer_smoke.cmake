@@ -36,7 +36,7 @@ endif()
 file(READ ${FOLDER}/figures.json json)
 foreach(pair contender=pgx server=null connections=8 in_flight=8 sync=each qps=20000 client_us_per_query=4
         driver=pgx\ 1.2 peak_rss_kib=77 repetitions=3 backend_us_per_query=
-        allocations_per_query= voluntary_switches_per_query=
+        allocations_per_query= voluntary_switches_per_query= p50_us= p99_us=
         syscalls_per_query=)
   string(REGEX MATCH "^([^=]*)=(.*)$" pair "${pair}")
   set(wanted "${CMAKE_MATCH_2}")
@@ -48,6 +48,17 @@ endforeach()
 
 peer(pgbench "echo '${figures}\"version\": \"pgbench 9\", \"sync\": \"batch\"}'")
 run(pgbench 0 "\npgbench +null +8 +8 +batch ")
+
+# One that says when it begins, and how long its queries take.
+peer(pgx "echo began\nsleep 0.1\necho '${figures}\"p50_us\": 300.5, \"p99_us\": 700, \"version\": \"pgx 1.2\"}'")
+run(pgx 0 "\npgx +null +8 +8 +each +20000 .*\npgx +null +8 +8 +[0-9.]+ +- +- +77 +300 +700\n")
+file(READ ${FOLDER}/figures.json json)
+foreach(key backend_us_per_query p50_us p99_us)
+  string(JSON found TYPE "${json}" 0 ${key})
+  if(NOT found STREQUAL NUMBER)
+    message(FATAL_ERROR "${key} is ${found} in\n${json}")
+  endif()
+endforeach()
 
 file(WRITE ${FOLDER}/tokio-postgres.why "no cargo\n")
 run(tokio-postgres 1 "not there: tokio-postgres \\(no cargo\\)\n.*no case is left to run")

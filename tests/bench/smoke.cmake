@@ -9,7 +9,7 @@ if(LIBPQ)
 endif()
 set(types contender STRING server STRING workload STRING connections NUMBER in_flight NUMBER sync STRING qps NUMBER
     client_us_per_query NUMBER syscalls_per_query NULL
-    backend_us_per_query NUMBER voluntary_switches_per_query NUMBER peak_rss_kib NUMBER)
+    backend_us_per_query NUMBER voluntary_switches_per_query NUMBER peak_rss_kib NUMBER p50_us NULL p99_us NULL)
 if(SANITIZE)
   list(APPEND types allocations_per_query NULL) # the sanitizer's own allocator is in place
 else()
