@@ -164,9 +164,9 @@ struct bench_case {
     double p50_us[BENCH_REPETITIONS_MAX], p99_us[BENCH_REPETITIONS_MAX]; /* of a peer alone, see part latency */
     double syscalls; /* per query; negative: unknown */
 };
-/* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
- */
-double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
+/* System calls per query of one case: a run of so many queries and one of few under strace, the difference divided.
+ * Negative: no strace, or it failed. */
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target, unsigned queries);
 struct bench_spread {
     double min, median, max;
 };

@@ -12,7 +12,10 @@
 
 /* Who take turns on the connections; from so many connections on each has its own. */
 enum { HANDLERS = 64, MANY = 32 };
-enum { PEER_WARM_NS = 400 * 1000 * 1000 }; /* some compile themselves while they run */
+/* Some peers compile themselves while they run. */
+static const uint64_t PEER_WARM_NS = 400 * 1000 * 1000, PEER_WARM_QUICK_NS = 300 * 1000 * 1000;
+/* Traced, for the number of system calls; with --quick on the real server alone. */
+enum { TRACED_QUERIES = 60000, TRACED_QUERIES_QUICK = 10000 };
 
 static const struct bench_contender contenders[] = {
     { "ringpg-shared", ringpg_shared_run, false },
@@ -32,21 +35,21 @@ static const struct bench_contender contenders[] = {
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
 
-/* Which contender runs in which shape. */
+/* Which contender runs in which shape; with --quick on these servers, or on both when it is asked for by name. */
+enum { NEITHER, REAL, BOTH };
 static const struct {
     const char *contender;
-    unsigned connections, in_flight;
-    bool real, quick;
+    unsigned connections, in_flight, quick;
 } shapes[] = {
-    { "ringpg-shared", 8, 8, true, true },    { "floor", 8, 8, true, true },    { "libpq-pipeline", 8, 8, true, true },
-    { "ringpg-lease", 8, 1, true, true },     { "floor", 8, 1, true, true },    { "libpq-epoll", 8, 1, true, true },
-    { "ringpg-shared", 4, 64, true, false },  { "floor", 4, 64, true, false },
-    { "ringpg-lease", 32, 1, true, false },   { "floor", 32, 1, true, false },   { "libpq-epoll", 32, 1, true, false },
+    { "ringpg-shared", 8, 8, BOTH },      { "floor", 8, 8, BOTH },           { "libpq-pipeline", 8, 8, BOTH },
+    { "ringpg-lease", 8, 1, BOTH },       { "floor", 8, 1, BOTH },           { "libpq-epoll", 8, 1, BOTH },
+    { "ringpg-shared", 4, 64, NEITHER },  { "floor", 4, 64, NEITHER },
+    { "ringpg-lease", 32, 1, NEITHER },   { "floor", 32, 1, NEITHER },       { "libpq-epoll", 32, 1, NEITHER },
     /* Peers that pipeline; peers with a pool, on which 64 tasks wait for 8 connections. */
-    { "tokio-postgres", 8, 8, true, true },   { "postgres.js", 8, 8, true, true },  { "pgbench", 8, 8, true, true },
-    { "tokio-postgres", 4, 64, true, false }, { "postgres.js", 4, 64, true, false }, { "pgbench", 4, 64, true, false },
-    { "pgx", 8, 8, true, true },              { "asyncpg", 8, 8, true, true },      { "psycopg", 8, 8, true, true },
-    { "pg", 8, 8, true, true },               { "pgx", 8, 1, true, false },         { "pgbench", 8, 1, true, false },
+    { "tokio-postgres", 8, 8, BOTH },     { "postgres.js", 8, 8, REAL },     { "pgbench", 8, 8, REAL },
+    { "tokio-postgres", 4, 64, NEITHER }, { "postgres.js", 4, 64, NEITHER }, { "pgbench", 4, 64, NEITHER },
+    { "pgx", 8, 8, REAL },                { "asyncpg", 8, 8, REAL },         { "psycopg", 8, 8, REAL },
+    { "pg", 8, 8, REAL },                 { "pgx", 8, 1, NEITHER },          { "pgbench", 8, 1, NEITHER },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -127,7 +130,7 @@ static void make_cases(struct cases *cases, const struct bench_options *options)
         if (!null && !options->common.target.host) continue;
         if (options->grid) add_grid(cases, options, server);
         for (size_t i = 0; i < SHAPES && !options->grid; i++)
-            if ((null || shapes[i].real) && (!options->common.quick || shapes[i].quick))
+            if (!options->common.quick || shapes[i].quick > (options->common.contender ? 0 : null))
                 add_case(cases, options, server, shapes[i].contender, shapes[i].connections, shapes[i].in_flight);
     }
 }
@@ -182,7 +185,8 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
     job.meter.server_pid = (int)target->pid;
     job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
-    if (one->contender->peer && job.meter.warm_ns < PEER_WARM_NS) job.meter.warm_ns = PEER_WARM_NS;
+    uint64_t peer_warm_ns = options->common.quick ? PEER_WARM_QUICK_NS : PEER_WARM_NS;
+    if (one->contender->peer && job.meter.warm_ns < peer_warm_ns) job.meter.warm_ns = peer_warm_ns;
     long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->common.seconds * 2);
     if (size != (long)sizeof meter) {
         one->given_up = one->contender->peer;
@@ -237,9 +241,9 @@ static void print_head(const struct bench_options *options, bool strace)
     printf("built without libpq: libpq-epoll and libpq-pipeline are skipped\n");
 #endif
     if (strace)
-        printf("system calls: counted by strace -c -f in runs of their own; it slows the client, so that a wait may "
-               "collect\n"
-               "more completions than untraced\n");
+        printf("system calls: counted by strace -c -f in runs of their own%s; it slows the client, so that a wait may\n"
+               "collect more completions than untraced\n",
+               options->common.quick ? ", on the real server" : "");
     else
         printf("system calls: not counted (strace is not there, or not wanted): null\n");
     fflush(stdout);
@@ -260,9 +264,12 @@ static bool measure(struct cases *cases, const struct bench_options *options, co
             if (!cases->at[i].given_up &&
                 !repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options))
                 failed = true;
-    for (size_t i = 0; strace && i < cases->count; i++)
-        if (!cases->at[i].contender->peer)
-            cases->at[i].syscalls = bench_count_syscalls(&cases->at[i], target_of(&cases->at[i], options, null_target));
+    for (size_t i = 0; strace && i < cases->count; i++) {
+        struct bench_case *one = &cases->at[i];
+        if (one->contender->peer || (options->common.quick && *one->server == 'n')) continue;
+        one->syscalls = bench_count_syscalls(one, target_of(one, options, null_target),
+                                             options->common.quick ? TRACED_QUERIES_QUICK : TRACED_QUERIES);
+    }
     return !failed;
 }
 

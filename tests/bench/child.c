@@ -119,9 +119,9 @@ static double calls_of(struct traced *traced, double *answered)
     return sum_of_calls(traced->report);
 }
 
-double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target)
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target, unsigned queries)
 {
-    enum { FEW = 2000, MANY = 60000 }; /* far apart: a run may find itself in or out of step with the server */
+    enum { FEW = 2000 }; /* far from `queries`: a run may find itself in or out of step with the server */
     char report[] = "/tmp/ringpg-bench-strace-XXXXXX";
     int fd = mkstemp(report);
     if (fd < 0) return -1;
@@ -129,7 +129,7 @@ double bench_count_syscalls(const struct bench_case *one, const struct bench_tar
     double few, many;
     struct traced traced = {one, target, report, FEW};
     double calls_few = calls_of(&traced, &few);
-    traced.queries = MANY;
+    traced.queries = queries;
     double calls_many = calls_few < 0 ? -1 : calls_of(&traced, &many);
     unlink(report);
     return calls_many < 0 || many <= few ? -1 : (calls_many - calls_few) / (many - few);

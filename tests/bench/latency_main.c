@@ -20,7 +20,8 @@ enum { CLIENTS = sizeof clients / sizeof *clients };
 static const struct {
     const char *name;
     double share; /* of the contender's own peak; 0: one caller on one connection */
-} loads[] = {{"alone", 0}, {"50 %", 0.5}, {"80 %", 0.8}, {"95 %", 0.95}};
+    bool quick;
+} loads[] = {{"alone", 0, true}, {"50 %", 0.5, false}, {"80 %", 0.8, true}, {"95 %", 0.95, true}};
 enum { LOADS = sizeof loads / sizeof *loads };
 
 struct outcome {
@@ -38,6 +39,7 @@ struct options {
 static bool runs(const struct options *options, size_t load, size_t client)
 {
     if (clients[client]->alone_only && loads[load].share > 0) return false;
+    if (options->common.quick && !loads[load].quick && !options->load) return false;
     return (!options->load || !strcmp(options->load, loads[load].name)) &&
            (!options->common.contender || !strcmp(options->common.contender, clients[client]->name));
 }
@@ -191,7 +193,7 @@ static const struct bench_part part = {.usage = usage,
                                        .count = sizeof option_rows / sizeof *option_rows,
                                        .repetitions = 7,
                                        .seconds = 1,
-                                       .quick_seconds = 0.3,
+                                       .quick_seconds = 0.15,
                                        .seconds_max = 20};
 
 int main(int argc, char **argv)
