@@ -13,7 +13,7 @@
 /* Who take turns on the connections; from so many connections on each has its own. */
 enum { HANDLERS = 64, MANY = 32 };
 /* Some peers compile themselves while they run. */
-static const uint64_t PEER_WARM_NS = 400 * 1000 * 1000, PEER_WARM_QUICK_NS = 300 * 1000 * 1000;
+static const uint64_t PEER_WARM_NS = 400 * 1000 * 1000, PEER_WARM_QUICK_NS = 250 * 1000 * 1000;
 /* Traced, for the number of system calls; with --quick on the real server alone. */
 enum { TRACED_QUERIES = 60000, TRACED_QUERIES_QUICK = 10000 };
 

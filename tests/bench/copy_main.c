@@ -22,19 +22,19 @@ enum { ROW_BYTES = sizeof ROW - 1, BLOCK = 64 * 1024, TOTAL = 32 << 20, TOTAL_QU
 _Static_assert(ROW_BYTES == 64, "a row fits every piece");
 
 #define TABLE "CREATE TEMP TABLE bench_copy (id int8, name text, amount float8, at timestamp);"
-#define FILLED                                                                                                         \
+#define FILLED(rows)                                                                                                   \
     TABLE "INSERT INTO bench_copy SELECT n, 'customer number ' || n, n * 1.25, timestamp '2024-01-01' + n * interval " \
-          "'1 minute' FROM generate_series(1, 100000) n"
+          "'1 minute' FROM generate_series(1, " rows ") n"
 /* The rows are read by the server and thrown away: storing them would be most of what is measured. */
 #define IN "COPY bench_copy FROM STDIN WHERE false"
 static const struct {
-    const char *name, *setup, *sql;
+    const char *name, *setup, *setup_quick, *sql;
     size_t piece; /* 0: out */
 } shapes[] = {
-    {"out, text", FILLED, "COPY bench_copy TO STDOUT", 0},
-    {"out, binary", FILLED, "COPY bench_copy TO STDOUT (FORMAT binary)", 0},
-    {"in, a row a call", TABLE, IN, ROW_BYTES},
-    {"in, 8 KiB a call", TABLE, IN, 8192},
+    {"out, text", FILLED("100000"), FILLED("20000"), "COPY bench_copy TO STDOUT", 0},
+    {"out, binary", FILLED("100000"), FILLED("20000"), "COPY bench_copy TO STDOUT (FORMAT binary)", 0},
+    {"in, a row a call", TABLE, TABLE, IN, ROW_BYTES},
+    {"in, 8 KiB a call", TABLE, TABLE, IN, 8192},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -68,17 +68,18 @@ static void job_run(void *arg, int out)
 static bool repeat(size_t shape, size_t contender, const struct options *options, const char *rows)
 {
     struct figures *f = &figures[shape][contender];
+    bool quick = options->common.quick;
     struct bench_meter meter;
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     struct job job = {.run = contenders[contender].run};
     job.shape = (struct copy_shape){.target = &options->common.target,
-                                    .setup = shapes[shape].setup,
+                                    .setup = quick ? shapes[shape].setup_quick : shapes[shape].setup,
                                     .sql = shapes[shape].sql,
                                     .in = shapes[shape].piece > 0,
                                     .rows = rows,
                                     .size = BLOCK,
                                     .piece = shapes[shape].piece,
-                                    .total = options->common.quick ? TOTAL_QUICK : TOTAL};
+                                    .total = quick ? TOTAL_QUICK : TOTAL};
     job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     if (bench_in_child(job_run, &job, answer, sizeof answer, 60) != (long)sizeof meter) return false;
@@ -111,7 +112,8 @@ static void print_goal(const char *shape, const struct figures *ours, const stru
         printf("  %-18s not measured\n", shape);
         return;
     }
-    struct bench_spread fast = bench_spread(ours->mb_per_s, ours->count), cpu = bench_spread(ours->us_per_mb, ours->count);
+    struct bench_spread fast = bench_spread(ours->mb_per_s, ours->count);
+    struct bench_spread cpu = bench_spread(ours->us_per_mb, ours->count);
     double speed = fast.median / bench_spread(theirs->mb_per_s, theirs->count).median;
     double price = cpu.median / bench_spread(theirs->us_per_mb, theirs->count).median;
     printf("  %-18s %.2f x libpq's MB/s, bound 1.00: %s; %.2f x its client CPU\n", shape, speed,

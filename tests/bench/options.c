@@ -37,7 +37,7 @@ static const struct bench_part part = {.usage = usage,
                                        .count = sizeof rows / sizeof *rows,
                                        .repetitions = 5,
                                        .seconds = 1.5,
-                                       .quick_seconds = 0.25,
+                                       .quick_seconds = 0.2,
                                        .seconds_max = 600,
                                        .serverless = true};
 

@@ -98,7 +98,7 @@ static struct depth depth_of(const struct pool_options *options, unsigned i)
 static void compare(const struct pool_options *options, struct pool_figures *figures, const struct pool_cost *cost,
                     const char *name, unsigned each)
 {
-    unsigned cycles = (options->smoke ? 5000 : options->quick ? 500000 : 3000000) / each;
+    unsigned cycles = (options->smoke ? 5000 : options->quick ? 200000 : 3000000) / each;
     unsigned counted = options->smoke ? 2000 : options->quick ? 10000 : 40000;
     double instructions[DEPTHS], ns[DEPTHS];
     struct depth depth[DEPTHS];

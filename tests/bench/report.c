@@ -60,7 +60,7 @@ static void print_peers(const struct bench_case *cases, size_t count)
         printf(".\nThey are other drivers, each a program of its own: postgres.js and pgbench take text, the "
                "others\nbinary; pgx, asyncpg, psycopg and pg have a pool of connections on which more callers wait; "
                "sync batch: one\nSync behind all that a connection has in flight. They warm up for 0.4 s at least, "
-               "0.3 s with --quick.\n");
+               "0.25 s with --quick.\n");
 }
 
 void bench_print_table(const struct bench_case *cases, size_t count)
