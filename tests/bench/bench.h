@@ -31,14 +31,6 @@ struct bench_shape { /* one request for a run */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
-struct bench_options {
-    struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *plot, *server, *contender, *transport, *one, *serve, *peers;
-    unsigned repetitions, queries, connections, in_flight;
-    double seconds;
-    bool quick, grid, no_strace, tcp;
-};
-struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
 /* One option of a program: its value goes to byte `at` of the program's own struct. */
 struct bench_option {
@@ -50,6 +42,34 @@ struct bench_option {
 /* Ends the process when they are wrong, and after --help. */
 void bench_read_options(int argc, char **argv, const struct bench_option *rows, int count, const char *usage,
                         void *options);
+
+/* What every part is asked. A part's own struct of options begins with one of these. */
+struct bench_common {
+    struct bench_target target;
+    const char *json, *contender; /* contender: only this one */
+    unsigned repetitions;
+    double seconds; /* of each */
+    bool quick;
+};
+struct bench_part {
+    const char *usage;               /* of its own options; the others' is added */
+    const struct bench_option *rows; /* its own options */
+    int count;
+    unsigned repetitions;                       /* unless something else is asked for; quick: three */
+    double seconds, quick_seconds, seconds_max; /* 0: its repetitions are not bounded by time */
+    bool serverless;                            /* it can do without a --host */
+};
+/* Reads both kinds of options, fills in what was not given, checks the common ones. Ends the process as above. */
+void bench_read_part(int argc, char **argv, const struct bench_part *part, struct bench_common *options);
+
+/* Those of the selects. */
+struct bench_options {
+    struct bench_common common; /* target: the real server; host NULL: none */
+    const char *plot, *server, *transport, *one, *serve, *peers;
+    unsigned queries, connections, in_flight;
+    bool grid, no_strace, tcp;
+};
+struct bench_options bench_options(int argc, char **argv);
 
 /* The meter: warm-up, then measuring, then over. Bounded by time, or by a number of answers (then there is no warm-up).
  */
@@ -66,7 +86,8 @@ struct bench_meter {
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
     struct bench_peer {           /* what a peer says of itself */
         char version[64];
-        bool batched; /* not a Sync behind each query, but behind several */
+        bool batched;          /* not a Sync behind each query, but behind several */
+        double p50_us, p99_us; /* how long its queries took; 0: it does not say */
     } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)
@@ -134,6 +155,14 @@ bool bench_prepare(const struct bench_target *target, const char *const *sql, un
  * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */
 enum { BENCH_LATE = -2 };
 long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds);
+/* The same, with somebody who looks at the bytes that have come: whenever more of them do, and when the ms are over that
+ * it returned; -1: no sooner than the next bytes. NULL: nobody. */
+struct bench_watch {
+    int (*look)(void *arg, const char *answer, size_t got);
+    void *arg;
+};
+long bench_in_watched_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds,
+                            const struct bench_watch *watch);
 
 /* Cases, their figures and the reports. */
 struct bench_case {
@@ -148,15 +177,17 @@ struct bench_case {
     /* Per query; peak memory of the client at once. BENCH_UNKNOWN: cannot be told */
     double server_us[BENCH_REPETITIONS_MAX], switches[BENCH_REPETITIONS_MAX], allocations[BENCH_REPETITIONS_MAX];
     double peak_kib[BENCH_REPETITIONS_MAX];
+    double p50_us[BENCH_REPETITIONS_MAX], p99_us[BENCH_REPETITIONS_MAX]; /* of a peer alone, see part latency */
     double syscalls; /* per query; negative: unknown */
 };
-/* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
- */
-double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
+/* System calls per query of one case: a run of so many queries and one of few under strace, the difference divided.
+ * Negative: no strace, or it failed. */
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target, unsigned queries);
 struct bench_spread {
     double min, median, max;
 };
-struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
+/* Of at most BENCH_REPETITIONS_MAX. Unknown ones do not count; all are unknown: so is the spread; none: it is 0. */
+struct bench_spread bench_spread(const double *figures, unsigned count);
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);

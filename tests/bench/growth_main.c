@@ -11,17 +11,16 @@
 enum { SERIES_MAX = 16, RUN_S = 60 };
 
 struct options {
-    struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *series;  /* only this one */
-    unsigned repetitions, size, queries;
-    double seconds;
-    bool quick, one;
+    struct bench_common common; /* target: the real server; host NULL: none */
+    const char *series;         /* only this one */
+    unsigned size, queries;
+    bool one;
 };
 
 static bool runs(const struct options *options, const struct growth_series *series, unsigned size)
 {
-    if (!size || (options->quick && series->quick_max && size > series->quick_max)) return false;
-    if (series->real && !options->target.host) return false;
+    if (!size || (options->common.quick && series->quick_max && size > series->quick_max)) return false;
+    if (series->real && !options->common.target.host) return false;
     return (!options->series || !strcmp(options->series, series->name)) && (!options->size || options->size == size);
 }
 
@@ -49,7 +48,7 @@ static bool repeat(const struct growth_series *series, unsigned size, const stru
     struct job job = {.series = series, .target = target, .size = size};
     struct bench_meter meter;
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
-    job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
+    job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 4;
     if (bench_in_child(job_run, &job, answer, sizeof answer, RUN_S) != (long)sizeof meter) return false;
     memcpy(&meter, answer, sizeof meter);
@@ -65,11 +64,11 @@ static bool repeat(const struct growth_series *series, unsigned size, const stru
 static bool measure(const struct options *options, const struct bench_target *null_target, growth_table table)
 {
     bool failed = false;
-    for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
+    for (unsigned repetition = 0; repetition < options->common.repetitions; repetition++)
         for (size_t s = 0; s < growth_count; s++)
             for (size_t i = 0; i < GROWTH_SIZES_MAX; i++) {
                 const struct growth_series *series = &growth_series[s];
-                const struct bench_target *target = series->real ? &options->target : null_target;
+                const struct bench_target *target = series->real ? &options->common.target : null_target;
                 if (runs(options, series, series->sizes[i]))
                     failed |= !repeat(series, series->sizes[i], target, options, &table[s][i]);
             }
@@ -94,26 +93,26 @@ static bool run_all(const struct options *options)
     printf("workload growth: ringpg, " BENCH_SQL " with a Sync after each on a null server by TCP on loopback, rows on "
            "a real one;\n"
            "%u repetitions of %.2g s each, all in turn; figures are medians\n",
-           options->repetitions, options->seconds);
-    if (!options->target.host) printf("skipped: rows of an answer, which need a server (--host)\n");
+           options->common.repetitions, options->common.seconds);
+    if (!options->common.target.host) printf("skipped: rows of an answer, which need a server (--host)\n");
     fflush(stdout);
     bool succeeded = measure(options, &null_target, table);
     kill(null_server, SIGKILL);
     waitpid(null_server, NULL, 0);
     growth_print(table);
-    if (options->json) growth_write_json(table, options->json);
+    if (options->common.json) growth_write_json(table, options->common.json);
     return succeeded;
 }
 
 /* A single run in this process, for a profiler or a debugger. */
 static void run_one(const struct options *options)
 {
-    if (!options->target.host || !options->queries || !options->size || !options->series)
+    if (!options->common.target.host || !options->queries || !options->size || !options->series)
         bench_die("--one needs --host, --series, --size and --queries");
     for (size_t s = 0; s < growth_count; s++) {
         struct bench_meter meter = {.limit = options->queries};
         if (!runs(options, &growth_series[s], options->size)) continue;
-        growth_series[s].run(&options->target, options->size, &meter);
+        growth_series[s].run(&options->common.target, options->size, &meter);
         printf("answered %ju\n", (uintmax_t)meter.answered);
         return;
     }
@@ -122,45 +121,30 @@ static void run_one(const struct options *options)
 
 /* ---- options ---- */
 
-static const char usage[] = "bench_growth [options]\n"
-                            "  --quick                  fewer and shorter repetitions, fewer rows\n"
-                            "  --repetitions N --seconds S   default 7 of 0.4 s, quick 3 of 0.04 s\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the real server: the folder of its Unix socket, or an IPv4\n"
-                            "                           address; without it the series on it are skipped\n"
-                            "  --user U --database D    who it lets in without a password\n"
+static const char usage[] = "bench_growth [options]; without a --host the series on a real server are skipped\n"
                             "  --series NAME, --size N  only these\n"
                             "  --one                    a single run in this process, of --queries N (or rows) there\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
     {"series", BENCH_TEXT, AT(series), 0},
     {"size", BENCH_NUMBER, AT(size), 1000000},
     {"one", BENCH_FLAG, AT(one), 0},
     {"queries", BENCH_NUMBER, AT(queries), 100000000},
 };
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.04 : 0.4;
-    if (o.seconds > 20) bench_die("more than anybody would wait for");
-    return o;
-}
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 7,
+                                       .seconds = 0.4,
+                                       .quick_seconds = 0.04,
+                                       .seconds_max = 20,
+                                       .serverless = true};
 
 int main(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
+    static struct options options;
+    bench_read_part(argc, argv, &part, &options.common);
     raise_descriptors();
     if (options.one) {
         run_one(&options);

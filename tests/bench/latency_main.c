@@ -22,7 +22,8 @@ enum { LEASE = 1, SPIN, LIBPQ_EPOLL, LIBPQ_BLOCKING };
 static const struct {
     const char *name;
     double share; /* of the contender's own peak; 0: one caller on one connection */
-} loads[] = {{"alone", 0}, {"50 %", 0.5}, {"80 %", 0.8}, {"95 %", 0.95}};
+    bool quick;
+} loads[] = {{"alone", 0, true}, {"50 %", 0.5, false}, {"80 %", 0.8, true}, {"95 %", 0.95, true}};
 enum { LOADS = sizeof loads / sizeof *loads };
 
 struct outcome {
@@ -33,18 +34,16 @@ static struct outcome outcomes[LOADS][CLIENTS][BENCH_REPETITIONS_MAX];
 static unsigned counts[LOADS][CLIENTS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *load, *contender; /* only these */
-    unsigned repetitions;
-    double seconds;
-    bool quick;
+    struct bench_common common;
+    const char *load; /* only this one */
 };
 
 static bool runs(const struct options *options, size_t load, size_t client)
 {
     if (clients[client]->alone_only && loads[load].share > 0) return false;
+    if (options->common.quick && !loads[load].quick && !options->load) return false;
     return (!options->load || !strcmp(options->load, loads[load].name)) &&
-           (!options->contender || !strcmp(options->contender, clients[client]->name));
+           (!options->common.contender || !strcmp(options->common.contender, clients[client]->name));
 }
 
 /* ---- running ---- */
@@ -57,8 +56,8 @@ struct job {
 
 static void measure(const struct job *job, struct outcome *outcome)
 {
-    double seconds = job->options->seconds;
-    struct latency_shape shape = {.target = &job->options->target,
+    double seconds = job->options->common.seconds;
+    struct latency_shape shape = {.target = &job->options->common.target,
                                   .connections = job->share > 0 ? LATENCY_CONNECTIONS : 1};
     struct latency_load load = {.room = 8 << 20};
     void *client = job->client->open(&shape);
@@ -158,7 +157,7 @@ static void print_report(const struct options *options)
 
 static void write_json(const struct options *options)
 {
-    FILE *file = bench_json_open(options->json);
+    FILE *file = bench_json_open(options->common.json);
     const char *separator = "[\n";
     for (size_t l = 0; l < LOADS; l++)
         for (size_t c = 0; c < CLIENTS; c++) {
@@ -171,56 +170,39 @@ static void write_json(const struct options *options)
             separator = ",\n";
         }
     fprintf(file, "\n]\n");
-    bench_json_close(file, options->json);
+    bench_json_close(file, options->common.json);
 }
 
 /* ---- options ---- */
 
 static const char usage[] = "bench_latency [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 7 of 1 s, quick 3 of 0.3 s\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password\n"
-                            "  --load NAME, --contender NAME   only these\n";
+                            "  --load NAME              only this one\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
     {"load", BENCH_TEXT, AT(load), 0},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 1;
-    if (o.seconds > 20) bench_die("more than anybody would wait for");
-    return o;
-}
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 7,
+                                       .seconds = 1,
+                                       .quick_seconds = 0.15,
+                                       .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
+    static struct options options;
     bool failed = false;
+    bench_read_part(argc, argv, &part, &options.common);
     printf("workload latency: %s; %u repetitions of %.2g s each, contenders in turn; figures are medians\n", BENCH_SQL,
-           options.repetitions, options.seconds);
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+           options.common.repetitions, options.common.seconds);
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t l = 0; l < LOADS; l++)
             for (size_t c = 0; c < CLIENTS; c++)
                 if (runs(&options, l, c) && !repeat(&options, l, c)) failed = true;
     print_report(&options);
-    if (options.json) write_json(&options);
+    if (options.common.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

@@ -3,16 +3,19 @@
  *   PEER --host H --port P --user U --database D --connections C --in-flight F --warm-ms W --measure-ms M
  *
  * opens C connections, keeps C x F of the prepared selects in flight, checks each answer, measures for M ms after W ms,
- * and prints one line:
+ * and prints two lines, the first when it begins to measure:
  *
+ *   began
  *   {"answered": N, "wall_ns": N, "cpu_ns": N, "switches": N, "peak_kib": N, "version": "..."}
  *
  * cpu_ns is that of all its threads; switches, -1 where it can not tell, are the voluntary ones; "sync": "batch" says
- * that it sends one Sync behind several queries. Another exit status than 0, another line, or none within the bound
- * fails the run. Where a program is not there, the first line of NAME.why beside it says why. */
+ * that it sends one Sync behind several queries; "p50_us" and "p99_us" say how long its queries took. What the server
+ * spends is read meanwhile: unknown without the first line. Another exit status than 0, another line, or none within
+ * the bound fails the run. Where a program is not there, the first line of NAME.why beside it says why. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -40,6 +43,47 @@ static void exec_peer(void *arg, int out)
           target->database, "--connections", connections, "--in-flight", in_flight, "--warm-ms", warm, "--measure-ms",
           measure, (char *)NULL);
     bench_die("%s: %s", program, strerror(errno));
+}
+
+/* The server's CPU, from when the peer begins to measure until shortly before its end: when that has come its backends
+ * are soon gone, and what they have spent with them. */
+struct server_watch {
+    const struct bench_meter *meter;
+    uint64_t began_ns, ended_ns; /* 0: not yet */
+    double began_cpu_ns, ended_cpu_ns;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static const char began_line[] = "began\n";
+enum { BEGAN_BYTES = sizeof began_line - 1 };
+
+static int look(void *arg, const char *answer, size_t got)
+{
+    struct server_watch *server = arg;
+    if (got != BEGAN_BYTES || memcmp(answer, began_line, BEGAN_BYTES) || server->ended_ns) return -1;
+    uint64_t now = now_ns();
+    if (!server->began_ns) {
+        server->began_cpu_ns = bench_server_ns(server->meter->server_pid);
+        server->began_ns = now;
+    }
+    uint64_t until = server->began_ns + server->meter->measure_ns / 5 * 4;
+    if (now < until) return (int)((until - now) / 1000000) + 1;
+    server->ended_cpu_ns = bench_server_ns(server->meter->server_pid);
+    server->ended_ns = now;
+    return -1;
+}
+
+/* In all of the time that the peer has measured, were it as much as in the part of it that was looked at. */
+static double server_ns(const struct server_watch *server, double wall_ns)
+{
+    if (!server->ended_ns) return BENCH_UNKNOWN;
+    return (server->ended_cpu_ns - server->began_cpu_ns) * wall_ns / (double)(server->ended_ns - server->began_ns);
 }
 
 /* Behind `"key":` and blanks; NULL: the line has no such key. */
@@ -77,7 +121,7 @@ static bool text_of(const char *line, const char *key, char *out, size_t size)
     return true;
 }
 
-static bool take_figures(const char *line, struct bench_meter *meter)
+static bool take_figures(const char *line, const struct server_watch *server, struct bench_meter *meter)
 {
     double answered, wall_ns, cpu_ns, switches, peak_kib;
     char sync[TEXT_BYTES];
@@ -90,13 +134,15 @@ static bool take_figures(const char *line, struct bench_meter *meter)
         return false;
     if (answered < 1 || wall_ns < 1 || cpu_ns < 0 || peak_kib < 0) return false;
     meter->peer.batched = text_of(line, "sync", sync, sizeof sync) && !strcmp(sync, "batch");
-    meter->began = (struct bench_sample){ .server_ns = BENCH_UNKNOWN };
+    if (!number_of(line, "p50_us", &meter->peer.p50_us)) meter->peer.p50_us = 0;
+    if (!number_of(line, "p99_us", &meter->peer.p99_us)) meter->peer.p99_us = 0;
+    meter->began = (struct bench_sample){ .server_ns = 0 };
     meter->ended = (struct bench_sample){ .at_ns = (uint64_t)wall_ns,
                                           .cpu_ns = (uint64_t)cpu_ns,
                                           .answered = (uint64_t)answered,
                                           .peak_kib = (uint64_t)peak_kib,
                                           .switches = switches < 0 ? BENCH_UNKNOWN : switches,
-                                          .server_ns = BENCH_UNKNOWN,
+                                          .server_ns = server_ns(server, wall_ns),
                                           .allocations = BENCH_UNKNOWN };
     meter->phase = BENCH_OVER;
     return true;
@@ -106,14 +152,17 @@ void peer_run(const struct bench_shape *shape, struct bench_meter *meter)
 {
     const char *name = strrchr(shape->program, '/') + 1;
     struct command command = { shape, meter };
-    char line[LINE_MAX_BYTES];
+    struct server_watch server = { .meter = meter };
+    const struct bench_watch watch = { look, &server };
+    char text[LINE_MAX_BYTES];
     /* Half as long again: pgbench warms up twice. */
     unsigned seconds = GRACE_S + (unsigned)((meter->warm_ns + meter->measure_ns) / 2 * 3 / 1000000000);
-    long size = bench_in_child(exec_peer, &command, line, sizeof line - 1, seconds);
+    long size = bench_in_watched_child(exec_peer, &command, text, sizeof text - 1, seconds, &watch);
     if (size == BENCH_LATE) bench_die("%s: no figures within %u s, ended", name, seconds);
     if (size < 0) bench_die("%s: its program failed", name);
-    line[size] = 0;
-    if (!take_figures(line, meter)) {
+    text[size] = 0;
+    char *line = strncmp(text, began_line, BEGAN_BYTES) ? text : text + BEGAN_BYTES;
+    if (!take_figures(line, &server, meter)) {
         line[strcspn(line, "\n")] = 0;
         bench_die("%s: this is no line of figures: '%.200s'", name, line);
     }

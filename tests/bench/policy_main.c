@@ -29,14 +29,6 @@ struct figures {
 };
 static struct figures passes[POLICIES], finals[POLICIES];
 
-struct options {
-    struct bench_target target;
-    const char *json;
-    unsigned repetitions;
-    double seconds;
-    bool quick;
-};
-
 static const char *name_of(size_t policy, char *out, size_t size)
 {
     if (policy == DEFAULT)
@@ -70,7 +62,7 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
-static bool repeat(size_t policy, const struct options *options, double seconds, struct figures *figures)
+static bool repeat(size_t policy, const struct bench_common *options, double seconds, struct figures *figures)
 {
     struct job job = {.policy = policy, .target = &options->target};
     struct bench_meter meter;
@@ -187,41 +179,17 @@ static void write_json(const char *path)
 
 /* ---- options ---- */
 
-static const char usage[] = "bench_policy [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 9 of 1 s, quick 3 of 0.4 s; the pass: a quarter\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password\n";
+static const char usage[] = "bench_policy [options]; the pass takes a quarter of the seconds\n";
 
-#define AT(member) offsetof(struct options, member)
-static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
-};
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 9;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.4 : 1;
-    if (o.seconds > 20) bench_die("more than anybody would wait for");
-    return o;
-}
+static const struct bench_part part = {
+    .usage = usage, .repetitions = 9, .seconds = 1, .quick_seconds = 0.3, .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
+    static struct bench_common options;
     bool failed = false;
     size_t best[BEST];
+    bench_read_part(argc, argv, &part, &options);
     printf("workload policy: " BENCH_SQL ", Sync each, %d handlers on the shared lane; a pool with its default options "
            "beside\nfixed ones; %u repetitions of %.2g s each, in turn; figures are medians\n",
            HANDLERS, options.repetitions, options.seconds);

@@ -84,7 +84,7 @@ void ringpg_loop_lend(struct ringpg_loop *loop, struct pg_lease *lease)
     bool lent = false;
     *lease = (struct pg_lease){.on_grant = granted, .tag = PG_HERE, .data = &lent};
     pg_pool_acquire(loop->pool, lease);
-    while (!lent) ringpg_loop_turn(loop);
+    while (!lent) ringpg_loop_turn_for(loop, 1000000); /* a turn lends before it waits, and then nothing would come */
     lease->data = NULL;
 }
 

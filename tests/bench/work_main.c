@@ -49,17 +49,14 @@ static struct outcome outcomes[CONTENDERS][BENCH_REPETITIONS_MAX];
 static unsigned counts[CONTENDERS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *workload, *contender; /* only these */
-    unsigned repetitions;
-    double seconds;
-    bool quick;
+    struct bench_common common;
+    const char *workload; /* only this one */
 };
 
 static bool runs(const struct options *options, size_t i)
 {
     return (!options->workload || !strcmp(options->workload, contenders[i].workload->name)) &&
-           (!options->contender || !strcmp(options->contender, contenders[i].name));
+           (!options->common.contender || !strcmp(options->common.contender, contenders[i].name));
 }
 
 /* ---- running ---- */
@@ -75,12 +72,12 @@ static void job_run(void *arg, int out)
     const struct contender *contender = job->contender;
     struct work_load load = {.workload = contender->workload, .random = 88172645463325252u, .room = 8 << 20};
     struct bench_meter *meter = &load.meter;
-    meter->measure_ns = (uint64_t)(job->options->seconds * 1e9);
+    meter->measure_ns = (uint64_t)(job->options->common.seconds * 1e9);
     meter->warm_ns = meter->measure_ns / 5;
-    meter->server_pid = (int)job->options->target.pid;
+    meter->server_pid = (int)job->options->common.target.pid;
     load.took_ns = calloc(load.room, sizeof *load.took_ns);
     if (!load.took_ns) bench_die("no memory");
-    contender->run(&job->options->target, &load);
+    contender->run(&job->options->common.target, &load);
     double requests = (double)(meter->ended.answered - meter->began.answered);
     if (meter->phase != BENCH_OVER || requests <= 0 || !load.took)
         bench_die("%s: nothing was measured", contender->name);
@@ -113,7 +110,7 @@ static void print_head(const struct options *options)
 {
     printf("workload work: %d handlers on %d connections; %u repetitions of %.2g s each, contenders in turn; figures "
            "are medians\n",
-           WORK_HANDLERS, WORK_CONNECTIONS, options->repetitions, options->seconds);
+           WORK_HANDLERS, WORK_CONNECTIONS, options->common.repetitions, options->common.seconds);
     printf("statements are prepared, binary both ways; a Sync behind each, also where several are sent at once; of "
            "-batch\n  and in transactions one behind those that are sent at once\n");
 #if defined BENCH_LIBPQ && !defined LIBPQ_HAS_SEND_PIPELINE_SYNC
@@ -198,7 +195,7 @@ static void print_report(const struct options *options)
 
 static void write_json(const struct options *options)
 {
-    FILE *file = bench_json_open(options->json);
+    FILE *file = bench_json_open(options->common.json);
     const char *separator = "[\n";
     for (size_t i = 0; i < CONTENDERS; i++) {
         if (!counts[i]) continue;
@@ -214,61 +211,42 @@ static void write_json(const struct options *options)
         separator = ",\n";
     }
     fprintf(file, "\n]\n");
-    bench_json_close(file, options->json);
+    bench_json_close(file, options->common.json);
 }
 
 /* ---- options ---- */
 
 static const char usage[] = "bench_work [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 5 of 1 s, quick 3 of 0.3 s\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password, and may create tables\n"
-                            "  --server-pid N           of the server, whose CPU is a figure, too\n"
-                            "  --workload NAME, --contender NAME   only these\n";
+                            "  --workload NAME          only this one\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
-    {"server-pid", BENCH_NUMBER, AT(target.pid), 1u << 30},
     {"workload", BENCH_TEXT, AT(workload), 0},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 1;
-    if (o.seconds > 20) bench_die("more than anybody would wait for");
-    size_t wanted = 0;
-    for (size_t i = 0; i < CONTENDERS; i++) wanted += runs(&o, i);
-    if (!wanted) bench_die("there is no such workload and contender");
-    return o;
-}
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 5,
+                                       .seconds = 1,
+                                       .quick_seconds = 0.2,
+                                       .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
+    static struct options options;
     bool failed = false;
+    size_t wanted = 0;
+    bench_read_part(argc, argv, &part, &options.common);
+    for (size_t i = 0; i < CONTENDERS; i++) wanted += runs(&options, i);
+    if (!wanted) bench_die("there is no such workload and contender");
     print_head(&options);
-    if (!work_make_tables(&options.target)) bench_die("the tables could not be made");
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+    if (!work_make_tables(&options.common.target)) bench_die("the tables could not be made");
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t i = 0; i < CONTENDERS; i++)
             if (runs(&options, i) && !repeat(&options, i)) failed = true;
-    failed |= !work_drop_tables(&options.target);
+    failed |= !work_drop_tables(&options.common.target);
     print_report(&options);
-    if (options.json) write_json(&options);
+    if (options.common.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

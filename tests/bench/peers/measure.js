@@ -1,4 +1,4 @@
-// tests/bench/peers: what the peers on Node.js share: options, the span that is measured, and the line of figures.
+// tests/bench/peers: what the peers on Node.js share: options, the span that is measured, and the lines about it.
 // The protocol is in ../peer.c.
 'use strict';
 const { parseArgs } = require('util');
@@ -18,15 +18,26 @@ function readOptions() {
     };
 }
 
+const timed = 8; // of so many callers one counts how long its queries take
 let answered = 0;
+let tookMs = [];
 
 // Keeps one query in flight; every answer is checked.
-async function ask(query) {
-    for (;;) {
+async function ask(query, isTimed) {
+    for (let last = performance.now(); ;) {
         const value = await query();
         if (value !== 42) throw new Error(`a wrong answer: ${value}`);
         answered++;
+        if (!isTimed) continue;
+        const now = performance.now();
+        tookMs.push(now - last);
+        last = now;
     }
+}
+
+function percentileUs(share) {
+    tookMs.sort((a, b) => a - b);
+    return tookMs.length ? tookMs[Math.floor((tookMs.length - 1) * share)] * 1000 : 0;
 }
 
 function sample() {
@@ -38,8 +49,10 @@ function sample() {
 }
 
 async function measure(options, query) {
-    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query).catch(die);
+    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query, i % timed === 0).catch(die);
     await sleep(options.warmMs);
+    process.stdout.write('began\n');
+    tookMs = [];
     const began = sample();
     await sleep(options.measureMs);
     return [began, sample()];
@@ -57,7 +70,7 @@ exports.run = function run(start, version) {
         const line = JSON.stringify({
             answered: ended.answered - began.answered, wall_ns: Number(ended.at - began.at),
             cpu_ns: ended.cpuNs - began.cpuNs, switches: ended.switches - began.switches, peak_kib: ended.peakKib,
-            version,
+            p50_us: percentileUs(0.5), p99_us: percentileUs(0.99), version,
         });
         process.stdout.write(line + '\n', () => process.exit(0)); // what is in flight is of no interest
     }).catch(die);

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,8 +57,43 @@ func peakKib() (kib int64) {
 	return kib
 }
 
-func ask(pool *pgxpool.Pool, answered *uint64) {
+// Of so many callers one counts how long its queries take.
+const timed = 8
+
+type times struct {
+	sync.Mutex
+	took []time.Duration
+}
+
+func (t *times) add(took time.Duration) {
+	t.Lock()
+	t.took = append(t.took, took)
+	t.Unlock()
+}
+
+// All that were added, sorted; empty from now on.
+func (t *times) take() []time.Duration {
+	t.Lock()
+	defer t.Unlock()
+	took := t.took
+	t.took = nil
+	sort.Slice(took, func(a, b int) bool { return took[a] < took[b] })
+	return took
+}
+
+func percentileUs(took []time.Duration, share float64) float64 {
+	if len(took) == 0 {
+		return 0
+	}
+	return float64(took[int(float64(len(took)-1)*share)].Nanoseconds()) / 1000
+}
+
+func ask(pool *pgxpool.Pool, answered *uint64, times *times) {
+	var last time.Time
 	for {
+		if times != nil {
+			last = time.Now()
+		}
 		var value int32
 		if err := pool.QueryRow(context.Background(), "SELECT 42").Scan(&value); err != nil {
 			die("query", err)
@@ -65,6 +102,9 @@ func ask(pool *pgxpool.Pool, answered *uint64) {
 			die("a wrong answer", fmt.Errorf("%d", value))
 		}
 		atomic.AddUint64(answered, 1)
+		if times != nil {
+			times.add(time.Since(last))
+		}
 	}
 }
 
@@ -83,14 +123,23 @@ func main() {
 		die("connect", err)
 	}
 	var answered uint64
+	var all times
 	for i := 0; i < *connections**inFlight; i++ {
-		go ask(pool, &answered)
+		if i%timed == 0 {
+			go ask(pool, &answered, &all)
+		} else {
+			go ask(pool, &answered, nil)
+		}
 	}
 	time.Sleep(time.Duration(*warmMs) * time.Millisecond)
+	fmt.Println("began")
+	all.take()
 	began := takeSample(&answered)
 	time.Sleep(time.Duration(*measureMs) * time.Millisecond)
 	ended := takeSample(&answered)
+	took := all.take()
 	fmt.Printf("{\"answered\": %d, \"wall_ns\": %d, \"cpu_ns\": %d, \"switches\": %d, \"peak_kib\": %d, "+
-		"\"version\": \"pgx %s\"}\n", ended.answered-began.answered, ended.at.Sub(began.at).Nanoseconds(),
-		ended.cpuNs-began.cpuNs, ended.switches-began.switches, peakKib(), version)
+		"\"p50_us\": %.1f, \"p99_us\": %.1f, \"version\": \"pgx %s\"}\n",
+		ended.answered-began.answered, ended.at.Sub(began.at).Nanoseconds(), ended.cpuNs-began.cpuNs,
+		ended.switches-began.switches, peakKib(), percentileUs(took, 0.5), percentileUs(took, 0.99), version)
 }

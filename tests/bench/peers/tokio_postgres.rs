@@ -1,6 +1,6 @@
 //! tests/bench/peers: tokio-postgres, a peer of the benchmark. The protocol of its arguments and of its answer is in
 //! ../peer.c. One thread; every task keeps one query in flight, and the driver pipelines those of a connection.
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -68,41 +68,62 @@ async fn connect(options: &Options) -> (Client, Statement) {
     (client, statement)
 }
 
-async fn ask(client: Rc<Client>, statement: Statement, answered: Rc<Cell<u64>>) {
+/// Of so many callers one counts how long its queries take.
+const TIMED: u64 = 8;
+type Times = Rc<RefCell<Vec<Duration>>>;
+
+fn percentile_us(took: &[Duration], share: f64) -> f64 {
+    let at = (took.len().saturating_sub(1) as f64 * share) as usize;
+    took.get(at).map_or(0.0, |took| took.as_nanos() as f64 / 1000.0)
+}
+
+async fn ask(client: Rc<Client>, statement: Statement, answered: Rc<Cell<u64>>, times: Option<Times>) {
     loop {
+        let asked = times.as_ref().map(|_| Instant::now());
         let row = client.query_one(&statement, &[]).await.unwrap_or_else(|error| die("query", error));
         let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
         if value != 42 {
             die("a wrong answer", value);
         }
         answered.set(answered.get() + 1);
+        if let (Some(times), Some(asked)) = (&times, asked) {
+            times.borrow_mut().push(asked.elapsed());
+        }
     }
 }
 
 async fn measure(options: Options) {
     let answered = Rc::new(Cell::new(0));
+    let times = Times::default();
     let mut connections = Vec::new();
     for _ in 0..options.number("connections") {
         connections.push(connect(&options).await);
     }
     for (client, statement) in connections {
         let client = Rc::new(client);
-        for _ in 0..options.number("in-flight") {
-            tokio::task::spawn_local(ask(client.clone(), statement.clone(), answered.clone()));
+        for i in 0..options.number("in-flight") {
+            let times = (i % TIMED == 0).then(|| times.clone());
+            tokio::task::spawn_local(ask(client.clone(), statement.clone(), answered.clone(), times));
         }
     }
     tokio::time::sleep(Duration::from_millis(options.number("warm-ms"))).await;
+    println!("began");
+    times.borrow_mut().clear();
     let began = sample(answered.get());
     tokio::time::sleep(Duration::from_millis(options.number("measure-ms"))).await;
     let ended = sample(answered.get());
+    let mut took = times.take();
+    took.sort();
     println!(
         "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {}, \
-         \"version\": \"tokio-postgres {}\"}}",
+         \"p50_us\": {:.1}, \"p99_us\": {:.1}, \"version\": \"tokio-postgres {}\"}}",
         ended.answered - began.answered,
         (ended.at - began.at).as_nanos(),
         ended.cpu_ns - began.cpu_ns,
         ended.switches - began.switches,
         peak_kib(),
+        percentile_us(&took, 0.5),
+        percentile_us(&took, 0.99),
         option_env!("PEER_VERSION").unwrap_or("?")
     );
     std::process::exit(0)
