@@ -88,14 +88,11 @@ struct pg_hook {
 };
 TAILQ_HEAD(rp_strays, pg_hook);
 
+/* What each query touches stands first, as in the session. */
 struct rp_slot {
     struct rp_conn conn;
     struct pg_pool *pool;
     struct rp_host *host;      /* whose connection it is, or was last                            */
-    bool trying;               /* the connect counts in host->connecting                         */
-    bool any;                  /* whatever the host is: there was no other                       */
-    bool listens;              /* the listeners': beside pool->slot, in no list and no count     */
-    struct rp_role role;
     TAILQ_ENTRY(rp_slot) link; /* in pool->slots[state], or in pool->loaded[load] while SHARED   */
     enum rp_slot_state state;
     uint32_t load;             /* SHARED: of which list of pool->loaded                          */
@@ -103,33 +100,38 @@ struct rp_slot {
     uint64_t load_from_ns, load_span_ns; /* it stays in its list while its work is within        */
     uint64_t head_since_ns;    /* the oldest in flight is so since then                          */
     bool from_idle, late;      /* it found the connection idle; it takes longer than it should   */
-    struct pg_lease *lease;    /* LEASED, or a hook's                                            */
+    bool listens;              /* the listeners': beside pool->slot, in no list and no count     */
     bool normal;               /* in normal hands (reserve.c), and counted in nnormal            */
-    uint64_t connecting_since_ns;
-    struct rp_timer stall;     /* STALLED, and where there are chores: how long it may take      */
-    uint32_t chore;            /* of a state that has chores: how many were looked at            */
-    const char *doing;         /* the one of them that was begun last                            */
-    uint32_t warmed;           /* PREPARING: statements that were begun                          */
     bool fresh;                /* it is up, and nobody has had it yet                            */
     bool used;                 /* a lease ran something on it since it was reset last            */
+    bool trying;               /* the connect counts in host->connecting                         */
+    bool any;                  /* whatever the host is: there was no other                       */
+    bool promised;             /* to another pool of the budget: what is in it goes, and then it goes back */
+    bool asked;                /* the server was, to cancel what has this sequence number:       */
+    uint32_t asked_for;
+    struct pg_lease *lease;    /* LEASED, or a hook's                                            */
+    enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
+    uint32_t chore;            /* of a state that has chores: how many were looked at            */
+    const char *doing;         /* the one of them that was begun last                            */
+    struct rp_role role;
+    uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
+    uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
+    uint64_t generation;       /* of the pool when it was begun                                  */
+    struct rp_timer stall;     /* STALLED, and where there are chores: how long it may take      */
+    struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
+
+    struct rp_timer again;     /* before that the same statement is not cancelled once more      */
+    uint64_t connecting_since_ns;
+    uint32_t warmed;           /* PREPARING: statements that were begun                          */
+    uint32_t mislaid;          /* of its session's, those that were looked at                    */
     struct pg_query own;       /* the one that a chore runs                                      */
     struct pg_hook *hook;      /* the handle; NULL: a new one is made when it is needed          */
     enum rp_hook_kind hook_kind;
     enum rp_hook_phase hook_phase;
     int hook_status;
     struct rp_node hooking;    /* DUE, OVER                                                      */
-    struct rp_cancel cancel;   /* busy: the slot is neither idle nor free                        */
-    struct rp_timer again;     /* before that the same statement is not cancelled once more      */
-    uint32_t asked_for;        /* its sequence number                                            */
-    bool asked;
-    uint64_t idle_since_ns;    /* IDLE; later towards the head of that list                      */
-    uint64_t expires_ns;       /* since it is up: the end of its lifetime, PG_NEVER without one  */
-    uint64_t generation;       /* of the pool when it was begun                                  */
-    uint32_t mislaid;          /* of its session's, those that were looked at                    */
     struct rp_timer age;       /* at expires_ns                                                  */
-    enum rp_reason reason;     /* RETIRING; and in pool->retired until it is told                */
     STAILQ_ENTRY(rp_slot) retired;
-    bool promised;             /* to another pool of the budget: what is in it goes, and then it goes back */
 };
 TAILQ_HEAD(rp_slots, rp_slot);
 STAILQ_HEAD(rp_retired, rp_slot);

@@ -79,60 +79,60 @@ struct rp_conn_config {
     struct rp_trace_sink *trace; /* NULL: nobody reads along */
 };
 
+/* What each query touches stands first, as in the session. */
 struct rp_conn {
     struct pg_reactor *reactor;
     const struct rp_conn_config *config;
-    const struct rp_address *addresses; /* tried in their order */
-    size_t naddresses;
     enum rp_conn_state state;
-    struct pg_socket socket;
-    struct pg_completion sent, received;
     bool bound, sending, receiving, shut, due;
+    bool held;              /* by the owner: no further request is written        */
     bool long_answer;       /* a receive was filled by the answer that is due     */
     bool drained;           /* the latest receive took all that was there         */
-    unsigned abandoned;     /* since the open: times that ENDING took longer than close_linger */
-    bool ended;             /* the end was received while a send was in flight     */
+    bool ended;             /* the end was received while a send was in flight    */
     bool over;              /* the end was received behind bytes that are not fed yet: told when they are, */
-    int32_t over_result;    /* with this result of the receive                     */
     bool over_inside;       /* or it is the transform's word (RP_TRANSFORM_*), and the socket's end is still to come */
-    int send_error;         /* what ended our sending; the receive goes on to the end of what came */
-    enum { RP_AGAIN_NO, RP_AGAIN_ADDRESS, RP_AGAIN_WAY } again; /* CLOSING: the next of them is tried afterwards */
     bool heard;             /* at least one byte came from the server             */
     bool reached;           /* or went there: it has a connection, which is to be ended */
+    bool out_secret;        /* in `out` may be a password                         */
+    bool room_wanted;       /* its caller had to stop                             */
+    int send_error;         /* what ended our sending; the receive goes on to the end of what came */
+    uint32_t parameter_changes; /* of the session's, those that the owner knows   */
+    uint8_t *in, *out;      /* the small ones, or borrowed from the slab          */
+    uint8_t *in_small, *out_small;
+    size_t in_capacity, out_capacity;
+    size_t in_at, in_end;   /* bytes not fed yet                                  */
+    size_t in_need;         /* the next message takes as many                     */
+    size_t out_at, out_end; /* bytes not sent yet                                 */
+    struct rp_copy_buffer waiting; /* a COPY's, to be sent after `out`; NULL: nothing is copied in */
+    struct pg_query *paused;       /* the caller of the row that is being looked at */
+    struct rp_node ready;   /* what is left to feed, to derive or to finish       */
+    struct rp_node flush;
+    struct pg_socket socket;
+    struct pg_completion sent, received;
+    struct rp_coded coded;  /* between the buffers and the socket                 */
+    struct rp_trace trace;
+    struct rp_session session;
+
+    int32_t over_result;    /* of the receive that was the end                    */
+    unsigned abandoned;     /* since the open: times that ENDING took longer than close_linger */
+    const struct rp_address *addresses; /* tried in their order */
+    size_t naddresses;
+    size_t address;         /* which one is in use                                */
+    enum { RP_AGAIN_NO, RP_AGAIN_ADDRESS, RP_AGAIN_WAY } again; /* CLOSING: the next of them is tried afterwards */
     uint64_t deadline_ns;   /* of the connect to this address                     */
+    struct rp_timer timer;  /* CONNECTING: the connect's deadline; ENDING: linger */
     const struct rp_session_config *login; /* rp_conn_log_in */
     struct rp_keys *keys;
-    size_t address;         /* which one is in use                                */
     const struct rp_security *security; /* NULL: its bytes are plain              */
     unsigned way;           /* which one of the security's                        */
     struct rp_address peer; /* it itself: the list may be another one by now      */
-    uint32_t parameter_changes; /* of the session's, those that the owner knows   */
-    bool held;              /* by the owner: no further request is written        */
-    struct rp_node ready;   /* what is left to feed, to derive or to finish       */
-    struct rp_node flush;
-    struct rp_coded coded;  /* between the buffers below and the socket            */
-    struct rp_timer timer;  /* CONNECTING: the connect's deadline; ENDING: linger */
-
-    struct rp_session session;
     struct rp_entry *entries;
     uint8_t *prepared;
     uint64_t *held_texts;       /* NULL: no texts are kept                        */
     struct rp_columns *columns; /* of the latest unnamed statement; grows         */
     size_t columns_size;
     struct rp_pbkdf2 pbkdf2;
-
-    uint8_t *in, *out;           /* the small ones, or borrowed from the slab     */
-    uint8_t *in_small, *out_small;
-    size_t in_capacity, out_capacity;
-    size_t in_at, in_end;        /* bytes not fed yet                             */
-    size_t in_need;              /* the next message takes as many                */
-    size_t out_at, out_end;      /* bytes not sent yet                            */
-    bool out_secret;             /* among them may be a password                  */
-    struct rp_copy_buffer waiting; /* a COPY's, to be sent after `out`; NULL: nothing is copied in */
-    bool room_wanted;            /* its caller had to stop                        */
-    struct pg_query *paused;     /* the caller of the row that is being looked at */
-    struct pg_error why;         /* of a failure that is still to be told         */
-    struct rp_trace trace;
+    struct pg_error why;        /* of a failure that is still to be told          */
 };
 
 /* Allocates everything that the connection's life takes. -ENOMEM. */

@@ -191,6 +191,7 @@ struct rp_session_config {
     bool unnamed;                       /* everything is; and a group waits for the one before it      */
 };
 
+/* What each query touches stands first: where there are many connections, that is what has to be in the cache. */
 struct rp_session {
     const struct rp_session_config *config;
     enum rp_phase phase;
@@ -201,54 +202,54 @@ struct rp_session {
     bool failed;                        /* the group in progress has a culprit                       */
     bool barrier;                       /* a COPY was begun and is not answered                      */
     bool listens;                       /* notifications are events                                  */
-    enum rp_step copying;               /* one of the COPY steps; 0: none of them is due             */
-    enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
-
-    struct rp_entry *entry;             /* ring of config->entries, ...                              */
-    uint32_t mask;                      /* ... less one                                              */
-    size_t plain;                       /* of a message with up to so many bytes of body nothing has to be looked at
-                                         * before it is there as a whole                             */
-    uint32_t head, due, unsent, tail;   /* sequence numbers: head <= due <= tail, head <= unsent <= tail */
-    uint32_t live;                      /* entries that are not dropped                              */
-    uint32_t culprit;                   /* sequence number of the group's failed entry               */
-    size_t written;                     /* of entry `unsent`                                         */
-    struct rp_resume resume;            /* in entry `unsent`                                         */
-    enum rp_rest rest;                  /* of a message that is not collected, what becomes of it    */
-    size_t rest_left;                   /* bytes of it; of RP_REST_ROW pieces.left                   */
-    struct rp_pieces pieces;
     bool pieced;                        /* some request wanted its rows in pieces                    */
-
+    bool keeps;                         /* some text was prepared here                               */
+    enum rp_step copying;               /* one of the COPY steps; 0: none of them is due             */
+    enum rp_rest rest;                  /* of a message that is not collected, what becomes of it    */
+    enum { RP_TERMINATE_NO, RP_TERMINATE_WANTED, RP_TERMINATE_SAID } terminate;
     enum {
         RP_SAY_NOTHING, RP_SAY_TLS, RP_SAY_STARTUP, RP_SAY_CLEARTEXT, RP_SAY_PASSWORD, RP_SAY_SASL_FIRST,
         RP_SAY_SASL_FINAL, RP_SAY_COPY_DONE, RP_SAY_COPY_FAIL
     } say;
+
+    struct rp_entry *entry;             /* ring of config->entries, ...                              */
+    uint32_t mask;                      /* ... less one                                              */
+    uint32_t head, due, unsent, tail;   /* sequence numbers: head <= due <= tail, head <= unsent <= tail */
+    uint32_t live;                      /* entries that are not dropped                              */
+    uint32_t culprit;                   /* sequence number of the group's failed entry               */
+    uint32_t evicted;                   /* of the texts' evictions: those that were looked at        */
+    size_t plain;                       /* of a message with up to so many bytes of body nothing has to be looked at
+                                         * before it is there as a whole                             */
+    size_t written;                     /* of entry `unsent`                                         */
+    uint8_t *prepared;                  /* config->statements + 1 bytes, and one for each place of a text */
+    uint32_t mislaid; /* times that a statement was not there, or was there, and nothing that went over this
+                       * connection can be why */
+    uint32_t parameter_changes;         /* so far, the first values included */
+    struct pg_row row;
+
+    struct rp_resume resume;            /* in entry `unsent`                                         */
+    size_t rest_left;                   /* bytes of it; of RP_REST_ROW pieces.left                   */
+    struct rp_pieces pieces;
+    struct rp_piece piece;              /* of RP_EVENT_PIECE */
+    uint64_t *held;                     /* for each place: the serial number of the text that its byte is about */
+    uint32_t nclosing;
+    uint64_t closing[RP_CLOSES + 1];    /* by entry `unsent`: names                                  */
+    struct pg_error error;              /* the group's, or why it is broken  */
+    struct pg_error notice;
+    struct rp_notification notification;
+
     char say_text[RP_SCRAM_MESSAGE + 1];
     size_t say_size, said;              /* bytes of it, and of them written                          */
     enum { RP_AUTH_NONE, RP_AUTH_SASL_FIRST, RP_AUTH_SASL_FINAL, RP_AUTH_SASL_DONE, RP_AUTH_DONE } auth;
     struct rp_scram scram;
     bool tls_required;                  /* an answer of N breaks it                                  */
     bool tls;                           /* the bytes are those inside of TLS                         */
-
-    uint8_t *prepared;                  /* config->statements + 1 bytes, and one for each place of a text */
-    uint64_t *held;                     /* for each place: the serial number of the text that its byte is about */
-    bool keeps;                         /* some text was prepared here                              */
-    uint32_t evicted;                   /* of the texts' evictions: those that were looked at       */
-    uint64_t closing[RP_CLOSES + 1];    /* by entry `unsent`: names                                 */
-    uint32_t nclosing;
-    uint32_t mislaid; /* times that a statement was not there, or was there, and nothing that went over this
-                       * connection can be why */
-    enum rp_protocol protocol;          /* asked for, and once the start is complete: spoken */
-    bool negotiated;                    /* by NegotiateProtocolVersion       */
+    bool negotiated;                    /* by NegotiateProtocolVersion                               */
+    enum rp_protocol protocol;          /* asked for, and once the start is complete: spoken         */
     uint32_t backend_pid;
     uint8_t backend_key[RP_CANCEL_KEY_MAX]; /* what a cancel request must know */
     size_t backend_key_size;                /* 0: the server has told none     */
-    struct pg_row row;
-    struct rp_piece piece;              /* of RP_EVENT_PIECE */
-    struct pg_error error;              /* the group's, or why it is broken  */
-    struct pg_error notice;
-    struct rp_notification notification;
     char parameter[RP_PARAMETERS][RP_PARAMETER_SIZE];
-    uint32_t parameter_changes;         /* so far, the first values included */
 };
 
 /* `entries` and `prepared` are zeroed memory of the sizes in config; `entropy` is fresh for each connection. */
