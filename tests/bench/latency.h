@@ -45,5 +45,6 @@ struct latency_client {
     void (*close)(void *client);
     bool alone_only;
 };
-extern const struct latency_client latency_shared, latency_lease, latency_spin, latency_libpq, latency_blocking;
+extern const struct latency_client latency_shared, latency_lease, latency_spin, latency_libpq, latency_blocking,
+    latency_pipeline;
 #endif

@@ -14,6 +14,7 @@ static const struct latency_client *const clients[] = {
 #ifdef BENCH_LIBPQ
     &latency_libpq,
     &latency_blocking,
+    &latency_pipeline,
 #endif
 };
 enum { CLIENTS = sizeof clients / sizeof *clients };
