@@ -28,6 +28,8 @@ struct bench_shape { /* one request for a run */
     unsigned connections, in_flight; /* in_flight: queries per connection */
     unsigned handlers;               /* for contenders whose handlers take turns on the connections */
     const char *program;             /* of a peer */
+    bool latencies;                  /* a peer says how long its queries took */
+    double per_s;                    /* of a peer: they come at random times; 0: whenever one is answered */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
@@ -66,6 +68,7 @@ struct bench_meter {
     struct bench_peer {           /* what a peer says of itself */
         char version[64];
         bool batched; /* not a Sync behind each query, but behind several */
+        double p50_ns, p99_ns, p999_ns; /* when asked for latencies */
     } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)

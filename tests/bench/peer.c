@@ -9,14 +9,21 @@
  *
  * cpu_ns is that of all its threads; switches, -1 where it can not tell, are the voluntary ones; "sync": "batch" says
  * that it sends one Sync behind several queries. Another exit status than 0, another line, or none within the bound
- * fails the run. Where a program is not there, the first line of NAME.why beside it says why. */
+ * fails the run. Where a program is not there, the first line of NAME.why beside it says why.
+ *
+ * For the part latency, which some of them know, two options more:
+ *
+ *   --latencies 1   the line has p50_ns, p99_ns and p999_ns besides: how long those took that began while it measured
+ *   --rate R        instead of C x F in flight, R queries a second begin at random times (Poisson), whatever is in
+ *                   flight. One that can not be started yet has begun all the same when it was due. Those that began
+ *                   while it measured are awaited, and they are the answered ones. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "bench.h"
 
-enum { LINE_MAX_BYTES = 1024, GRACE_S = 10, TEXT_BYTES = 16 };
+enum { LINE_MAX_BYTES = 1024, GRACE_S = 10, TEXT_BYTES = 16, ARGUMENTS_MAX = 24 };
 
 struct command {
     const struct bench_shape *shape;
@@ -28,17 +35,28 @@ static void exec_peer(void *arg, int out)
     const struct command *command = arg;
     const struct bench_target *target = command->shape->target;
     const char *program = command->shape->program;
-    char port[TEXT_BYTES], connections[TEXT_BYTES], in_flight[TEXT_BYTES], warm[32], measure[32];
+    char port[TEXT_BYTES], connections[TEXT_BYTES], in_flight[TEXT_BYTES], warm[32], measure[32], rate[32];
     snprintf(port, sizeof port, "%u", target->port);
     snprintf(connections, sizeof connections, "%u", command->shape->connections);
     snprintf(in_flight, sizeof in_flight, "%u", command->shape->in_flight);
     snprintf(warm, sizeof warm, "%llu", (unsigned long long)command->meter->warm_ns / 1000000);
     snprintf(measure, sizeof measure, "%llu", (unsigned long long)command->meter->measure_ns / 1000000);
+    snprintf(rate, sizeof rate, "%.0f", command->shape->per_s);
+    const char *words[][2] = {{"--host", target->host}, {"--port", port}, {"--user", target->user},
+                              {"--database", target->database}, {"--connections", connections},
+                              {"--in-flight", in_flight}, {"--warm-ms", warm}, {"--measure-ms", measure},
+                              {"--latencies", command->shape->latencies ? "1" : NULL},
+                              {"--rate", command->shape->per_s > 0 ? rate : NULL}};
+    const char *arguments[ARGUMENTS_MAX] = {program};
+    size_t count = 1;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (!words[i][1]) continue; /* not all peers know the last two */
+        arguments[count++] = words[i][0];
+        arguments[count++] = words[i][1];
+    }
     if (dup2(out, STDOUT_FILENO) < 0) bench_die("dup2: %s", strerror(errno));
     close(out);
-    execl(program, program, "--host", target->host, "--port", port, "--user", target->user, "--database",
-          target->database, "--connections", connections, "--in-flight", in_flight, "--warm-ms", warm, "--measure-ms",
-          measure, (char *)NULL);
+    execv(program, (char *const *)arguments);
     bench_die("%s: %s", program, strerror(errno));
 }
 
@@ -102,6 +120,14 @@ static bool take_figures(const char *line, struct bench_meter *meter)
     return true;
 }
 
+static bool take_latencies(const char *line, struct bench_peer *peer)
+{
+    if (!number_of(line, "p50_ns", &peer->p50_ns) || !number_of(line, "p99_ns", &peer->p99_ns) ||
+        !number_of(line, "p999_ns", &peer->p999_ns))
+        return false;
+    return peer->p50_ns >= 1 && peer->p99_ns >= peer->p50_ns && peer->p999_ns >= peer->p99_ns;
+}
+
 void peer_run(const struct bench_shape *shape, struct bench_meter *meter)
 {
     const char *name = strrchr(shape->program, '/') + 1;
@@ -117,6 +143,8 @@ void peer_run(const struct bench_shape *shape, struct bench_meter *meter)
         line[strcspn(line, "\n")] = 0;
         bench_die("%s: this is no line of figures: '%.200s'", name, line);
     }
+    if (shape->latencies && !take_latencies(line, &meter->peer))
+        bench_die("%s: it does not say how long its queries took: '%.*s'", name, (int)strcspn(line, "\n"), line);
 }
 
 char *peer_program(const char *folder, const char *name)

@@ -1,12 +1,16 @@
 //! tests/bench/peers: tokio-postgres, a peer of the benchmark. The protocol of its arguments and of its answer is in
-//! ../peer.c. One thread; every task keeps one query in flight, and the driver pipelines those of a connection.
-use std::cell::Cell;
+//! ../peer.c. One thread; every task keeps one query in flight, and the driver pipelines those of a connection. With a
+//! rate every query has a task of its own, on the connection with the fewest in flight.
+mod timer;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use timer::Timer;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
-fn die(what: &str, error: impl std::fmt::Display) -> ! {
+pub fn die(what: &str, error: impl std::fmt::Display) -> ! {
     eprintln!("tokio-postgres: {what}: {error}");
     std::process::exit(1)
 }
@@ -25,6 +29,38 @@ impl Options {
 
     fn number(&self, name: &str) -> u64 {
         self.text(name).parse().unwrap_or_else(|error| die(name, error))
+    }
+
+    fn number_or_zero(&self, name: &str) -> u64 {
+        self.0.get(name).map_or(0, |_| self.number(name))
+    }
+}
+
+/// What was answered; when they are asked for, how long those took that began while it was measured.
+struct Answers {
+    count: Cell<u64>,
+    waiting: Cell<u64>, // of those that are due at a rate
+    latencies: bool,
+    began: Instant,
+    ended: Instant,
+    took_ns: RefCell<Vec<u64>>,
+}
+
+impl Answers {
+    fn take(&self, due: Instant) {
+        if due >= self.began && due < self.ended {
+            self.took_ns.borrow_mut().push(due.elapsed().as_nanos() as u64);
+        }
+    }
+
+    fn latencies(&self) -> String {
+        let mut took_ns = self.took_ns.borrow_mut();
+        if !self.latencies || took_ns.is_empty() {
+            return String::new();
+        }
+        took_ns.sort_unstable();
+        let at = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize];
+        format!(" \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {},", at(0.5), at(0.99), at(0.999))
     }
 }
 
@@ -68,41 +104,101 @@ async fn connect(options: &Options) -> (Client, Statement) {
     (client, statement)
 }
 
-async fn ask(client: Rc<Client>, statement: Statement, answered: Rc<Cell<u64>>) {
+async fn ask(client: &Client, statement: &Statement) {
+    let row = client.query_one(statement, &[]).await.unwrap_or_else(|error| die("query", error));
+    let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
+    if value != 42 {
+        die("a wrong answer", value);
+    }
+}
+
+/// The clock is read only where latencies are wanted.
+async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answers>) {
     loop {
-        let row = client.query_one(&statement, &[]).await.unwrap_or_else(|error| die("query", error));
-        let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
-        if value != 42 {
-            die("a wrong answer", value);
+        let due = answers.latencies.then(Instant::now);
+        ask(&client, &statement).await;
+        answers.count.set(answers.count.get() + 1);
+        if let Some(due) = due {
+            answers.take(due);
         }
-        answered.set(answered.get() + 1);
+    }
+}
+
+async fn ask_once(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, due: Instant) {
+    ask(&client, &statement).await;
+    drop(client); // the references to it tell how many are in flight
+    answers.take(due);
+    answers.waiting.set(answers.waiting.get() - 1);
+}
+
+async fn begin_at(rate: u64, connections: Vec<(Rc<Client>, Statement)>, answers: Rc<Answers>) {
+    let mut timer = Timer::new();
+    let mut due = Instant::now();
+    for begun in 1u64.. {
+        due += timer.random_gap(1e9 / rate as f64);
+        if due >= answers.ended {
+            return;
+        }
+        timer.wait_until(due).await;
+        let least = connections.iter().min_by_key(|(client, _)| Rc::strong_count(client));
+        let (client, statement) = least.unwrap_or_else(|| die("connections", "none"));
+        answers.waiting.set(answers.waiting.get() + 1);
+        tokio::task::spawn_local(ask_once(client.clone(), statement.clone(), answers.clone(), due));
+        if begun % 64 == 0 {
+            tokio::task::yield_now().await; // also where it is late and does not wait
+        }
     }
 }
 
 async fn measure(options: Options) {
-    let answered = Rc::new(Cell::new(0));
     let mut connections = Vec::new();
     for _ in 0..options.number("connections") {
-        connections.push(connect(&options).await);
+        let (client, statement) = connect(&options).await;
+        connections.push((Rc::new(client), statement));
     }
-    for (client, statement) in connections {
-        let client = Rc::new(client);
-        for _ in 0..options.number("in-flight") {
-            tokio::task::spawn_local(ask(client.clone(), statement.clone(), answered.clone()));
+    let rate = options.number_or_zero("rate");
+    let began = Instant::now() + Duration::from_millis(options.number("warm-ms"));
+    let ended = began + Duration::from_millis(options.number("measure-ms"));
+    let answers = Rc::new(Answers {
+        count: Cell::new(0),
+        waiting: Cell::new(0),
+        latencies: options.number_or_zero("latencies") > 0,
+        began,
+        ended,
+        took_ns: RefCell::new(Vec::new()),
+    });
+    let mut beginner = None;
+    if rate > 0 {
+        beginner = Some(tokio::task::spawn_local(begin_at(rate, connections, answers.clone())));
+    } else {
+        for (client, statement) in connections {
+            for _ in 0..options.number("in-flight") {
+                tokio::task::spawn_local(keep_asking(client.clone(), statement.clone(), answers.clone()));
+            }
         }
     }
-    tokio::time::sleep(Duration::from_millis(options.number("warm-ms"))).await;
-    let began = sample(answered.get());
-    tokio::time::sleep(Duration::from_millis(options.number("measure-ms"))).await;
-    let ended = sample(answered.get());
+    tokio::time::sleep_until(began.into()).await;
+    let began = sample(answers.count.get());
+    tokio::time::sleep_until(ended.into()).await;
+    let ended = sample(answers.count.get());
+    let (mut answered, mut wall) = (ended.answered - began.answered, ended.at - began.at);
+    if let Some(beginner) = beginner {
+        beginner.await.unwrap_or_else(|error| die("a task", error));
+        while answers.waiting.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answered = answers.took_ns.borrow().len() as u64;
+        wall = answers.ended - answers.began;
+    }
     println!(
-        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {}, \
+        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {},{} \
          \"version\": \"tokio-postgres {}\"}}",
-        ended.answered - began.answered,
-        (ended.at - began.at).as_nanos(),
+        answered,
+        wall.as_nanos(),
         ended.cpu_ns - began.cpu_ns,
         ended.switches - began.switches,
         peak_kib(),
+        answers.latencies(),
         option_env!("PEER_VERSION").unwrap_or("?")
     );
     std::process::exit(0)
