@@ -182,6 +182,7 @@ struct rp_work {
     uint64_t most_ns;     /* a single measurement counts for no more                                  */
     uint64_t shortest_ns; /* a round trip; PG_NEVER: none was measured yet                            */
     uint64_t late_ns;     /* what takes longer is late; PG_NEVER: nothing is                          */
+    uint64_t turn_at_ns, blur_ns; /* when the latest outcomes came; how long before those the ones before them */
 };
 enum { RP_LOADS = 128, RP_LOAD_WORDS = RP_LOADS / 64 };
 

@@ -18,12 +18,14 @@
  *             another choice. Seen when it would be chosen, undone by the next outcome
  *      FULL   pool_max_pipeline in flight: never chosen
  *
- * A measurement costs a subtraction: the clock is read once per turn. */
+ * A measurement costs a subtraction: the clock is read once per turn. It is as coarse as the program's turns are long: of
+ * what is answered within one the first statement seems to have taken all of it and the others nothing. So an estimate
+ * may be off by a turn's length (blur_ns), and the sum over a connection by as much for each of its statements. */
 #include <errno.h>
 #include "pool/state.h"
 
 enum { LATE = RP_LOADS - 2, FULL = RP_LOADS - 1, STEPS = 16, SHARE = 8, SHORTEST_SHARE = 64 };
-static const uint64_t MEASURE_MOST_NS = 100 * 1000000;
+static const uint64_t MEASURE_MOST_NS = 100 * 1000000, BLUR_MOST_NS = 4 * 1000000;
 
 int rp_work_open(struct pg_pool *pool)
 {
@@ -72,6 +74,15 @@ static void measure_round_trip(struct pg_pool *pool, uint64_t took_ns)
     if (threshold_ns) w->late_ns = threshold_ns + w->shortest_ns;
 }
 
+/* A turn was as long as it is since the outcomes of the one before. */
+static void measure_turn(struct rp_work *w, uint64_t now)
+{
+    uint64_t length_ns = now - w->turn_at_ns;
+    if (!length_ns) return;
+    w->turn_at_ns = now;
+    w->blur_ns = length_ns;
+}
+
 /* Members of a batch end together and share a time that is none of theirs. */
 static bool alone(struct pg_query *q) { return rp_query(q)->head == q && !q->next; }
 
@@ -80,6 +91,7 @@ void rp_work_end(struct rp_slot *slot, struct pg_query *q)
     uint64_t now = rp_now(slot->pool->reactor), took_ns = now - slot->head_since_ns;
     slot->head_since_ns = now;
     slot->late = false;
+    measure_turn(&slot->pool->work, now);
     if (!q) return;
     slot->work_ns -= rp_query(q)->work_ns;
     if (!alone(q)) return;
@@ -154,12 +166,20 @@ static struct rp_slot *with_room(struct pg_pool *pool, uint32_t load, uint32_t n
     return NULL;
 }
 
+/* Whether this one has more work than the other, twice as much at least and by more than may be a mistake. */
+static bool much_more(const struct rp_slot *slot, const struct rp_slot *other)
+{
+    if (slot->work_ns / 2 <= other->work_ns) return false;
+    uint64_t blur_ns = rp_session_in_flight(&slot->conn.session) * slot->pool->work.blur_ns;
+    return slot->work_ns - other->work_ns > (blur_ns < BLUR_MOST_NS ? blur_ns : BLUR_MOST_NS);
+}
+
 /* Whoever goes on from an outcome goes on where it came from, unless there is less to do elsewhere: then what came
  * together is sent together, in one segment instead of several. */
 static struct rp_slot *same_again(const struct pg_pool *pool, const struct rp_slot *best)
 {
     struct rp_slot *slot = pool->telling;
-    if (!slot || slot->state != RP_SLOT_SHARED || slot->work_ns / 2 > best->work_ns) return NULL;
+    if (!slot || slot->state != RP_SLOT_SHARED || much_more(slot, best)) return NULL;
     bool fewer = rp_session_in_flight(&slot->conn.session) <= rp_session_in_flight(&best->conn.session);
     return fewer && rp_slot_room(slot, 1) ? slot : NULL;
 }

@@ -28,19 +28,11 @@ struct bench_shape { /* one request for a run */
     unsigned connections, in_flight; /* in_flight: queries per connection */
     unsigned handlers;               /* for contenders whose handlers take turns on the connections */
     const char *program;             /* of a peer */
-    bool latencies;                  /* a peer says how long its queries took */
+    unsigned latencies;              /* one in so many callers of a peer counts how long its queries take; 0: none */
     double per_s;                    /* of a peer: they come at random times; 0: whenever one is answered */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
-struct bench_options {
-    struct bench_target target; /* of the real server; host NULL: none */
-    const char *json, *plot, *server, *contender, *transport, *one, *serve, *peers;
-    unsigned repetitions, queries, connections, in_flight;
-    double seconds;
-    bool quick, grid, no_strace, tcp;
-};
-struct bench_options bench_options(int argc, char **argv); /* ends the process when they are wrong */
 
 /* One option of a program: its value goes to byte `at` of the program's own struct. */
 struct bench_option {
@@ -53,6 +45,34 @@ struct bench_option {
 void bench_read_options(int argc, char **argv, const struct bench_option *rows, int count, const char *usage,
                         void *options);
 
+/* What every part is asked. A part's own struct of options begins with one of these. */
+struct bench_common {
+    struct bench_target target;
+    const char *json, *contender; /* contender: only this one */
+    unsigned repetitions;
+    double seconds; /* of each */
+    bool quick;
+};
+struct bench_part {
+    const char *usage;               /* of its own options; the others' is added */
+    const struct bench_option *rows; /* its own options */
+    int count;
+    unsigned repetitions;                       /* unless something else is asked for; quick: three */
+    double seconds, quick_seconds, seconds_max; /* 0: its repetitions are not bounded by time */
+    bool serverless;                            /* it can do without a --host */
+};
+/* Reads both kinds of options, fills in what was not given, checks the common ones. Ends the process as above. */
+void bench_read_part(int argc, char **argv, const struct bench_part *part, struct bench_common *options);
+
+/* Those of the selects. */
+struct bench_options {
+    struct bench_common common; /* target: the real server; host NULL: none */
+    const char *plot, *server, *transport, *one, *serve, *peers;
+    unsigned queries, connections, in_flight;
+    bool grid, no_strace, tcp;
+};
+struct bench_options bench_options(int argc, char **argv);
+
 /* The meter: warm-up, then measuring, then over. Bounded by time, or by a number of answers (then there is no warm-up).
  */
 struct bench_meter {
@@ -62,18 +82,20 @@ struct bench_meter {
     int server_pid; /* whose CPU is read as well; 0: nobody's */
     struct bench_sample {
         uint64_t at_ns, cpu_ns, answered, peak_kib; /* peak of resident memory */
+        uint64_t user_ns; /* of cpu_ns; where the kernel counts it by ticks, not to be read in short runs */
         double server_ns, allocations, switches;    /* BENCH_UNKNOWN where they cannot be told; voluntary switches */
     } began, ended;
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
     struct bench_peer {           /* what a peer says of itself */
         char version[64];
-        bool batched; /* not a Sync behind each query, but behind several */
-        double p50_ns, p99_ns, p999_ns; /* when asked for latencies */
+        bool batched;                   /* not a Sync behind each query, but behind several */
+        double p50_us, p99_us, p999_us; /* how long its queries took; 0: it does not say */
     } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)
 double bench_allocations(void);    /* of this process so far */
 double bench_server_ns(int pid);   /* CPU of a process and its children so far */
+uint64_t bench_now_ns(void);       /* CLOCK_MONOTONIC */
 void bench_meter_start(struct bench_meter *meter);
 /* Once per turn of the contender's loop. False: start no further query, collect what is in flight and return. */
 bool bench_tick(struct bench_meter *meter);
@@ -93,6 +115,15 @@ void ringpg_lease_run(const struct bench_shape *shape, struct bench_meter *meter
 void peer_run(const struct bench_shape *shape, struct bench_meter *meter);
 char *peer_program(const char *folder, const char *name); /* allocated; NULL: it is not there */
 void peer_print_missing(const char *folder, const char *name);
+
+/* xorshift64*: chance that is the same each time. `state` begins with anything but 0. */
+static inline uint64_t bench_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
 
 /* One message on stderr and the end of the process: a run that cannot be trusted gives no figure. */
 void bench_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
@@ -116,11 +147,24 @@ bool bench_is_unix(const struct bench_target *target);
  * that is measured is the client. Serves `listener` until its process is killed. */
 int null_server_listen(struct bench_target *target); /* over TCP it sets the port */
 void null_server_run(int listener) __attribute__((noreturn));
+int null_server_start(struct bench_target *target); /* both in a child, which dies with this process; its pid */
+
+/* Runs SQL on the target in a child, with ringpg, which is always there: statements one after the other, each in a
+ * transaction of its own; NULL ends them. False: one failed, which stderr says, or it took longer than `seconds`. */
+bool bench_prepare(const struct bench_target *target, const char *const *sql, unsigned seconds);
 
 /* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child
  * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */
 enum { BENCH_LATE = -2 };
 long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds);
+/* The same, with somebody who looks at the bytes that have come: whenever more of them do, and when the ms are over that
+ * it returned; -1: no sooner than the next bytes. NULL: nobody. */
+struct bench_watch {
+    int (*look)(void *arg, const char *answer, size_t got);
+    void *arg;
+};
+long bench_in_watched_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds,
+                            const struct bench_watch *watch);
 
 /* Cases, their figures and the reports. */
 struct bench_case {
@@ -135,21 +179,26 @@ struct bench_case {
     /* Per query; peak memory of the client at once. BENCH_UNKNOWN: cannot be told */
     double server_us[BENCH_REPETITIONS_MAX], switches[BENCH_REPETITIONS_MAX], allocations[BENCH_REPETITIONS_MAX];
     double peak_kib[BENCH_REPETITIONS_MAX];
+    double p50_us[BENCH_REPETITIONS_MAX], p99_us[BENCH_REPETITIONS_MAX]; /* of a peer alone, see part latency */
     double syscalls; /* per query; negative: unknown */
 };
-/* System calls per query of one case: two runs under strace, the difference divided. Negative: no strace, or it failed.
- */
-double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target);
+/* System calls per query of one case: a run of so many queries and one of few under strace, the difference divided.
+ * Negative: no strace, or it failed. */
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target, unsigned queries);
 struct bench_spread {
     double min, median, max;
 };
-struct bench_spread bench_spread(const double *figures, unsigned count); /* at most BENCH_REPETITIONS_MAX */
+/* Of at most BENCH_REPETITIONS_MAX. Unknown ones do not count; all are unknown: so is the spread; none: it is 0. */
+struct bench_spread bench_spread(const double *figures, unsigned count);
 void bench_print_table(const struct bench_case *cases, size_t count);
 void bench_print_costs(const struct bench_case *cases, size_t count);
 void bench_print_goals(const struct bench_case *cases, size_t count);
 int bench_write_json(const struct bench_case *cases, size_t count, const char *transport, const char *path);
 /* An SVG picture: queries per second and client CPU per query against queries in flight, a line for each contender. */
 int bench_write_plot(const struct bench_case *cases, size_t count, const char *transport, const char *path);
+/* How long something took, many times: sorted first, then `share` of them took no longer than the percentile. */
+void bench_sort_times(uint32_t *took_ns, size_t count);
+double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share);
 /* For parts that write rows of their own: a file, and its end, without which no byte of it counts. */
 FILE *bench_json_open(const char *path);
 void bench_json_close(FILE *file, const char *path);

@@ -12,7 +12,11 @@
 
 /* Who take turns on the connections; from so many connections on each has its own. */
 enum { HANDLERS = 64, MANY = 32 };
-enum { PEER_WARM_NS = 400 * 1000 * 1000 }; /* some compile themselves while they run */
+/* Some peers compile themselves while they run. */
+static const uint64_t PEER_WARM_NS = 400 * 1000 * 1000, PEER_WARM_QUICK_NS = 250 * 1000 * 1000;
+/* Traced, for the number of system calls; with --quick on the real server alone. Where many share a call it takes more
+ * of them until their number means something. */
+enum { TRACED_QUERIES = 60000, TRACED_QUICK = 10000, TRACED_QUICK_SHARED = 40000 };
 
 static const struct bench_contender contenders[] = {
     { "ringpg-shared", ringpg_shared_run, false },
@@ -32,21 +36,21 @@ static const struct bench_contender contenders[] = {
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
 
-/* Which contender runs in which shape. */
+/* Which contender runs in which shape; with --quick on these servers, or on both when it is asked for by name. */
+enum { NEITHER, REAL, BOTH };
 static const struct {
     const char *contender;
-    unsigned connections, in_flight;
-    bool real, quick;
+    unsigned connections, in_flight, quick;
 } shapes[] = {
-    { "ringpg-shared", 8, 8, true, true },    { "floor", 8, 8, true, true },    { "libpq-pipeline", 8, 8, true, true },
-    { "ringpg-lease", 8, 1, true, true },     { "floor", 8, 1, true, true },    { "libpq-epoll", 8, 1, true, true },
-    { "ringpg-shared", 4, 64, true, false },  { "floor", 4, 64, true, false },
-    { "ringpg-lease", 32, 1, true, false },   { "floor", 32, 1, true, false },   { "libpq-epoll", 32, 1, true, false },
+    { "ringpg-shared", 8, 8, BOTH },      { "floor", 8, 8, BOTH },           { "libpq-pipeline", 8, 8, BOTH },
+    { "ringpg-lease", 8, 1, BOTH },       { "floor", 8, 1, BOTH },           { "libpq-epoll", 8, 1, BOTH },
+    { "ringpg-shared", 4, 64, NEITHER },  { "floor", 4, 64, NEITHER },
+    { "ringpg-lease", 32, 1, NEITHER },   { "floor", 32, 1, NEITHER },       { "libpq-epoll", 32, 1, NEITHER },
     /* Peers that pipeline; peers with a pool, on which 64 tasks wait for 8 connections. */
-    { "tokio-postgres", 8, 8, true, true },   { "postgres.js", 8, 8, true, true },  { "pgbench", 8, 8, true, true },
-    { "tokio-postgres", 4, 64, true, false }, { "postgres.js", 4, 64, true, false }, { "pgbench", 4, 64, true, false },
-    { "pgx", 8, 8, true, true },              { "asyncpg", 8, 8, true, true },      { "psycopg", 8, 8, true, true },
-    { "pg", 8, 8, true, true },               { "pgx", 8, 1, true, false },         { "pgbench", 8, 1, true, false },
+    { "tokio-postgres", 8, 8, BOTH },     { "postgres.js", 8, 8, REAL },     { "pgbench", 8, 8, REAL },
+    { "tokio-postgres", 4, 64, NEITHER }, { "postgres.js", 4, 64, NEITHER }, { "pgbench", 4, 64, NEITHER },
+    { "pgx", 8, 8, REAL },                { "asyncpg", 8, 8, REAL },         { "psycopg", 8, 8, REAL },
+    { "pg", 8, 8, REAL },                 { "pgx", 8, 1, NEITHER },          { "pgbench", 8, 1, NEITHER },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -76,7 +80,7 @@ struct cases {
 
 static bool measures_peers(const struct bench_options *options)
 {
-    return options->peers && options->tcp && !options->target.tls && !options->grid;
+    return options->peers && options->tcp && !options->common.target.tls && !options->grid;
 }
 
 static void print_missing_peers(const struct bench_options *options)
@@ -85,7 +89,7 @@ static void print_missing_peers(const struct bench_options *options)
     for (size_t i = 0; measures_peers(options) && i < CONTENDERS; i++) {
         char *program;
         if (!contenders[i].peer) continue;
-        if (options->contender && strcmp(options->contender, contenders[i].name)) continue;
+        if (options->common.contender && strcmp(options->common.contender, contenders[i].name)) continue;
         if (!(program = peer_program(options->peers, contenders[i].name)))
             peer_print_missing(options->peers, contenders[i].name);
         free(program);
@@ -97,8 +101,8 @@ static void add_case(struct cases *cases, const struct bench_options *options, c
                      unsigned connections, unsigned in_flight)
 {
     const struct bench_contender *contender = find_contender(name);
-    if (!contender || (options->contender && strcmp(options->contender, name))) return;
-    if (options->target.tls && contender->run == floor_run) return; /* it speaks none */
+    if (!contender || (options->common.contender && strcmp(options->common.contender, name))) return;
+    if (options->common.target.tls && contender->run == floor_run) return; /* it speaks none */
     const char *program = NULL;
     if (contender->peer && (!measures_peers(options) || !(program = peer_program(options->peers, name)))) return;
     cases->at[cases->count++] = (struct bench_case){ .contender = contender,
@@ -124,13 +128,15 @@ static void make_cases(struct cases *cases, const struct bench_options *options)
     for (unsigned null = 0; null < 2; null++) {
         const char *server = null ? "null" : "real";
         if (options->server && strcmp(options->server, server)) continue;
-        if (!null && !options->target.host) continue;
+        if (!null && !options->common.target.host) continue;
         if (options->grid) add_grid(cases, options, server);
         for (size_t i = 0; i < SHAPES && !options->grid; i++)
-            if ((null || shapes[i].real) && (!options->quick || shapes[i].quick))
+            if (!options->common.quick || shapes[i].quick > (options->common.contender ? 0 : null))
                 add_case(cases, options, server, shapes[i].contender, shapes[i].connections, shapes[i].in_flight);
     }
 }
+
+enum { TIMED = 8 }; /* one in so many callers of a peer counts how long its queries take */
 
 /* One run, in its child. */
 struct job {
@@ -145,7 +151,8 @@ static void run_contender(struct job *job)
                                  .connections = job->one->connections,
                                  .in_flight = job->one->in_flight,
                                  .handlers = job->one->connections < MANY ? HANDLERS : job->one->connections,
-                                 .program = job->one->program };
+                                 .program = job->one->program,
+                                 .latencies = TIMED };
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)
         bench_die("%s: nothing was measured", job->one->contender->name);
@@ -158,8 +165,9 @@ static void job_run(void *arg, int out)
     if (write(out, &job->meter, sizeof job->meter) != sizeof job->meter) bench_die("write: %s", strerror(errno));
 }
 
-static void keep_figures(struct bench_case *one, const struct bench_sample *began, const struct bench_sample *ended)
+static void keep_figures(struct bench_case *one, const struct bench_meter *meter)
 {
+    const struct bench_sample *began = &meter->began, *ended = &meter->ended;
     double queries = (double)(ended->answered - began->answered);
     unsigned i = one->figures++;
     one->qps[i] = queries * 1e9 / (double)(ended->at_ns - began->at_ns);
@@ -168,6 +176,8 @@ static void keep_figures(struct bench_case *one, const struct bench_sample *bega
     one->switches[i] = (ended->switches - began->switches) / queries;
     one->allocations[i] = (ended->allocations - began->allocations) / queries;
     one->peak_kib[i] = (double)ended->peak_kib;
+    one->p50_us[i] = meter->peer.p50_us > 0 ? meter->peer.p50_us : BENCH_UNKNOWN;
+    one->p99_us[i] = meter->peer.p99_us > 0 ? meter->peer.p99_us : BENCH_UNKNOWN;
 }
 
 static bool repeat(struct bench_case *one, const struct bench_target *target, const struct bench_options *options)
@@ -177,34 +187,22 @@ static bool repeat(struct bench_case *one, const struct bench_target *target, co
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     job.meter.limit = options->queries;
     job.meter.server_pid = (int)target->pid;
-    job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
+    job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
-    if (one->contender->peer && job.meter.warm_ns < PEER_WARM_NS) job.meter.warm_ns = PEER_WARM_NS;
-    long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->seconds * 2);
+    uint64_t peer_warm_ns = options->common.quick ? PEER_WARM_QUICK_NS : PEER_WARM_NS;
+    if (one->contender->peer && job.meter.warm_ns < peer_warm_ns) job.meter.warm_ns = peer_warm_ns;
+    long size = bench_in_child(job_run, &job, answer, sizeof answer, 60 + (unsigned)options->common.seconds * 2);
     if (size != (long)sizeof meter) {
         one->given_up = one->contender->peer;
         return false;
     }
     memcpy(&meter, answer, sizeof meter);
     one->peer = meter.peer;
-    keep_figures(one, &meter.began, &meter.ended);
+    keep_figures(one, &meter);
     return true;
 }
 
 static bool have_strace(void) { return system("strace -V >/dev/null 2>&1") == 0; }
-
-/* The null server in a child that dies with this process. */
-static pid_t start_null_server(struct bench_target *target)
-{
-    int listener = null_server_listen(target);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child < 0) bench_die("fork: %s", strerror(errno));
-    if (!child) null_server_run(listener);
-    close(listener);
-    target->pid = (unsigned)child;
-    return child;
-}
 
 static void stop_null_server(pid_t child, const struct bench_target *target)
 {
@@ -224,19 +222,19 @@ static void print_head(const struct bench_options *options, bool strace)
     printf("workload select: prepared `" BENCH_SQL "`, binary result, Sync after each; transport: %s; Linux %s\n",
            options->tcp ? "TCP on loopback" : "Unix socket", system_name.release);
     if (options->queries)
-        printf("%u repetitions of %u queries each", options->repetitions, options->queries);
+        printf("%u repetitions of %u queries each", options->common.repetitions, options->queries);
     else
-        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->repetitions,
-               options->seconds);
+        printf("%u repetitions of %.2g s each, a fifth of it before as warm-up", options->common.repetitions,
+               options->common.seconds);
     printf(", contenders in turn; figures are medians\n");
-    if (!options->target.host) printf("no real server given: only the null server\n");
+    if (!options->common.target.host) printf("no real server given: only the null server\n");
 #ifndef BENCH_LIBPQ
     printf("built without libpq: libpq-epoll and libpq-pipeline are skipped\n");
 #endif
     if (strace)
-        printf("system calls: counted by strace -c -f in runs of their own; it slows the client, so that a wait may "
-               "collect\n"
-               "more completions than untraced\n");
+        printf("system calls: counted by strace -c -f in runs of their own%s; it slows the client, so that a wait may\n"
+               "collect more completions than untraced\n",
+               options->common.quick ? ", on the real server" : "");
     else
         printf("system calls: not counted (strace is not there, or not wanted): null\n");
     fflush(stdout);
@@ -245,21 +243,25 @@ static void print_head(const struct bench_options *options, bool strace)
 static const struct bench_target *target_of(const struct bench_case *one, const struct bench_options *options,
                                             const struct bench_target *null_target)
 {
-    return *one->server == 'n' ? null_target : &options->target;
+    return *one->server == 'n' ? null_target : &options->common.target;
 }
 
 static bool measure(struct cases *cases, const struct bench_options *options, const struct bench_target *null_target,
                     bool strace)
 {
     bool failed = false;
-    for (unsigned repetition = 0; repetition < options->repetitions; repetition++)
+    for (unsigned repetition = 0; repetition < options->common.repetitions; repetition++)
         for (size_t i = 0; i < cases->count; i++)
             if (!cases->at[i].given_up &&
                 !repeat(&cases->at[i], target_of(&cases->at[i], options, null_target), options))
                 failed = true;
-    for (size_t i = 0; strace && i < cases->count; i++)
-        if (!cases->at[i].contender->peer)
-            cases->at[i].syscalls = bench_count_syscalls(&cases->at[i], target_of(&cases->at[i], options, null_target));
+    for (size_t i = 0; strace && i < cases->count; i++) {
+        struct bench_case *one = &cases->at[i];
+        if (one->contender->peer || (options->common.quick && *one->server == 'n')) continue;
+        unsigned quick = one->in_flight > 1 ? TRACED_QUICK_SHARED : TRACED_QUICK;
+        one->syscalls = bench_count_syscalls(one, target_of(one, options, null_target),
+                                             options->common.quick ? quick : TRACED_QUERIES);
+    }
     return !failed;
 }
 
@@ -270,8 +272,8 @@ static void report(const struct cases *cases, const struct bench_options *option
     bench_print_table(cases->at, cases->count);
     bench_print_costs(cases->at, cases->count);
     if (!options->grid) bench_print_goals(cases->at, cases->count);
-    if (options->json && (rc = bench_write_json(cases->at, cases->count, transport, options->json)))
-        bench_die("%s: %s", options->json, strerror(-rc));
+    if (options->common.json && (rc = bench_write_json(cases->at, cases->count, transport, options->common.json)))
+        bench_die("%s: %s", options->common.json, strerror(-rc));
     if (options->plot && (rc = bench_write_plot(cases->at, cases->count, transport, options->plot)))
         bench_die("%s: %s", options->plot, strerror(-rc));
 }
@@ -289,7 +291,7 @@ static int run_all(const struct bench_options *options)
     make_cases(&cases, options);
     if (!cases.count) bench_die("no case is left to run");
     bool strace = !options->no_strace && have_strace();
-    pid_t null_server = start_null_server(&null_target);
+    pid_t null_server = null_server_start(&null_target);
     print_head(options, strace);
     bool succeeded = measure(&cases, options, &null_target, strace);
     stop_null_server(null_server, &null_target);
@@ -305,10 +307,10 @@ static int run_one(const struct bench_options *options)
                               .server = "given",
                               .connections = options->connections,
                               .in_flight = options->in_flight };
-    struct job job = { .one = &one, .target = &options->target, .meter = { .limit = options->queries } };
+    struct job job = { .one = &one, .target = &options->common.target, .meter = { .limit = options->queries } };
     if (!one.contender) bench_die("no contender is called %s", options->one);
     if (one.contender->peer) bench_die("--one: %s is a program of its own", options->one);
-    if (!options->target.host || !options->queries) bench_die("--one needs --host and --queries");
+    if (!options->common.target.host || !options->queries) bench_die("--one needs --host and --queries");
     run_contender(&job);
     printf("answered %llu\n", (unsigned long long)job.meter.answered);
     return 0;
@@ -316,7 +318,7 @@ static int run_one(const struct bench_options *options)
 
 static int serve(const struct bench_options *options)
 {
-    struct bench_target target = { .host = options->serve, .port = options->target.port };
+    struct bench_target target = { .host = options->serve, .port = options->common.target.port };
     null_server_run(null_server_listen(&target));
 }
 

@@ -19,15 +19,17 @@ static uint64_t now_ms(void)
 }
 
 /* Reads until the other end closes. BENCH_LATE: the time is over; -1: the answer is too long. */
-static long collect(int in, char *answer, size_t size, uint64_t until_ms)
+static long collect(int in, char *answer, size_t size, uint64_t until_ms, const struct bench_watch *watch)
 {
     size_t got = 0;
     for (;;) { /* bounded by until_ms and by size */
-        uint64_t now = now_ms();
         struct pollfd poll_in = {.fd = in, .events = POLLIN};
+        int look_ms = watch ? watch->look(watch->arg, answer, got) : -1;
+        uint64_t now = now_ms();
         if (now >= until_ms) return BENCH_LATE;
         if (got == size) return -1;
-        if (poll(&poll_in, 1, (int)(until_ms - now)) <= 0) continue;
+        int left_ms = (int)(until_ms - now);
+        if (poll(&poll_in, 1, look_ms < 0 || look_ms > left_ms ? left_ms : look_ms) <= 0) continue;
         ssize_t n = read(in, answer + got, size - got);
         if (n == 0) return (long)got;
         if (n < 0 && errno != EINTR) return -1;
@@ -36,6 +38,12 @@ static long collect(int in, char *answer, size_t size, uint64_t until_ms)
 }
 
 long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds)
+{
+    return bench_in_watched_child(run, arg, answer, size, seconds, NULL);
+}
+
+long bench_in_watched_child(void (*run)(void *arg, int out), void *arg, void *answer, size_t size, unsigned seconds,
+                            const struct bench_watch *watch)
 {
     int ends[2], status;
     if (pipe(ends)) bench_die("pipe: %s", strerror(errno));
@@ -49,7 +57,7 @@ long bench_in_child(void (*run)(void *arg, int out), void *arg, void *answer, si
         _exit(0);
     }
     close(ends[1]);
-    long got = collect(ends[0], answer, size, now_ms() + seconds * UINT64_C(1000));
+    long got = collect(ends[0], answer, size, now_ms() + seconds * UINT64_C(1000), watch);
     if (got < 0) kill(child, SIGKILL);
     close(ends[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
@@ -111,9 +119,9 @@ static double calls_of(struct traced *traced, double *answered)
     return sum_of_calls(traced->report);
 }
 
-double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target)
+double bench_count_syscalls(const struct bench_case *one, const struct bench_target *target, unsigned queries)
 {
-    enum { FEW = 2000, MANY = 60000 }; /* far apart: a run may find itself in or out of step with the server */
+    enum { FEW = 2000 }; /* far from `queries`: a run may find itself in or out of step with the server */
     char report[] = "/tmp/ringpg-bench-strace-XXXXXX";
     int fd = mkstemp(report);
     if (fd < 0) return -1;
@@ -121,7 +129,7 @@ double bench_count_syscalls(const struct bench_case *one, const struct bench_tar
     double few, many;
     struct traced traced = {one, target, report, FEW};
     double calls_few = calls_of(&traced, &few);
-    traced.queries = MANY;
+    traced.queries = queries;
     double calls_many = calls_few < 0 ? -1 : calls_of(&traced, &many);
     unlink(report);
     return calls_many < 0 || many <= few ? -1 : (calls_many - calls_few) / (many - few);

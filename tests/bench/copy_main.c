@@ -18,23 +18,23 @@ enum { CONTENDERS = sizeof contenders / sizeof *contenders };
 
 /* A row as it is written: as long as most rows are, and a power of two, so that calls of any size begin with one. */
 #define ROW "1234567\tcustomer number 1234567\t18641975.25\t2024-02-29 12:34:00\n"
-enum { ROW_BYTES = sizeof ROW - 1, BLOCK = 64 * 1024, TOTAL = 32 << 20 };
+enum { ROW_BYTES = sizeof ROW - 1, BLOCK = 64 * 1024, TOTAL = 32 << 20, TOTAL_QUICK = 8 << 20 };
 _Static_assert(ROW_BYTES == 64, "a row fits every piece");
 
 #define TABLE "CREATE TEMP TABLE bench_copy (id int8, name text, amount float8, at timestamp);"
-#define FILLED                                                                                                         \
+#define FILLED(rows)                                                                                                   \
     TABLE "INSERT INTO bench_copy SELECT n, 'customer number ' || n, n * 1.25, timestamp '2024-01-01' + n * interval " \
-          "'1 minute' FROM generate_series(1, 100000) n"
+          "'1 minute' FROM generate_series(1, " rows ") n"
 /* The rows are read by the server and thrown away: storing them would be most of what is measured. */
 #define IN "COPY bench_copy FROM STDIN WHERE false"
 static const struct {
-    const char *name, *setup, *sql;
+    const char *name, *setup, *setup_quick, *sql;
     size_t piece; /* 0: out */
 } shapes[] = {
-    {"out, text", FILLED, "COPY bench_copy TO STDOUT", 0},
-    {"out, binary", FILLED, "COPY bench_copy TO STDOUT (FORMAT binary)", 0},
-    {"in, a row a call", TABLE, IN, ROW_BYTES},
-    {"in, 8 KiB a call", TABLE, IN, 8192},
+    {"out, text", FILLED("100000"), FILLED("20000"), "COPY bench_copy TO STDOUT", 0},
+    {"out, binary", FILLED("100000"), FILLED("20000"), "COPY bench_copy TO STDOUT (FORMAT binary)", 0},
+    {"in, a row a call", TABLE, TABLE, IN, ROW_BYTES},
+    {"in, 8 KiB a call", TABLE, TABLE, IN, 8192},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -45,11 +45,8 @@ struct figures {
 static struct figures figures[SHAPES][CONTENDERS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *shape, *contender; /* only these */
-    unsigned repetitions;
-    double seconds;
-    bool quick;
+    struct bench_common common;
+    const char *shape; /* only this one */
 };
 
 /* ---- running ---- */
@@ -71,18 +68,19 @@ static void job_run(void *arg, int out)
 static bool repeat(size_t shape, size_t contender, const struct options *options, const char *rows)
 {
     struct figures *f = &figures[shape][contender];
+    bool quick = options->common.quick;
     struct bench_meter meter;
     char answer[sizeof meter + 1]; /* one more than the answer, so that its end is seen */
     struct job job = {.run = contenders[contender].run};
-    job.shape = (struct copy_shape){.target = &options->target,
-                                    .setup = shapes[shape].setup,
+    job.shape = (struct copy_shape){.target = &options->common.target,
+                                    .setup = quick ? shapes[shape].setup_quick : shapes[shape].setup,
                                     .sql = shapes[shape].sql,
                                     .in = shapes[shape].piece > 0,
                                     .rows = rows,
                                     .size = BLOCK,
                                     .piece = shapes[shape].piece,
-                                    .total = TOTAL};
-    job.meter.measure_ns = (uint64_t)(options->seconds * 1e9);
+                                    .total = quick ? TOTAL_QUICK : TOTAL};
+    job.meter.measure_ns = (uint64_t)(options->common.seconds * 1e9);
     job.meter.warm_ns = job.meter.measure_ns / 5;
     if (bench_in_child(job_run, &job, answer, sizeof answer, 60) != (long)sizeof meter) return false;
     memcpy(&meter, answer, sizeof meter);
@@ -114,7 +112,8 @@ static void print_goal(const char *shape, const struct figures *ours, const stru
         printf("  %-18s not measured\n", shape);
         return;
     }
-    struct bench_spread fast = bench_spread(ours->mb_per_s, ours->count), cpu = bench_spread(ours->us_per_mb, ours->count);
+    struct bench_spread fast = bench_spread(ours->mb_per_s, ours->count);
+    struct bench_spread cpu = bench_spread(ours->us_per_mb, ours->count);
     double speed = fast.median / bench_spread(theirs->mb_per_s, theirs->count).median;
     double price = cpu.median / bench_spread(theirs->us_per_mb, theirs->count).median;
     printf("  %-18s %.2f x libpq's MB/s, bound 1.00: %s; %.2f x its client CPU\n", shape, speed,
@@ -124,7 +123,7 @@ static void print_goal(const char *shape, const struct figures *ours, const stru
 static bool wanted(const struct options *options, size_t shape, size_t contender)
 {
     return (!options->shape || !strcmp(options->shape, shapes[shape].name)) &&
-           (!options->contender || !strcmp(options->contender, contenders[contender].name));
+           (!options->common.contender || !strcmp(options->common.contender, contenders[contender].name));
 }
 
 static void print_report(void)
@@ -159,52 +158,35 @@ static void write_json(const char *path)
 /* ---- options ---- */
 
 static const char usage[] = "bench_copy [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 5 of 2 s, quick 3 of 0.3 s\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password\n"
-                            "  --shape NAME, --contender NAME   only these\n";
+                            "  --shape NAME             only this one\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
     {"shape", BENCH_TEXT, AT(shape), 0},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 2;
-    if (o.seconds > 30) bench_die("more than anybody would wait for");
-    return o;
-}
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 5,
+                                       .seconds = 2,
+                                       .quick_seconds = 0.2,
+                                       .seconds_max = 30};
 
 int main(int argc, char **argv)
 {
     static char rows[BLOCK];
-    struct options options = read_options(argc, argv);
+    static struct options options;
     bool failed = false;
+    bench_read_part(argc, argv, &part, &options.common);
     for (size_t at = 0; at < sizeof rows; at += ROW_BYTES) memcpy(rows + at, ROW, ROW_BYTES);
     printf("workload copy: one connection; %u repetitions of %.2g s each, contenders in turn; figures are medians\n",
-           options.repetitions, options.seconds);
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+           options.common.repetitions, options.common.seconds);
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t s = 0; s < SHAPES; s++)
             for (size_t c = 0; c < CONTENDERS; c++)
                 if (wanted(&options, s, c) && !repeat(s, c, &options, rows)) failed = true;
     print_report();
-    if (options.json) write_json(options.json);
+    if (options.common.json) write_json(options.common.json);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

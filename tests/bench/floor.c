@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "bench.h"
 
-enum { INPUT_BYTES = 8192, RING_ENTRIES = 512, CONNECTIONS_MAX = 128 };
+enum { INPUT_BYTES = 8192, RING_ENTRIES = 512, CONNECTIONS_MAX = 512 };
 enum { WAIT_FROM = 16, WAIT_REPLIES_MAX = 20, MIN_WAIT_US = 50 };
 #define FEAT_MIN_TIMEOUT                                                                                               \
     (1u << 15) /* Linux 6.12: getevents_arg.pad is the minimum wait in µs; liburing 2.3 does not name it */
@@ -155,14 +155,16 @@ static void drain_completions(struct floor *floor)
 void floor_run(const struct bench_shape *shape, struct bench_meter *meter)
 {
     struct floor floor = {.count = shape->connections, .filling = true, .meter = meter};
+    if (!floor.count || floor.count > CONNECTIONS_MAX) bench_die("floor: 1 to %d connections", CONNECTIONS_MAX);
+    /* In one turn each connection may want both, a send and a receive. */
+    unsigned entries = 2 * floor.count > RING_ENTRIES ? 2 * floor.count : RING_ENTRIES;
     struct io_uring_params params = {
         .flags =
             IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-        .cq_entries = RING_ENTRIES * 4,
+        .cq_entries = entries * 4,
     };
-    int rc = io_uring_queue_init_params(RING_ENTRIES, &floor.ring, &params);
+    int rc = io_uring_queue_init_params(entries, &floor.ring, &params);
     if (rc < 0) bench_die("floor: io_uring_setup: %s", strerror(-rc));
-    if (!floor.count || floor.count > CONNECTIONS_MAX) bench_die("floor: 1 to %d connections", CONNECTIONS_MAX);
     floor.connections = calloc(floor.count, sizeof *floor.connections);
     if (!floor.connections) bench_die("floor: no memory");
     for (unsigned i = 0; i < floor.count; i++) open_connection(&floor.connections[i], shape);

@@ -22,8 +22,8 @@ static const struct {
     {"libpq, batches", LIBPQ_IN("batch"), ""},
 #endif
 };
-enum { CONTENDERS = sizeof contenders / sizeof *contenders, OURS = 0, THEIRS = 2, WARM_SECONDS = 1 };
-static const double GOAL = 1.5;
+enum { CONTENDERS = sizeof contenders / sizeof *contenders, OURS = 0, THEIRS = 2 };
+static const double GOAL = 1.5, WARM_SECONDS = 1, WARM_SECONDS_QUICK = 0.3;
 
 static struct figures {
     unsigned count;
@@ -32,10 +32,10 @@ static struct figures {
 } figures[CONTENDERS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *contender, *path;
-    unsigned repetitions, seconds, connections, clients;
-    bool quick, answers; /* answers: nothing but the comparison of answers */
+    struct bench_common common;
+    const char *path;
+    unsigned connections, clients;
+    bool answers; /* nothing but the comparison of answers */
 };
 
 /* ---- running ---- */
@@ -82,8 +82,9 @@ static bool measure(const struct http_process *process, size_t contender, const 
 {
     struct http_load load;
     struct figures *f = &figures[contender];
-    if (!http_load(process, o->path, o->clients, WARM_SECONDS, 0, &load) ||
-        !http_load(process, o->path, o->clients, o->seconds, (int)o->target.pid, &load))
+    double warm = o->common.quick ? WARM_SECONDS_QUICK : WARM_SECONDS;
+    if (!http_load(process, o->path, o->clients, warm, 0, &load) ||
+        !http_load(process, o->path, o->clients, o->common.seconds, (int)o->common.target.pid, &load))
         return false;
     f->per_s[f->count] = load.per_s;
     f->server_us[f->count] = load.server_us;
@@ -177,50 +178,37 @@ static void write_json(const char *path, const struct options *o)
 
 /* ---- options ---- */
 
-static const char usage[] = "bench_http [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 5 of 5 s, quick 3 of 1 s; whole seconds\n"
+static const char usage[] = "bench_http [options]: the server has the tables of demo/schema.sql\n"
                             "  --connections N          to PostgreSQL, default 4\n"
                             "  --clients N              wrk's connections, default 256\n"
                             "  --path P                 what is asked for, default /item/7\n"
-                            "  --answers                compare the contenders' answers, and no more: needs no wrk\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password\n"
-                            "  --server-pid N           of the server, whose CPU is a figure, too\n"
-                            "  --contender NAME         only this one\n"
-                            "The server has the tables of demo/schema.sql.\n";
+                            "  --answers                compare the contenders' answers, and no more: needs no wrk\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
     {"answers", BENCH_FLAG, AT(answers), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_NUMBER, AT(seconds), 60},
     {"connections", BENCH_NUMBER, AT(connections), 1000},
     {"clients", BENCH_NUMBER, AT(clients), 4000},
     {"path", BENCH_TEXT, AT(path), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
-    {"server-pid", BENCH_NUMBER, AT(target.pid), 1 << 30},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 5,
+                                       .seconds = 5,
+                                       .quick_seconds = 0.5,
+                                       .seconds_max = 60};
 
 static struct options read_options(int argc, char **argv)
 {
     char conninfo[4096];
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"},
-                        .path = "/item/7", .connections = 4, .clients = 256};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (o.answers) o.repetitions = 1;
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
-    if (!o.seconds) o.seconds = o.quick ? 1 : 5;
+    struct options o = {.path = "/item/7", .connections = 4, .clients = 256};
+    const struct bench_target *target = &o.common.target;
+    bench_read_part(argc, argv, &part, &o.common);
+    if (o.answers) o.common.repetitions = 1;
+    if (o.common.seconds < 0.3) bench_die("--seconds: at least 0.3, wrk looks ten times a second whether it is over");
     int size = snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=disable",
-                        o.target.host, o.target.port, o.target.user, o.target.database);
+                        target->host, target->port, target->user, target->database);
     if (size < 0 || (size_t)size >= sizeof conninfo || setenv("DATABASE_URL", conninfo, 1))
         bench_die("the connection string is too long");
     return o;
@@ -233,19 +221,19 @@ int main(int argc, char **argv)
     if (options.answers)
         printf("workload http: answers compared, nothing measured\n");
     else
-        printf("workload http: wrk -t1 -c%u %s, %u connections to PostgreSQL; %u repetitions of %u s each, contenders "
+        printf("workload http: wrk -t1 -c%u %s, %u connections to PostgreSQL; %u repetitions of %g s each, contenders "
                "in turn; figures are medians\n",
-               options.clients, options.path, options.connections, options.repetitions, options.seconds);
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+               options.clients, options.path, options.connections, options.common.repetitions, options.common.seconds);
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t i = 0; i < CONTENDERS; i++) {
             size_t c = (i + repetition) % CONTENDERS; /* nobody always comes after the same one */
-            bool wanted = !options.contender || !strcmp(options.contender, contenders[c].name);
+            bool wanted = !options.common.contender || !strcmp(options.common.contender, contenders[c].name);
             if (wanted && !repeat(c, &options)) failed = true;
         }
-    int compared = options.contender ? 1 : CONTENDERS;
+    int compared = options.common.contender ? 1 : CONTENDERS;
     if (options.answers && !failed) printf("%d contenders give the same answers\n", compared);
     if (!options.answers) print_report();
-    if (options.json) write_json(options.json, &options);
+    if (options.common.json) write_json(options.common.json, &options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

@@ -28,6 +28,6 @@ struct http_load {
     double server_us, postgres_us, wrk_us; /* CPU per request; postgres: BENCH_UNKNOWN without its pid */
 };
 /* False: wrk is missing or failed, or any request was not answered with 200 in time. */
-bool http_load(const struct http_process *server, const char *path, unsigned clients, unsigned seconds,
+bool http_load(const struct http_process *server, const char *path, unsigned clients, double seconds,
                int postgres_pid, struct http_load *out);
 #endif

@@ -135,16 +135,20 @@ static double latency_us(const char *text, const char *percent)
     return 0;
 }
 
-static bool run_wrk(unsigned port, const char *path, unsigned clients, unsigned seconds, char text[OUTPUT_BYTES],
+/* wrk takes whole seconds, and ends in order when it is interrupted earlier. */
+static bool run_wrk(unsigned port, const char *path, unsigned clients, double seconds, char text[OUTPUT_BYTES],
                     struct rusage *usage)
 {
     char url[512], count[32], duration[32];
     snprintf(url, sizeof url, "http://127.0.0.1:%u%s", port, path);
     snprintf(count, sizeof count, "-c%u", clients);
-    snprintf(duration, sizeof duration, "-d%us", seconds);
+    snprintf(duration, sizeof duration, "-d%us", (unsigned)seconds + 1);
     const char *argv[] = {"wrk", "-t1", count, duration, "--latency", url, NULL};
     struct http_process wrk = launch(argv);
-    bool in_time = read_output(&wrk, text, OUTPUT_BYTES, NULL, (int)seconds * 1000 + BEYOND_MS);
+    struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (unsigned)seconds) * 1e9)};
+    nanosleep(&time, NULL);
+    kill(wrk.pid, SIGINT);
+    bool in_time = read_output(&wrk, text, OUTPUT_BYTES, NULL, BEYOND_MS);
     int status = reap(&wrk, in_time ? END_MS : 0, usage);
     const char *socket_errors = strstr(text, "Socket errors"), *refused = strstr(text, "Non-2xx");
     if (in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0 && !socket_errors && !refused) return true;
@@ -153,7 +157,7 @@ static bool run_wrk(unsigned port, const char *path, unsigned clients, unsigned 
     return false;
 }
 
-bool http_load(const struct http_process *server, const char *path, unsigned clients, unsigned seconds,
+bool http_load(const struct http_process *server, const char *path, unsigned clients, double seconds,
                int postgres_pid, struct http_load *out)
 {
     char text[OUTPUT_BYTES];

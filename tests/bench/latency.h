@@ -24,7 +24,6 @@ struct latency_load {
     size_t room;
     uint64_t random;
 };
-uint64_t latency_now(void); /* CLOCK_MONOTONIC, ns */
 /* A load that begins now. `callers` 0: open, at `per_s`. */
 void latency_begin(struct latency_load *load, unsigned callers, double per_s, double seconds);
 /* Is one due? `*due_ns`: since when. It is in flight from now on. */

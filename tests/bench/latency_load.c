@@ -1,25 +1,13 @@
 /* When queries are due and how long they took: see the header. Knows no client. */
-#include <stdlib.h>
-#include <time.h>
 #include "latency.h"
 
 static const double WARM_SHARE = 0.2;
 static const uint64_t SECOND_NS = 1000000000;
 
-uint64_t latency_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
-
-/* xorshift64*, as everywhere where chance has to be the same each time; above 0, at most 1. */
+/* Above 0, at most 1. */
 static double chance(struct latency_load *load)
 {
-    load->random ^= load->random >> 12;
-    load->random ^= load->random << 25;
-    load->random ^= load->random >> 27;
-    return ((double)(load->random * UINT64_C(2685821657736338717) >> 11) + 1) / 9007199254740992.0;
+    return ((double)(bench_random(&load->random) >> 11) + 1) / 9007199254740992.0;
 }
 
 static void draw_next(struct latency_load *load)
@@ -29,7 +17,7 @@ static void draw_next(struct latency_load *load)
 
 void latency_begin(struct latency_load *load, unsigned callers, double per_s, double seconds)
 {
-    uint64_t now = latency_now();
+    uint64_t now = bench_now_ns();
     load->callers = callers;
     load->gap_ns = callers ? 0 : 1e9 / per_s;
     load->waiting = 0;
@@ -43,7 +31,7 @@ void latency_begin(struct latency_load *load, unsigned callers, double per_s, do
 
 bool latency_due(struct latency_load *load, uint64_t *due_ns)
 {
-    uint64_t now = latency_now();
+    uint64_t now = bench_now_ns();
     if (load->callers ? load->waiting == load->callers || now >= load->end_ns
                       : load->next_ns > now || load->next_ns >= load->end_ns)
         return false;
@@ -57,7 +45,7 @@ void latency_answered(struct latency_load *load, uint64_t due_ns)
 {
     load->waiting--;
     if (due_ns < load->from_ns) return;
-    uint64_t took_ns = latency_now() - due_ns;
+    uint64_t took_ns = bench_now_ns() - due_ns;
     if (load->took_ns && load->answered < load->room)
         load->took_ns[load->answered] = took_ns < UINT32_MAX ? (uint32_t)took_ns : UINT32_MAX;
     load->answered++;
@@ -65,13 +53,13 @@ void latency_answered(struct latency_load *load, uint64_t due_ns)
 
 int64_t latency_wait(const struct latency_load *load)
 {
-    uint64_t now = latency_now();
+    uint64_t now = bench_now_ns();
     if (load->callers || load->next_ns >= load->end_ns || load->next_ns > now + SECOND_NS) return (int64_t)SECOND_NS;
     return load->next_ns > now ? (int64_t)(load->next_ns - now) : 0;
 }
 
 bool latency_over(const struct latency_load *load)
 {
-    bool more = load->callers ? latency_now() < load->end_ns : load->next_ns < load->end_ns;
+    bool more = load->callers ? bench_now_ns() < load->end_ns : load->next_ns < load->end_ns;
     return !more && load->waiting == 0;
 }

@@ -28,7 +28,9 @@ enum { LEASE = 1, SPIN, LIBPQ_EPOLL, LIBPQ_BLOCKING };
 static const struct {
     const char *name;
     double share; /* of the contender's own peak; 0: one caller on one connection */
-} loads[] = {{"alone", 0}, {"50 %", 0.5}, {"80 %", 0.8}, {"95 %", 0.95}};
+    bool quick, quick_peers; /* part of a quick run; of the peers, too */
+} loads[] = {
+    {"alone", 0, true, true}, {"50 %", 0.5, false, false}, {"80 %", 0.8, true, true}, {"95 %", 0.95, true, false}};
 enum { LOADS = sizeof loads / sizeof *loads };
 
 struct outcome {
@@ -44,11 +46,8 @@ static struct {
 } peers[CLIENTS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *peers, *load, *contender; /* only these */
-    unsigned repetitions;
-    double seconds;
-    bool quick;
+    struct bench_common common;
+    const char *peers, *load; /* load: only this one */
 };
 
 static bool is_peer(size_t client)
@@ -56,15 +55,19 @@ static bool is_peer(size_t client)
     return !clients[client]->open;
 }
 
+/* Those that are not named are all wanted, in a quick run one peer. */
 static bool wanted(const struct options *options, size_t client)
 {
-    return !options->contender || !strcmp(options->contender, clients[client]->name);
+    if (options->common.contender) return !strcmp(options->common.contender, clients[client]->name);
+    return !options->common.quick || !is_peer(client) || clients[client] == &tokio_postgres;
 }
 
 static bool runs(const struct options *options, size_t load, size_t client)
 {
     if (is_peer(client) && !peers[client].program) return false;
     if (clients[client]->alone_only && loads[load].share > 0) return false;
+    bool quick = is_peer(client) ? loads[load].quick_peers : loads[load].quick;
+    if (options->common.quick && !quick && !options->load) return false;
     return (!options->load || !strcmp(options->load, loads[load].name)) && wanted(options, client);
 }
 
@@ -86,21 +89,10 @@ struct job {
     const char *program;
 };
 
-static int compare(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
-}
-
-static double percentile_us(const struct latency_load *load, size_t count, double share)
-{
-    return (double)load->took_ns[(size_t)((double)(count - 1) * share)] / 1e3;
-}
-
 static void measure(const struct job *job, struct outcome *outcome)
 {
-    double seconds = job->options->seconds;
-    struct latency_shape shape = {.target = &job->options->target,
+    double seconds = job->options->common.seconds;
+    struct latency_shape shape = {.target = &job->options->common.target,
                                   .connections = job->share > 0 ? LATENCY_CONNECTIONS : 1};
     struct latency_load load = {.room = 8 << 20};
     void *client = job->client->open(&shape);
@@ -117,11 +109,11 @@ static void measure(const struct job *job, struct outcome *outcome)
     job->client->close(client);
     size_t count = load.answered < load.room ? load.answered : load.room;
     if (!count) bench_die("%s: nothing was answered", job->client->name);
-    qsort(load.took_ns, count, sizeof *load.took_ns, compare);
+    bench_sort_times(load.took_ns, count);
     outcome->per_s = (double)load.answered / seconds;
-    outcome->p50_us = percentile_us(&load, count, 0.5);
-    outcome->p99_us = percentile_us(&load, count, 0.99);
-    outcome->p999_us = percentile_us(&load, count, 0.999);
+    outcome->p50_us = bench_percentile_us(load.took_ns, count, 0.5);
+    outcome->p99_us = bench_percentile_us(load.took_ns, count, 0.99);
+    outcome->p999_us = bench_percentile_us(load.took_ns, count, 0.999);
     free(load.took_ns);
 }
 
@@ -139,20 +131,23 @@ static void measure_peer(const struct job *job, struct outcome *outcome)
 {
     struct bench_meter meter = {.limit = 0};
     bool open = job->share > 0;
-    struct bench_shape shape = {.target = &job->options->target,
+    struct bench_shape shape = {.target = &job->options->common.target,
                                 .connections = open ? LATENCY_CONNECTIONS : 1,
                                 .in_flight = open ? LATENCY_CALLERS / LATENCY_CONNECTIONS : 1,
                                 .program = job->program};
     if (open) {
-        outcome->peak = run_peer(&shape, &meter, job->options->seconds / 2);
+        outcome->peak = run_peer(&shape, &meter, job->options->common.seconds / 2);
         shape.per_s = outcome->peak * job->share;
     }
-    shape.latencies = true;
-    outcome->per_s = run_peer(&shape, &meter, job->options->seconds);
-    outcome->p50_us = meter.peer.p50_ns / 1e3;
-    outcome->p99_us = meter.peer.p99_ns / 1e3;
-    outcome->p999_us = meter.peer.p999_ns / 1e3;
-    memcpy(outcome->version, meter.peer.version, sizeof outcome->version);
+    shape.latencies = 1;
+    outcome->per_s = run_peer(&shape, &meter, job->options->common.seconds);
+    const struct bench_peer *peer = &meter.peer;
+    if (peer->p50_us <= 0 || peer->p99_us < peer->p50_us || peer->p999_us < peer->p99_us)
+        bench_die("%s: it does not say how long its queries took", job->client->name);
+    outcome->p50_us = peer->p50_us;
+    outcome->p99_us = peer->p99_us;
+    outcome->p999_us = peer->p999_us;
+    memcpy(outcome->version, peer->version, sizeof outcome->version);
 }
 
 static void job_run(void *arg, int out)
@@ -251,7 +246,7 @@ static void print_report(const struct options *options)
 
 static void write_json(const struct options *options)
 {
-    FILE *file = bench_json_open(options->json);
+    FILE *file = bench_json_open(options->common.json);
     const char *separator = "[\n";
     for (size_t l = 0; l < LOADS; l++)
         for (size_t c = 0; c < CLIENTS; c++) {
@@ -264,59 +259,42 @@ static void write_json(const struct options *options)
             separator = ",\n";
         }
     fprintf(file, "\n]\n");
-    bench_json_close(file, options->json);
+    bench_json_close(file, options->common.json);
 }
 
 /* ---- options ---- */
 
 static const char usage[] = "bench_latency [options]\n"
-                            "  --quick                  fewer and shorter repetitions\n"
-                            "  --repetitions N --seconds S   default 7 of 1 s, quick 3 of 0.3 s\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password\n"
                             "  --peers DIR              other drivers too: programs in DIR, see peer.c\n"
-                            "  --load NAME, --contender NAME   only these\n";
+                            "  --load NAME              only this one\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
-    {"seconds", BENCH_REAL, AT(seconds), 0},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
     {"peers", BENCH_TEXT, AT(peers), 0},
     {"load", BENCH_TEXT, AT(load), 0},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
-
-static struct options read_options(int argc, char **argv)
-{
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 7;
-    if (o.seconds <= 0) o.seconds = o.quick ? 0.3 : 1;
-    if (o.seconds > 20) bench_die("more than anybody would wait for");
-    return o;
-}
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 7,
+                                       .seconds = 1,
+                                       .quick_seconds = 0.15,
+                                       .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
-    struct options options = read_options(argc, argv);
+    static struct options options;
     bool failed = false;
+    bench_read_part(argc, argv, &part, &options.common);
     find_peers(&options);
     printf("workload latency: %s; %u repetitions of %.2g s each, contenders in turn; figures are medians\n", BENCH_SQL,
-           options.repetitions, options.seconds);
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+           options.common.repetitions, options.common.seconds);
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t l = 0; l < LOADS; l++)
             for (size_t c = 0; c < CLIENTS; c++)
                 if (runs(&options, l, c) && !peers[c].given_up && !repeat(&options, l, c)) failed = true;
     print_report(&options);
-    if (options.json) write_json(&options);
+    if (options.common.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

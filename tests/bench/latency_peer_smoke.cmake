@@ -10,10 +10,10 @@ function(peer name script)
   file(REMOVE ${FOLDER}/${name}.runs)
 endfunction()
 
-# Runs one contender of them; `wanted` is a regular expression of its output.
+# Runs one contender of them, with the options at the end; `wanted` is a regular expression of its output.
 function(run contender expected_result wanted)
   execute_process(COMMAND ${BENCH} --host 127.0.0.1 --port 1 --repetitions 2 --seconds 0.1 --peers ${FOLDER}
-                          --contender ${contender} --json ${FOLDER}/figures.json
+                          --contender ${contender} --json ${FOLDER}/figures.json ${ARGN}
                   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
   if(NOT result EQUAL expected_result)
     message(FATAL_ERROR "${contender}: ended with ${result}, not ${expected_result}:\n${output}\n${errors}")
@@ -35,7 +35,7 @@ endfunction()
 # 1000 in 50 ms, its best, or what it was asked for.
 set(line "{\"answered\": 1000, \"wall_ns\": 50000000, \"cpu_ns\": 4000000, \"switches\": -1, \"peak_kib\": 77, ")
 set(version "\"version\": \"pgx 1.2\"}")
-set(took "\"p50_ns\": 100000, \"p99_ns\": 200500, \"p999_ns\": 9e6, ")
+set(took "\"p50_us\": 100.0, \"p99_us\": 200.5, \"p999_us\": 9e3, ")
 peer(pgx "case \"$*\" in *--latencies*) echo '${line}${took}${version}' ;; *) echo '${line}${version}' ;; esac")
 run(pgx 0 "\nalone +pgx +20000 +100\\.0 +\\(100-100\\) +200\\.5 +\\(.*\n95 % +pgx .*\npeers: pgx 1\\.2\n")
 set(target "--host 127.0.0.1 --port 1 --user postgres --database postgres")
@@ -58,10 +58,15 @@ foreach(pair load=alone contender=pgx qps=20000 p50_us=100 p99_us=200.5 p999_us=
   endif()
 endforeach()
 
+# In a quick run under two of the loads.
+peer(pgx "echo began\ncase \"$*\" in *--latencies*) echo '${line}${took}${version}' ;; *) echo '${line}${version}' ;; esac")
+run(pgx 0 "\nalone +pgx [^\n]*\n80 % +pgx [^\n]*\nalone: " --quick)
+expect_runs(pgx 6 "^${alone};${peak};${open} 16000;${alone};")
+
 # One that knows neither option: it says nothing of latencies, or ends.
-foreach(took "" "\"p50_ns\": 1, \"p99_ns\": 2, " "\"p50_ns\": 9, \"p99_ns\": 8, \"p999_ns\": 7, ")
+foreach(took "" "\"p50_us\": 1, \"p99_us\": 2, " "\"p50_us\": 9, \"p99_us\": 8, \"p999_us\": 7, ")
   peer(pgx "echo '${line}${took}${version}'")
-  run(pgx 1 "\nalone +pgx +not measured\n.*pgx: it does not say how long its queries took: '{.*a run failed")
+  run(pgx 1 "\nalone +pgx +not measured\n.*pgx: it does not say how long its queries took\n.*a run failed")
   expect_runs(pgx 1 "^${alone}$")
 endforeach()
 peer(pgx "case \"$*\" in *--latencies*) echo 'no option' >&2; exit 2 ;; *) echo '${line}${version}' ;; esac")
@@ -69,7 +74,7 @@ run(pgx 1 "\n95 % +pgx +not measured\n.*no option\n.*pgx: its program failed\n.*
 expect_runs(pgx 1 "^${alone}$")
 
 # One that knows only how to be alone.
-set(took "\"p50_ns\": 1, \"p99_ns\": 2, \"p999_ns\": 3, ")
+set(took "\"p50_us\": 1, \"p99_us\": 2, \"p999_us\": 3, ")
 peer(pgx "case \"$*\" in *--rate*) exit 2 ;; *) echo '${line}${took}${version}' ;; esac")
 run(pgx 1 "\nalone +pgx +20000 .*\n50 % +pgx +not measured\n.*pgx: its program failed")
 expect_runs(pgx 3 "^${alone};${peak};${open} 10000$")

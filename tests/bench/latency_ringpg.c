@@ -72,12 +72,14 @@ static void on_grant(struct pg_lease *lease, int status)
 
 static void *open_client(const struct latency_shape *shape, bool lends, unsigned spin_ns)
 {
+    struct bench_meter meter = {.measure_ns = 1};
     struct client *client = calloc(1, sizeof *client);
     if (!client) bench_die("ringpg: no memory");
     client->lends = lends;
-    ringpg_loop_open_spinning(&client->loop, shape->target, shape->connections, spin_ns);
-    while (ringpg_loop_stats(&client->loop).idle_conns < shape->connections) /* bounded by the child's time */
-        ringpg_loop_turn(&client->loop);
+    ringpg_loop_open_with(&client->loop, shape->target, shape->connections,
+                          &(struct ringpg_loop_more){.spin_ns = spin_ns});
+    bench_meter_start(&meter);
+    ringpg_loop_await(&client->loop, shape->connections, &meter);
     for (size_t i = 0; i < HANDLERS; i++) {
         struct handler *handler = &client->handlers[i];
         *handler = (struct handler){.client = client, .next_free = client->free};

@@ -28,12 +28,17 @@ void libpq_sql(PGconn *connection, const char *sql, ExecStatusType due)
     PQclear(result);
 }
 
+void libpq_prepare(PGconn *connection, const char *name, const char *sql)
+{
+    PGresult *result = PQprepare(connection, name, sql, 0, NULL);
+    libpq_must(PQresultStatus(result) == PGRES_COMMAND_OK, connection);
+    PQclear(result);
+}
+
 PGconn *libpq_connect(const struct bench_target *target)
 {
     PGconn *connection = libpq_open(target);
-    PGresult *result = PQprepare(connection, "s1", BENCH_SQL, 0, NULL);
-    if (PQresultStatus(result) != PGRES_COMMAND_OK) bench_die("libpq: prepare: %s", PQerrorMessage(connection));
-    PQclear(result);
+    libpq_prepare(connection, "s1", BENCH_SQL);
     libpq_must(!PQsetnonblocking(connection, 1), connection);
     return connection;
 }
@@ -56,6 +61,15 @@ void libpq_send(PGconn *connection)
         bench_die("libpq: send: %s", PQerrorMessage(connection));
 }
 
+void libpq_sync(PGconn *connection)
+{
+#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
+    libpq_must(PQsendPipelineSync(connection), connection);
+#else
+    libpq_must(PQpipelineSync(connection), connection);
+#endif
+}
+
 void libpq_check(const PGconn *connection, const PGresult *result)
 {
     uint32_t value;
@@ -76,12 +90,7 @@ struct libpq_pipe libpq_pipe_open(const struct bench_target *target)
 void libpq_pipe_send(struct libpq_pipe *pipe)
 {
     libpq_send(pipe->connection);
-#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
-    int sent = PQsendPipelineSync(pipe->connection);
-#else
-    int sent = PQpipelineSync(pipe->connection);
-#endif
-    if (!sent) bench_die("libpq: sync: %s", PQerrorMessage(pipe->connection));
+    libpq_sync(pipe->connection);
     pipe->in_flight++;
 }
 

@@ -5,7 +5,7 @@
 
 enum { STALL_S = 10 };
 
-static uint64_t clock_ns(void)
+uint64_t bench_now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -23,9 +23,10 @@ static struct bench_sample sample(const struct bench_meter *meter, bool ends)
 {
     struct bench_sample now = { .server_ns = ends ? 0 : bench_server_ns(meter->server_pid) };
     struct rusage usage;
-    now.at_ns = clock_ns();
+    now.at_ns = bench_now_ns();
     if (getrusage(RUSAGE_SELF, &usage)) bench_die("getrusage failed");
-    now.cpu_ns = timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime);
+    now.user_ns = timeval_ns(usage.ru_utime);
+    now.cpu_ns = now.user_ns + timeval_ns(usage.ru_stime);
     now.answered = meter->answered;
     now.switches = (double)usage.ru_nvcsw;
     now.peak_kib = (uint64_t)usage.ru_maxrss;
@@ -43,7 +44,7 @@ void bench_meter_start(struct bench_meter *meter)
 
 bool bench_tick(struct bench_meter *meter)
 {
-    uint64_t now = clock_ns();
+    uint64_t now = bench_now_ns();
 
     if (meter->answered != meter->progress.answered) {
         meter->progress.answered = meter->answered;

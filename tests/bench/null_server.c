@@ -191,3 +191,15 @@ void null_server_run(int listener)
         }
     }
 }
+
+int null_server_start(struct bench_target *target)
+{
+    int listener = null_server_listen(target);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0) bench_die("fork: %s", strerror(errno));
+    if (!child) null_server_run(listener);
+    close(listener);
+    target->pid = (unsigned)child;
+    return child;
+}

@@ -25,7 +25,7 @@ endfunction()
 
 set(figures "{\"answered\": 1000, \"wall_ns\": 50000000, \"cpu_ns\": 4000000, \"switches\": -1, \"peak_kib\": 77, ")
 set(arguments "--host 127.0.0.1 --port [0-9]* --user bench --database bench --connections 8 --in-flight 8 ")
-string(APPEND arguments "--warm-ms 400 --measure-ms 50")
+string(APPEND arguments "--warm-ms 250 --measure-ms 50 --latencies 8")
 peer(pgx "echo \"$*\" >>'${FOLDER}/arguments'\necho '${figures}\"version\": \"pgx 1.2\"}'")
 run(pgx 0 "\npgx +null +8 +8 +each +20000 .* 4\\.00 .*peers: pgx 1\\.2")
 file(STRINGS ${FOLDER}/arguments lines)
@@ -36,7 +36,7 @@ endif()
 file(READ ${FOLDER}/figures.json json)
 foreach(pair contender=pgx server=null connections=8 in_flight=8 sync=each qps=20000 client_us_per_query=4
         driver=pgx\ 1.2 peak_rss_kib=77 repetitions=3 backend_us_per_query=
-        allocations_per_query= voluntary_switches_per_query=
+        allocations_per_query= voluntary_switches_per_query= p50_us= p99_us=
         syscalls_per_query=)
   string(REGEX MATCH "^([^=]*)=(.*)$" pair "${pair}")
   set(wanted "${CMAKE_MATCH_2}")
@@ -48,6 +48,17 @@ endforeach()
 
 peer(pgbench "echo '${figures}\"version\": \"pgbench 9\", \"sync\": \"batch\"}'")
 run(pgbench 0 "\npgbench +null +8 +8 +batch ")
+
+# One that says when it begins, and how long its queries take.
+peer(pgx "echo began\nsleep 0.1\necho '${figures}\"p50_us\": 300.5, \"p99_us\": 700, \"version\": \"pgx 1.2\"}'")
+run(pgx 0 "\npgx +null +8 +8 +each +20000 .*\npgx +null +8 +8 +[0-9.]+ +- +- +77 +300 +700\n")
+file(READ ${FOLDER}/figures.json json)
+foreach(key backend_us_per_query p50_us p99_us)
+  string(JSON found TYPE "${json}" 0 ${key})
+  if(NOT found STREQUAL NUMBER)
+    message(FATAL_ERROR "${key} is ${found} in\n${json}")
+  endif()
+endforeach()
 
 file(WRITE ${FOLDER}/tokio-postgres.why "no cargo\n")
 run(tokio-postgres 1 "not there: tokio-postgres \\(no cargo\\)\n.*no case is left to run")
@@ -71,7 +82,7 @@ run(psycopg 1 "psycopg: no figures within 1[0-9] s, ended")
 
 # Among the others: those that are there have rows, those that are not are named, and all of it succeeds.
 file(REMOVE ${FOLDER}/pg ${FOLDER}/asyncpg ${FOLDER}/psycopg)
-execute_process(COMMAND ${BENCH} --server null --repetitions 1 --queries 300 --quick --no-strace --peers ${FOLDER}
+execute_process(COMMAND ${BENCH} --server null --repetitions 1 --queries 300 --no-strace --peers ${FOLDER}
                         --json ${FOLDER}/figures.json --plot ${FOLDER}/figures.svg
                 RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 if(NOT result EQUAL 0)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "bench.h"
 
-enum { PANEL_W = 430, PANEL_H = 300, LEFT = 70, TOP = 64, GAP_X = 150, GAP_Y = 90, POINTS_MAX = 16 };
+enum { PANEL_W = 430, PANEL_H = 300, LEFT = 70, TOP = 64, GAP_X = 190, GAP_Y = 110, POINTS_MAX = 16 };
 
 static const struct panel {
     const char *title, *unit;
@@ -129,12 +129,11 @@ static void write_axes(FILE *file, const struct scale *s, const struct panel *pa
     }
     for (unsigned n = 1; n <= s->most_in_flight; n *= 4)
         fprintf(file, "<text x=\"%.1f\" y=\"%d\" class=\"tick middle\">%u</text>\n", place_x(s, n), PANEL_H + 18, n);
-    fprintf(file, "<text x=\"%d\" y=\"%d\" class=\"unit middle\">queries in flight</text>\n", PANEL_W / 2,
+    fprintf(file, "<text x=\"%d\" y=\"%d\" class=\"unit middle\">queries in flight, on all connections</text>\n", PANEL_W / 2,
             PANEL_H + 38);
 }
 
-static void write_line(FILE *file, const struct scale *s, const struct look *look, const struct line *line,
-                       double label)
+static void write_line(FILE *file, const struct scale *s, const struct look *look, const struct line *line)
 {
     fprintf(file, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.2\" stroke-dasharray=\"%s\" points=\"",
             look->colour, look->dashes);
@@ -147,38 +146,44 @@ static void write_line(FILE *file, const struct scale *s, const struct look *loo
             "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.2\" fill=\"%s\"><title>%s, %u in flight: %.4g</title></circle>\n",
             place_x(s, line->in_flight[k]), place_y(s, line->figure[k]), look->colour, look->contender,
             line->in_flight[k], line->figure[k]);
-    fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" class=\"name\" fill=\"%s\">%s</text>\n",
-            place_x(s, line->in_flight[line->count - 1]) + 9, label + 4, look->colour, look->contender);
 }
 
-/* The line whose end stands highest of those that are left. */
-static size_t next_line(const struct line *lines, const bool *drawn, const struct scale *s)
+static void write_name(FILE *file, const struct scale *s, const struct look *look, const struct line *line, double y)
+{
+    fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" class=\"name\" fill=\"%s\">%s</text>\n",
+            place_x(s, line->in_flight[line->count - 1]) + 9, y + 4, look->colour, look->contender);
+}
+
+/* The line whose end stands highest of those that have no name yet. */
+static size_t next_line(const struct line *lines, const bool *named, const struct scale *s)
 {
     size_t best = LOOKS;
     double least = INFINITY;
     for (size_t i = 0; i < LOOKS; i++) {
-        if (drawn[i] || !lines[i].count) continue;
+        if (named[i] || !lines[i].count) continue;
         double y = place_y(s, lines[i].figure[lines[i].count - 1]);
         if (y < least) least = y, best = i;
     }
     return best;
 }
 
-/* Names that would stand on each other are moved apart downwards, in the order of their lines. */
+/* Names stand above all lines; those that would stand on each other are moved apart downwards, in the lines' order. */
 static void write_panel(FILE *file, const struct bench_case *cases, size_t count, const char *server,
                         const struct panel *panel)
 {
     struct line lines[LOOKS];
-    bool drawn[LOOKS] = { false };
+    bool named[LOOKS] = { false };
     double last_y[32]; /* of the names behind lines that are as long, by the logarithm of their length */
     for (size_t i = 0; i < 32; i++) last_y[i] = -INFINITY;
     for (size_t i = 0; i < LOOKS; i++) lines[i] = line_of(cases, count, server, looks[i].contender, panel);
     struct scale s = scale_of(lines);
     write_axes(file, &s, panel, server);
-    for (size_t i; (i = next_line(lines, drawn, &s)) < LOOKS; drawn[i] = true) {
+    for (size_t i = 0; i < LOOKS; i++)
+        if (lines[i].count) write_line(file, &s, &looks[i], &lines[i]);
+    for (size_t i; (i = next_line(lines, named, &s)) < LOOKS; named[i] = true) {
         unsigned end = lines[i].in_flight[lines[i].count - 1], column = (unsigned)log2(end);
         double y = fmax(place_y(&s, lines[i].figure[lines[i].count - 1]), last_y[column] + 14);
-        write_line(file, &s, &looks[i], &lines[i], y);
+        write_name(file, &s, &looks[i], &lines[i], y);
         last_y[column] = y;
     }
 }
@@ -196,7 +201,7 @@ int bench_write_plot(const struct bench_case *cases, size_t count, const char *t
     int rows = any(cases, count, "real") + any(cases, count, "null"), row = 0;
     FILE *file = fopen(path, "w");
     if (!file) return -errno;
-    int width = LEFT + PANELS * PANEL_W + PANELS * GAP_X, height = TOP + rows * (PANEL_H + GAP_Y) + 20;
+    int width = LEFT + PANELS * PANEL_W + PANELS * GAP_X, height = TOP + rows * (PANEL_H + GAP_Y) - 20;
     fprintf(file,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\">\n"
             "<style>.title{font-size:16px;font-weight:600;fill:#111827}.unit{font-size:12px;fill:#4b5563}"
@@ -217,9 +222,9 @@ int bench_write_plot(const struct bench_case *cases, size_t count, const char *t
     }
     fprintf(file,
             "<text x=\"%d\" y=\"%d\" class=\"unit\">prepared " BENCH_SQL
-            ", binary result, a Sync after every query, %s; "
+            ", binary result, a Sync after every query, %s on one machine; "
             "medians; of shapes with as many in flight the best</text>\n</svg>\n",
-            LEFT, height - 14, transport);
+            LEFT, height - 14, strcmp(transport, "tcp") ? "Unix socket" : "TCP");
     bool failed = ferror(file);
     return fclose(file) || failed ? -EIO : 0;
 }

@@ -63,7 +63,7 @@ void pool_acquire_run(const struct pool_options *options, struct pool_figures *f
         const char *name;
     } rows[] = {{&pool_try_cost, "pg_pool_try_acquire and release"},
                 {&pool_acquire_cost, "pg_pool_acquire, its turn, release"}};
-    unsigned cycles = options->smoke ? 5000 : options->quick ? 500000 : 5000000;
+    unsigned cycles = options->smoke ? 5000 : options->quick ? 200000 : 5000000;
     for (unsigned i = 0; i < 2; i++) {
         pool_figure(figures, rows[i].name, "4 idle", "instructions",
                     pool_instructions(options, rows[i].cost, 0, options->smoke ? 1000 : 20000));

@@ -180,12 +180,12 @@ void pool_budget_run(const struct pool_options *options, struct pool_figures *fi
 {
     const char *url = getenv("DATABASE_URL");
     unsigned rounds = options->quick || options->smoke ? 1 : ROUNDS_MAX;
-    unsigned halves = options->smoke ? 1 : options->quick ? 4 : 8;
+    unsigned halves = options->smoke ? 1 : options->quick ? 2 : 8;
     if (!url) {
         pool_note(figures, "left out: DATABASE_URL names no server");
         return;
     }
-    for (int load = 0; load < LOADS; load++) {
+    for (int load = 0; load < (options->quick ? ALL_HOT : LOADS); load++) {
         struct outcome fixed[ROUNDS_MAX], budget[ROUNDS_MAX];
         for (unsigned i = 0; i < rounds; i++) {
             fixed[i] = run(url, false, (enum load)load, halves);

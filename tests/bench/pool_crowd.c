@@ -114,7 +114,8 @@ static double run(const char *url, const char *rule, double per_second, unsigned
 void pool_crowd_run(const struct pool_options *options, struct pool_figures *figures)
 {
     const char *url = getenv("DATABASE_URL");
-    unsigned rounds = options->quick || options->smoke ? 1 : ROUNDS_MAX, seconds = options->smoke ? 1 : 5;
+    bool quick = options->quick || options->smoke;
+    unsigned rounds = quick ? 1 : ROUNDS_MAX, seconds = quick ? 1 : 5;
     double fifo[ROUNDS_MAX], codel[ROUNDS_MAX], capacity[ROUNDS_MAX];
     if (!url || !strstr(url, "://")) {
         pool_note(figures, "left out: DATABASE_URL names no server");

@@ -101,12 +101,7 @@ static double resident_per_connection(unsigned connections)
     char folder[] = "/tmp/ringpg-bench-XXXXXX", socket[64];
     if (!mkdtemp(folder)) bench_die("mkdtemp: %s", strerror(errno));
     struct bench_target target = {.host = folder, .port = BENCH_PORT, .user = "bench", .database = "bench"};
-    int listener = null_server_listen(&target);
-    fflush(NULL);
-    pid_t server = fork();
-    if (server < 0) bench_die("fork: %s", strerror(errno));
-    if (!server) null_server_run(listener);
-    close(listener);
+    pid_t server = null_server_start(&target);
     double few = resident_with(&target, 1), many = resident_with(&target, connections);
     kill(server, SIGKILL);
     while (waitpid(server, NULL, 0) < 0 && errno == EINTR) continue;

@@ -1,18 +1,13 @@
 # The pool's benchmark with few repetitions: every section runs and gives its figures, and the JSON has every key. No figure
 # is judged.
+include(${CMAKE_CURRENT_LIST_DIR}/smoke_rows.cmake)
 set(arguments --smoke --json ${JSON_FILE})
 if(SANITIZE)
   list(APPEND arguments --no-valgrind) # the two do not go together
 endif()
-execute_process(COMMAND ${BENCH} ${arguments} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "the pool's benchmark failed (${result}):\n${output}")
-endif()
-
-file(READ ${JSON_FILE} json)
-string(JSON rows LENGTH "${json}")
+run_benchmark(${BENCH} ${arguments})
+read_rows(${JSON_FILE})
 set(expected park acquire memory overload)
-math(EXPR last "${rows} - 1")
 foreach(row RANGE ${last})
   foreach(key section figure at unit)
     string(JSON found TYPE "${json}" ${row} ${key})

@@ -13,11 +13,27 @@ static int compare(const void *a, const void *b)
 struct bench_spread bench_spread(const double *figures, unsigned count)
 {
     double sorted[BENCH_REPETITIONS_MAX];
+    unsigned known = 0;
     if (!count) return (struct bench_spread){ 0, 0, 0 };
-    memcpy(sorted, figures, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, compare);
-    double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-    return (struct bench_spread){ sorted[0], median, sorted[count - 1] };
+    for (unsigned i = 0; i < count; i++)
+        if (!isnan(figures[i])) sorted[known++] = figures[i];
+    if (!known) return (struct bench_spread){ BENCH_UNKNOWN, BENCH_UNKNOWN, BENCH_UNKNOWN };
+    qsort(sorted, known, sizeof *sorted, compare);
+    double median = known % 2 ? sorted[known / 2] : (sorted[known / 2 - 1] + sorted[known / 2]) / 2;
+    return (struct bench_spread){ sorted[0], median, sorted[known - 1] };
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+void bench_sort_times(uint32_t *took_ns, size_t count) { qsort(took_ns, count, sizeof *took_ns, compare_times); }
+
+double bench_percentile_us(const uint32_t *sorted_ns, size_t count, double share)
+{
+    return (double)sorted_ns[(size_t)((double)(count - 1) * share)] / 1e3;
 }
 
 /* The figure of another contender on the same server in the same shape; 0: there is none. */
@@ -56,7 +72,8 @@ static void print_peers(const struct bench_case *cases, size_t count)
     if (*separator == ',')
         printf(".\nThey are other drivers, each a program of its own: postgres.js and pgbench take text, the "
                "others\nbinary; pgx, asyncpg, psycopg and pg have a pool of connections on which more callers wait; "
-               "sync batch: one\nSync behind all that a connection has in flight. They warm up for 0.4 s at least.\n");
+               "sync batch: one\nSync behind all that a connection has in flight. They warm up for 0.4 s at least, "
+               "0.25 s with --quick.\n");
 }
 
 void bench_print_table(const struct bench_case *cases, size_t count)
@@ -101,20 +118,24 @@ static const char *figure(char *out, size_t size, const char *format, const doub
 
 void bench_print_costs(const struct bench_case *cases, size_t count)
 {
-    printf("\n%-15s %-6s %5s %5s %10s %12s %12s %10s\n", "contender", "server", "conns", "each", "server us",
-           "allocations", "switches", "peak KiB");
+    printf("\n%-15s %-6s %5s %5s %10s %12s %12s %10s %8s %8s\n", "contender", "server", "conns", "each", "server us",
+           "allocations", "switches", "peak KiB", "p50 us", "p99 us");
     for (size_t i = 0; i < count; i++) {
         const struct bench_case *c = &cases[i];
-        char server[16], allocations[16], switches[16], peak[16];
+        char server[16], allocations[16], switches[16], peak[16], p50[16], p99[16];
         if (!c->figures) continue;
-        printf("%-15s %-6s %5u %5u %10s %12s %12s %10s\n", c->contender->name, c->server, c->connections, c->in_flight,
+        printf("%-15s %-6s %5u %5u %10s %12s %12s %10s %8s %8s\n", c->contender->name, c->server, c->connections,
+               c->in_flight,
                figure(server, sizeof server, "%.2f", c->server_us, c->figures),
                figure(allocations, sizeof allocations, "%.4f", c->allocations, c->figures),
                figure(switches, sizeof switches, "%.4f", c->switches, c->figures),
-               figure(peak, sizeof peak, "%.0f", c->peak_kib, c->figures));
+               figure(peak, sizeof peak, "%.0f", c->peak_kib, c->figures),
+               figure(p50, sizeof p50, "%.0f", c->p50_us, c->figures),
+               figure(p99, sizeof p99, "%.0f", c->p99_us, c->figures));
     }
     printf("per query, after the warm-up: CPU of the server's processes; allocations and voluntary context switches\n"
-           "of the client. peak KiB: the client's resident memory.\n");
+           "of the client. peak KiB: the client's resident memory. p50, p99: how long a peer's query took for one in\n"
+           "eight of its callers; for the others there is the part latency.\n");
 }
 
 /* A goal: the figure of one contender against that of another, as a ratio that must stay at or below a bound, or not
@@ -218,6 +239,8 @@ static void write_row(FILE *file, const struct bench_case *c, const char *transp
     write_figure(file, "allocations_per_query", bench_spread(c->allocations, c->figures).median);
     write_figure(file, "voluntary_switches_per_query", bench_spread(c->switches, c->figures).median);
     write_figure(file, "peak_rss_kib", bench_spread(c->peak_kib, c->figures).median);
+    write_figure(file, "p50_us", bench_spread(c->p50_us, c->figures).median);
+    write_figure(file, "p99_us", bench_spread(c->p99_us, c->figures).median);
     if (c->contender->peer) fprintf(file, "\"driver\": \"%s\", ", c->peer.version);
     fprintf(
         file,

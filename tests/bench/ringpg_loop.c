@@ -28,33 +28,49 @@ bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns)
     return true;
 }
 
-void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections)
+/* In one turn each connection may want both, a send and a receive. */
+static void open_ring(struct io_uring *ring, unsigned connections)
 {
-    ringpg_loop_open_spinning(loop, target, connections, 0);
-}
-
-void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
-                               unsigned spin_ns)
-{
-    struct pg_error error;
+    unsigned entries = 2 * connections > RING_ENTRIES ? 2 * connections : RING_ENTRIES;
     struct io_uring_params params = {
         .flags =
             IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-        .cq_entries = RING_ENTRIES * 4,
+        .cq_entries = entries * 4,
     };
-    int rc = io_uring_queue_init_params(RING_ENTRIES, &loop->ring, &params);
+    int rc = io_uring_queue_init_params(entries, ring, &params);
     if (rc < 0) bench_die("ringpg: io_uring_setup: %s", strerror(-rc));
+}
 
+void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections)
+{
+    ringpg_loop_open_with(loop, target, connections, &(struct ringpg_loop_more){.options = NULL});
+}
+
+void ringpg_loop_open_with(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
+                           const struct ringpg_loop_more *more)
+{
+    struct pg_error error;
+    open_ring(&loop->ring, connections);
     char conninfo[1024];
-    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=%s", target->host,
-             target->port, target->user, target->database, target->tls ? "require" : "disable");
-    struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring, .spin_ns = spin_ns};
+    snprintf(conninfo, sizeof conninfo, "host='%s' port=%u user='%s' dbname='%s' sslmode=%s %s", target->host,
+             target->port, target->user, target->database, target->tls ? "require" : "disable",
+             more->options ? more->options : "");
+    struct pg_uring_config uring = {.size = sizeof uring, .ring = &loop->ring, .spin_ns = more->spin_ns};
     if (pg_uring_open(&loop->uring, &uring, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
     struct pg_reactor_config reactor = PG_REACTOR_CONFIG(pg_uring_host(loop->uring));
+    reactor.statements = more->statements;
     if (pg_reactor_open(&loop->reactor, &reactor, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
     struct pg_pool_config pool = PG_POOL_CONFIG(conninfo);
     pool.max_conns = pool.min_conns = connections;
     if (pg_pool_open(&loop->pool, loop->reactor, &pool, &error)) bench_die("ringpg: %s", pg_error_field(&error, 'M'));
+}
+
+void ringpg_loop_await(struct ringpg_loop *loop, unsigned connections, struct bench_meter *meter)
+{
+    while (ringpg_loop_stats(loop).idle_conns < connections) {
+        ringpg_loop_turn(loop);
+        bench_tick(meter);
+    }
 }
 
 static void granted(struct pg_lease *lease, int status)
@@ -68,7 +84,7 @@ void ringpg_loop_lend(struct ringpg_loop *loop, struct pg_lease *lease)
     bool lent = false;
     *lease = (struct pg_lease){.on_grant = granted, .tag = PG_HERE, .data = &lent};
     pg_pool_acquire(loop->pool, lease);
-    while (!lent) ringpg_loop_turn(loop);
+    while (!lent) ringpg_loop_turn_for(loop, 1000000); /* a turn lends before it waits, and then nothing would come */
     lease->data = NULL;
 }
 

@@ -14,8 +14,17 @@ struct ringpg_loop {
     struct pg_pool *pool;
 };
 void ringpg_loop_open(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections);
-void ringpg_loop_open_spinning(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
-                               unsigned spin_ns); /* of pg_uring_config */
+/* The same with further options of the connection string, for so many declared statements, and with that spin_ns of
+ * pg_uring_config. `connections` 0: what the options say, or the pool's own default; `statements` 0: the reactor's. */
+struct ringpg_loop_more {
+    const char *options; /* NULL: none */
+    unsigned statements, spin_ns;
+};
+void ringpg_loop_open_with(struct ringpg_loop *loop, const struct bench_target *target, unsigned connections,
+                           const struct ringpg_loop_more *more);
+/* Every connection stands before the first query, so that all contenders have the same number of them. Bounded by the
+ * meter, which was started. */
+void ringpg_loop_await(struct ringpg_loop *loop, unsigned connections, struct bench_meter *meter);
 /* One round: turn, wait, completions. False: the reactor was closed and is empty. */
 bool ringpg_loop_turn(struct ringpg_loop *loop);
 bool ringpg_loop_turn_for(struct ringpg_loop *loop, int64_t most_ns); /* waits no longer than that */

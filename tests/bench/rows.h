@@ -54,7 +54,4 @@ static inline void rows_add(struct rows_sum *sum, const struct rows_values *v)
 
 typedef void rows_run(const struct rows_shape *shape, struct bench_meter *meter, struct rows_sum *sum);
 rows_run rows_ringpg_run, rows_libpq_run;
-
-/* Statements one after the other, each in a transaction of its own; NULL ends them. */
-void rows_prepare(const struct bench_target *target, const char *const *sql);
 #endif

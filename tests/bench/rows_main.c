@@ -34,10 +34,8 @@ static struct figures {
 } figures[CONTENDERS];
 
 struct options {
-    struct bench_target target;
-    const char *json, *contender; /* only this one */
-    unsigned repetitions, rows;
-    bool quick;
+    struct bench_common common;
+    unsigned rows;
 };
 
 /* ---- the rows ---- */
@@ -55,30 +53,18 @@ static const char fill[] =
     "CREATE UNLOGGED TABLE " name " (id int4, big int8, name text, at timestamptz, amount numeric(12, 2))"             \
     " WITH (autovacuum_enabled = off)"
 
-static void prepare(void *arg, int out)
+static bool prepare(const struct options *options)
 {
-    const struct options *options = arg;
     char fill_all[sizeof fill + 16];
     snprintf(fill_all, sizeof fill_all, fill, options->rows);
-    rows_prepare(&options->target,
-                 (const char *const[]){DROP, TABLE("bench_rows"), fill_all, TABLE("bench_rows_few"),
-                                       "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
-                                       "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few", NULL});
-    if (write(out, "", 1) != 1) bench_die("write: %s", strerror(errno));
-}
-
-static void drop(void *arg, int out)
-{
-    const struct options *options = arg;
-    rows_prepare(&options->target, (const char *const[]){DROP, NULL});
-    if (write(out, "", 1) != 1) bench_die("write: %s", strerror(errno));
-}
-
-/* Who prepares it is ringpg, since it is always there. */
-static bool in_child(void (*run)(void *arg, int out), struct options *options)
-{
-    char answer[2]; /* one more than the answer, so that its end is seen */
-    return bench_in_child(run, options, answer, sizeof answer, PREPARE_S) == 1;
+    const char *const sql[] = {DROP,
+                               TABLE("bench_rows"),
+                               fill_all,
+                               TABLE("bench_rows_few"),
+                               "INSERT INTO bench_rows_few SELECT * FROM bench_rows WHERE abs(id) <= 1000",
+                               "VACUUM (FREEZE, ANALYZE) bench_rows, bench_rows_few",
+                               NULL};
+    return bench_prepare(&options->common.target, sql, PREPARE_S);
 }
 
 /* ---- running ---- */
@@ -126,9 +112,10 @@ static bool run_one(const struct contender *contender, const struct bench_target
 static bool repeat(size_t i, const struct options *options, struct rows_sum *known_few, struct rows_sum *known)
 {
     struct figures *f = &figures[i];
+    const struct bench_target *target = &options->common.target;
     struct answer few, all;
-    if (!run_one(&contenders[i], &options->target, "SELECT " COLUMNS " FROM bench_rows_few", FEW, known_few, &few) ||
-        !run_one(&contenders[i], &options->target, "SELECT " COLUMNS " FROM bench_rows", options->rows, known, &all))
+    if (!run_one(&contenders[i], target, "SELECT " COLUMNS " FROM bench_rows_few", FEW, known_few, &few) ||
+        !run_one(&contenders[i], target, "SELECT " COLUMNS " FROM bench_rows", options->rows, known, &all))
         return false;
     f->rows_per_s[f->count] = options->rows * 1e9 / (double)(all.meter.ended.at_ns - all.meter.began.at_ns);
     f->ns_per_row[f->count] = (double)(all.meter.ended.cpu_ns - all.meter.began.cpu_ns) / options->rows;
@@ -196,7 +183,7 @@ static void print_report(const struct options *options, const struct rows_sum *k
 
 static void write_json(const struct options *options)
 {
-    FILE *file = bench_json_open(options->json);
+    FILE *file = bench_json_open(options->common.json);
     const char *separator = "[\n";
     for (size_t i = 0; i < CONTENDERS; i++) {
         const struct figures *f = &figures[i];
@@ -210,39 +197,28 @@ static void write_json(const struct options *options)
         separator = ",\n";
     }
     fprintf(file, "\n]\n");
-    bench_json_close(file, options->json);
+    bench_json_close(file, options->common.json);
 }
 
 /* ---- options ---- */
 
-static const char usage[] = "bench_rows [options]\n"
-                            "  --quick                  fewer repetitions and rows\n"
-                            "  --repetitions N --rows N   default 5 of 1,000,000 rows, quick 3 of 100,000\n"
-                            "  --json FILE              write the figures as a list of rows\n"
-                            "  --host H --port P        the server: the folder of its Unix socket, or an IPv4 address\n"
-                            "  --user U --database D    who it lets in without a password, and may create tables\n"
-                            "  --contender NAME         only this one\n";
+static const char usage[] = "bench_rows [options]; the user may create tables\n"
+                            "  --rows N                 default 1,000,000, quick 100,000\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
-    {"quick", BENCH_FLAG, AT(quick), 0},
-    {"json", BENCH_TEXT, AT(json), 0},
-    {"repetitions", BENCH_NUMBER, AT(repetitions), BENCH_REPETITIONS_MAX},
     {"rows", BENCH_NUMBER, AT(rows), 10000000},
-    {"host", BENCH_TEXT, AT(target.host), 0},
-    {"port", BENCH_NUMBER, AT(target.port), 65535},
-    {"user", BENCH_TEXT, AT(target.user), 0},
-    {"database", BENCH_TEXT, AT(target.database), 0},
-    {"contender", BENCH_TEXT, AT(contender), 0},
 };
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 5};
 
 static struct options read_options(int argc, char **argv)
 {
-    struct options o = {.target = {.port = BENCH_PORT, .user = "postgres", .database = "postgres"}};
-    bench_read_options(argc, argv, option_rows, sizeof option_rows / sizeof *option_rows, usage, &o);
-    if (!o.target.host) bench_die("a --host is needed\n%s", usage);
-    if (!o.repetitions) o.repetitions = o.quick ? 3 : 5;
-    if (!o.rows) o.rows = o.quick ? ROWS_QUICK : ROWS;
+    struct options o = {.rows = 0};
+    bench_read_part(argc, argv, &part, &o.common);
+    if (!o.rows) o.rows = o.common.quick ? ROWS_QUICK : ROWS;
     if (o.rows < FEW) bench_die("--rows: at least %d", FEW);
     return o;
 }
@@ -252,16 +228,16 @@ int main(int argc, char **argv)
     struct options options = read_options(argc, argv);
     struct rows_sum known_few = {0}, known = {0};
     printf("workload rows: one connection; %u repetitions of %u rows each, contenders in turn; figures are medians\n",
-           options.repetitions, options.rows);
-    if (!in_child(prepare, &options)) bench_die("the tables could not be made");
+           options.common.repetitions, options.rows);
+    if (!prepare(&options)) bench_die("the tables could not be made");
     bool failed = false;
-    for (unsigned repetition = 0; repetition < options.repetitions; repetition++)
+    for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t i = 0; i < CONTENDERS; i++)
-            if (!options.contender || !strcmp(options.contender, contenders[i].name))
+            if (!options.common.contender || !strcmp(options.common.contender, contenders[i].name))
                 failed |= !repeat(i, &options, &known_few, &known);
-    failed |= !in_child(drop, &options);
+    failed |= !bench_prepare(&options.common.target, (const char *const[]){DROP, NULL}, PREPARE_S);
     print_report(&options, &known);
-    if (options.json) write_json(&options);
+    if (options.common.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");
     return failed;
 }

@@ -52,16 +52,3 @@ void rows_ringpg_run(const struct rows_shape *shape, struct bench_meter *meter, 
     pg_lease_release(&bench.lease);
     ringpg_loop_close(&bench.loop, meter);
 }
-
-void rows_prepare(const struct bench_target *target, const char *const *sql)
-{
-    struct ringpg_loop loop;
-    struct pg_lease lease;
-    struct bench_meter meter = {.limit = 1};
-    ringpg_loop_open(&loop, target, 1);
-    ringpg_loop_lend(&loop, &lease);
-    for (; *sql; sql++) ringpg_loop_sql(&loop, &lease, *sql);
-    bench_meter_start(&meter);
-    pg_lease_release(&lease);
-    ringpg_loop_close(&loop, &meter);
-}

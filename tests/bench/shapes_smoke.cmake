@@ -1,34 +1,16 @@
 # A benchmark beside libpq for a moment: every contender runs in every shape, and the JSON has every row and key. No figure
 # is judged. BENCH, its ARGUMENTS, how many rows are OURS of them (libpq has LIBPQS more), and KEYS; the lists by blanks.
+include(${CMAKE_CURRENT_LIST_DIR}/smoke_rows.cmake)
 if("$ENV{RINGPG_TEST_SOCKET_DIR}" STREQUAL "")
   message("skipped: ${BENCH} needs a server (tests/run starts one)")
   return()
 endif()
 separate_arguments(ARGUMENTS)
 separate_arguments(KEYS)
-execute_process(COMMAND ${BENCH} --repetitions 1 ${ARGUMENTS} --host $ENV{RINGPG_TEST_SOCKET_DIR}
-                        --port $ENV{RINGPG_TEST_PORT} --json ${JSON_FILE}
-                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "${BENCH} failed (${result}):\n${output}")
-endif()
-
-file(READ ${JSON_FILE} json)
-string(JSON rows LENGTH "${json}")
+run_benchmark(${BENCH} --repetitions 1 ${ARGUMENTS} --host $ENV{RINGPG_TEST_SOCKET_DIR} --port $ENV{RINGPG_TEST_PORT}
+              --json ${JSON_FILE})
 set(expected ${OURS})
 if(LIBPQ)
   math(EXPR expected "${OURS} + ${LIBPQS}")
 endif()
-if(NOT rows EQUAL expected)
-  message(FATAL_ERROR "${rows} rows, not ${expected}\n${json}")
-endif()
-math(EXPR last "${rows} - 1")
-foreach(row RANGE ${last})
-  foreach(key ${KEYS})
-    string(JSON figure GET "${json}" ${row} ${key})
-    if(NOT figure GREATER 0)
-      message(FATAL_ERROR "row ${row}: ${key} is ${figure}\n${json}")
-    endif()
-  endforeach()
-endforeach()
-message(STATUS "${rows} rows")
+check_rows(${JSON_FILE} ${expected} ${KEYS})

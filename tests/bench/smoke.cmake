@@ -1,27 +1,21 @@
 # The benchmark on its null server with few queries: every contender answers rightly and the JSON has every row and key. No
 # figure is judged.
-execute_process(COMMAND ${BENCH} --server null --repetitions 1 --queries 500 --no-strace --json ${JSON_FILE}
-                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "the benchmark failed (${result}):\n${output}")
-endif()
-
-file(READ ${JSON_FILE} json)
-string(JSON rows LENGTH "${json}")
+include(${CMAKE_CURRENT_LIST_DIR}/smoke_rows.cmake)
+run_benchmark(${BENCH} --server null --repetitions 1 --queries 500 --no-strace --json ${JSON_FILE})
+read_rows(${JSON_FILE})
 set(expected ringpg-shared ringpg-lease floor)
 if(LIBPQ)
   list(APPEND expected libpq-epoll libpq-pipeline)
 endif()
 set(types contender STRING server STRING workload STRING connections NUMBER in_flight NUMBER sync STRING qps NUMBER
     client_us_per_query NUMBER syscalls_per_query NULL
-    backend_us_per_query NUMBER voluntary_switches_per_query NUMBER peak_rss_kib NUMBER)
+    backend_us_per_query NUMBER voluntary_switches_per_query NUMBER peak_rss_kib NUMBER p50_us NULL p99_us NULL)
 if(SANITIZE)
   list(APPEND types allocations_per_query NULL) # the sanitizer's own allocator is in place
 else()
   list(APPEND types allocations_per_query NUMBER)
 endif()
 
-math(EXPR last "${rows} - 1")
 foreach(row RANGE ${last})
   set(left ${types})
   while(left)
@@ -44,11 +38,7 @@ endif()
 message(STATUS "${rows} rows, every key there")
 
 # The grid and its picture: two panels, in each a line for every contender.
-execute_process(COMMAND ${BENCH} --server null --grid --repetitions 1 --queries 300 --plot ${JSON_FILE}.svg
-                RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
-if(NOT result EQUAL 0)
-  message(FATAL_ERROR "the grid failed (${result}):\n${output}")
-endif()
+run_benchmark(${BENCH} --server null --grid --repetitions 1 --queries 300 --plot ${JSON_FILE}.svg)
 file(READ ${JSON_FILE}.svg svg)
 set(contenders ringpg-shared ringpg-lease floor)
 if(LIBPQ)

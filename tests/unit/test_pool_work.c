@@ -286,6 +286,46 @@ static void not_behind_more_work(void **state)
     world_close(&w);
 }
 
+/* The times that somebody goes on elsewhere than behind a statement that was sent there meanwhile, of 1 ms. The program
+ * turns whenever something has happened, or every 2 ms. */
+static unsigned moved_from(struct pg_statement *longer, bool coarse)
+{
+    enum { N = 8 };
+    static struct seen s[N];
+    struct world w;
+    struct seen one;
+    timed_open(&w, 50000, "pool_max_conns=2");
+    timed_make(&w, 2);
+    timed_learn(&w, &nothing, 20);
+    timed_learn(&w, longer, 20);
+    for (int i = 0; i < N; i++) loop_start(&w, &s[i], &nothing);
+    world_run(&w, WORLD_MS);
+    moved = 0;
+    for (int turn = 0; turn < 10 && coarse; turn++) {
+        uint64_t until_ns = sim_now(w.sim) + 2 * WORLD_MS;
+        if (turn == 2) timed_start(&w, &one, longer);
+        assert_true(pg_reactor_turn(w.reactor) >= PG_WAIT_FOREVER);
+        while (sim_step_until(w.sim, until_ns)) continue;
+    }
+    if (!coarse) timed_start(&w, &one, longer);
+    world_run(&w, 2 * WORLD_MS);
+    unsigned result = moved;
+    assert_int_equal(one.done, 1);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < N; i++) assert_int_equal(s[i].done, ROUNDS);
+    world_close(&w);
+    return result;
+}
+
+/* By the clock of such a program some statements take 2 ms and others nothing: 1 ms says nothing of the server. */
+static void what_is_less_than_a_turn_says_nothing(void **state)
+{
+    (void)state;
+    static struct pg_statement one_ms = PG_STATEMENT("WORK 1000");
+    assert_in_range(moved_from(&one_ms, false), 1, ROUNDS);
+    assert_int_equal(moved_from(&one_ms, true), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,7 +334,7 @@ int main(void)
         cmocka_unit_test(a_batch_goes_where_it_fits),        cmocka_unit_test(late_ones_are_avoided),
         cmocka_unit_test(late_is_better_than_not_at_all),    cmocka_unit_test(far_is_not_late),
         cmocka_unit_test(who_goes_on_stays_where_it_was),    cmocka_unit_test(until_it_is_even),
-        cmocka_unit_test(not_behind_more_work),
+        cmocka_unit_test(not_behind_more_work),              cmocka_unit_test(what_is_less_than_a_turn_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ async def start(options, meter):
         min_size=options.connections, max_size=options.connections, connection_class=Connection,
         max_inactive_connection_lifetime=0, max_queries=10**9,
     )
-    return [ask(pool, meter) for _ in range(options.connections * options.in_flight)]
+    return [ask(pool, meter.caller(i)) for i in range(options.connections * options.in_flight)]
 
 
 measure.run(start, "asyncpg " + asyncpg.__version__)

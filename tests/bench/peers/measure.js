@@ -1,4 +1,4 @@
-// tests/bench/peers: what the peers on Node.js share: options, the span that is measured, and the line of figures.
+// tests/bench/peers: what the peers on Node.js share: options, the span that is measured, and the lines about it.
 // The protocol is in ../peer.c.
 'use strict';
 const { parseArgs } = require('util');
@@ -7,7 +7,8 @@ const { setTimeout: sleep } = require('timers/promises');
 const names = ['host', 'port', 'user', 'database', 'connections', 'in-flight', 'warm-ms', 'measure-ms'];
 
 function readOptions() {
-    const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
+    const known = [...names, 'latencies'].map((name) => [name, { type: 'string' }]);
+    const { values } = parseArgs({ options: Object.fromEntries(known) });
     for (const name of names) {
         if (values[name] === undefined) throw new Error(`missing option --${name}`);
     }
@@ -15,18 +16,32 @@ function readOptions() {
         host: values.host, port: Number(values.port), user: values.user, database: values.database,
         connections: Number(values.connections), inFlight: Number(values['in-flight']),
         warmMs: Number(values['warm-ms']), measureMs: Number(values['measure-ms']),
+        timed: Number(values.latencies || 0), // of so many callers one counts how long its queries take; 0: none
     };
 }
 
 let answered = 0;
+let tookMs = [];
 
 // Keeps one query in flight; every answer is checked.
-async function ask(query) {
-    for (;;) {
+async function ask(query, isTimed) {
+    for (let last = performance.now(); ;) {
         const value = await query();
         if (value !== 42) throw new Error(`a wrong answer: ${value}`);
         answered++;
+        if (!isTimed) continue;
+        const now = performance.now();
+        tookMs.push(now - last);
+        last = now;
     }
+}
+
+// What the line says of them, where it does.
+function percentiles() {
+    if (!tookMs.length) return {};
+    tookMs.sort((a, b) => a - b);
+    const us = (share) => Number((tookMs[Math.floor((tookMs.length - 1) * share)] * 1000).toFixed(1));
+    return { p50_us: us(0.5), p99_us: us(0.99), p999_us: us(0.999) };
 }
 
 function sample() {
@@ -38,8 +53,10 @@ function sample() {
 }
 
 async function measure(options, query) {
-    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query).catch(die);
+    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query, i % options.timed === 0).catch(die);
     await sleep(options.warmMs);
+    process.stdout.write('began\n');
+    tookMs = [];
     const began = sample();
     await sleep(options.measureMs);
     return [began, sample()];
@@ -57,7 +74,7 @@ exports.run = function run(start, version) {
         const line = JSON.stringify({
             answered: ended.answered - began.answered, wall_ns: Number(ended.at - began.at),
             cpu_ns: ended.cpuNs - began.cpuNs, switches: ended.switches - began.switches, peak_kib: ended.peakKib,
-            version,
+            ...percentiles(), version,
         });
         process.stdout.write(line + '\n', () => process.exit(0)); // what is in flight is of no interest
     }).catch(die);

@@ -1,4 +1,4 @@
-# tests/bench/peers: what the peers in Python share: their options, the span that is measured, and the line of figures.
+# tests/bench/peers: what the peers in Python share: their options, the span that is measured, and the lines about it.
 # The protocol is in ../peer.c.
 import argparse
 import asyncio
@@ -15,12 +15,15 @@ def _options():
         parser.add_argument("--" + name, required=True)
     for name in ("port", "connections", "in-flight", "warm-ms", "measure-ms"):
         parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--latencies", type=int, default=0)
     return parser.parse_args()
 
 
 class Meter:
-    def __init__(self):
+    def __init__(self, timed):
         self.answered = 0
+        self.timed = timed  # of so many callers one counts how long its queries take; 0: none
+        self.took_ns = []
 
     def count(self, value):
         """Every answer comes by here, to be checked."""
@@ -28,25 +31,53 @@ class Meter:
             raise ValueError("a wrong answer: %r" % (value,))
         self.answered += 1
 
+    def caller(self, i):
+        """For one that asks again as soon as it is answered: whom it tells its answers."""
+        return TimedCaller(self) if self.timed and i % self.timed == 0 else self
+
+    def percentiles(self):
+        """What the line says of them, where it does."""
+        took_ns = sorted(self.took_ns)
+        us = [took_ns[int((len(took_ns) - 1) * share)] / 1000 for share in (0.5, 0.99, 0.999) if took_ns]
+        return '"p50_us": %.1f, "p99_us": %.1f, "p999_us": %.1f, ' % tuple(us) if us else ""
+
     def sample(self):
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
         return time.monotonic_ns(), cpu_ns, usage.ru_nvcsw, usage.ru_maxrss, self.answered
 
 
+class TimedCaller:
+    def __init__(self, meter):
+        self.meter = meter
+        self.last = time.monotonic_ns()
+
+    def count(self, value):
+        self.meter.count(value)
+        now = time.monotonic_ns()
+        self.meter.took_ns.append(now - self.last)
+        self.last = now
+
+
+async def _pass(ms, ended):
+    await asyncio.wait([ended], timeout=ms / 1000)
+    if ended.done():
+        ended.result()
+
+
 async def _measure(options, start, meter, version):
     tasks = await start(options, meter)
     ended = asyncio.gather(*tasks)  # none ends but by an error
-    samples = []
-    for ms in (options.warm_ms, options.measure_ms):
-        await asyncio.wait([ended], timeout=ms / 1000)
-        if ended.done():
-            ended.result()
-        samples.append(meter.sample())
-    began, end = samples
+    await _pass(options.warm_ms, ended)
+    print("began", flush=True)
+    meter.took_ns.clear()
+    began = meter.sample()
+    await _pass(options.measure_ms, ended)
+    end = meter.sample()
     print(
-        '{"answered": %d, "wall_ns": %d, "cpu_ns": %d, "switches": %d, "peak_kib": %d, "version": "%s"}'
-        % (end[4] - began[4], end[0] - began[0], end[1] - began[1], end[2] - began[2], end[3], version),
+        '{"answered": %d, "wall_ns": %d, "cpu_ns": %d, "switches": %d, "peak_kib": %d, %s"version": "%s"}'
+        % (end[4] - began[4], end[0] - began[0], end[1] - began[1], end[2] - began[2], end[3],
+           meter.percentiles(), version),
         flush=True,
     )
     os._exit(0)  # what is in flight is of no interest
@@ -55,7 +86,8 @@ async def _measure(options, start, meter, version):
 def run(start, version):
     """start(options, meter) connects and returns coroutines that ask until they are ended."""
     try:
-        asyncio.run(_measure(_options(), start, Meter(), version))
+        options = _options()
+        asyncio.run(_measure(options, start, Meter(options.latencies), version))
     except Exception:
         traceback.print_exc(limit=-1)
         sys.stderr.flush()

@@ -25,6 +25,7 @@ while [ $# -gt 1 ]; do
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
         shift 2 ;;
+    --latencies) shift 2 ;; # it cannot tell them
     *) die "unknown option $1" ;;
     esac
 done
@@ -44,15 +45,19 @@ write_script()
     printf '\\endpipeline\n'
 }
 
-# $1: milliseconds. pgbench counts in whole seconds, by an alarm: one that comes earlier ends it just as well. Sets
-# transactions, tps, and what the process had used just before: cpu_ns (it has one thread), switches, peak_kib.
+pass() { read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" _ <>"$folder/never" || true; }
+
+# For $1 milliseconds; then, unless $2 is 0, says that it has begun and goes on for as many as that. pgbench counts in
+# whole seconds, by an alarm: one that comes earlier ends it just as well. Sets transactions, tps, and what the process
+# had used just before: cpu_ns (it has one thread), switches, peak_kib.
 run_for()
 {
     local lines key value rest status=0
-    "$pgbench" -n -M prepared -j 1 -c "$connections" -T $(($1 / 1000 + 5)) -f "$folder/script" -h "$host" -p "$port" \
-        -U "$user" "$database" >"$folder/out" 2>"$folder/err" </dev/null &
+    "$pgbench" -n -M prepared -j 1 -c "$connections" -T $((($1 + $2) / 1000 + 5)) -f "$folder/script" -h "$host" \
+        -p "$port" -U "$user" "$database" >"$folder/out" 2>"$folder/err" </dev/null &
     child=$!
-    read -r -t "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" rest <>"$folder/never" || true
+    pass "$1"
+    [ "$2" = 0 ] || { echo began; pass "$2"; }
     if ! read -r cpu_ns rest <"/proc/$child/schedstat"; then
         wait "$child" || cat "$folder/err" >&2
         die "ended early"
@@ -89,9 +94,9 @@ major=${version%%[!0-9]*} sync=each
 write_script >"$folder/script"
 
 [ "$warm_ms" -ge 200 ] || warm_ms=200 # an alarm before pgbench expects one would be its end
-run_for "$warm_ms"
+run_for "$warm_ms" 0
 began=("$transactions" "$tps" "$cpu_ns" "$switches")
-run_for $((warm_ms + measure_ms))
+run_for "$warm_ms" "$measure_ms"
 awk -v a="${began[0]}" -v b="$transactions" -v tps_a="${began[1]}" -v tps_b="$tps" -v each="$in_flight" 'BEGIN {
     printf "{\"answered\": %.0f, \"wall_ns\": %.0f, ", (b - a) * each, (b / tps_b - a / tps_a) * 1e9 }'
 switches=$((switches - began[3]))

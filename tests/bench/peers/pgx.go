@@ -73,42 +73,44 @@ func ask(pool interface {
 	}
 }
 
-// What was answered; when they are asked for, how long those took that began while it was measured.
+// What was answered, and how long those took that were timed and count.
 type answers struct {
 	count        uint64
-	latencies    bool
 	began, ended time.Time
 	lock         sync.Mutex
 	tookNs       []int64
 }
 
-func (answers *answers) take(due time.Time) {
-	if due.Before(answers.began) || !due.Before(answers.ended) {
+// Counts where `at` is while it is measured.
+func (answers *answers) take(at time.Time, took time.Duration) {
+	if at.Before(answers.began) || !at.Before(answers.ended) {
 		return
 	}
 	answers.lock.Lock()
-	answers.tookNs = append(answers.tookNs, time.Since(due).Nanoseconds())
+	answers.tookNs = append(answers.tookNs, took.Nanoseconds())
 	answers.lock.Unlock()
 }
 
-func (answers *answers) latenciesText() string {
+// What the line says of them, where it does.
+func (answers *answers) percentiles() string {
 	answers.lock.Lock()
 	defer answers.lock.Unlock()
-	if !answers.latencies || len(answers.tookNs) == 0 {
+	took := answers.tookNs
+	if len(took) == 0 {
 		return ""
 	}
-	sort.Slice(answers.tookNs, func(i, j int) bool { return answers.tookNs[i] < answers.tookNs[j] })
-	at := func(share float64) int64 { return answers.tookNs[int(float64(len(answers.tookNs)-1)*share)] }
-	return fmt.Sprintf("\"p50_ns\": %d, \"p99_ns\": %d, \"p999_ns\": %d, ", at(0.5), at(0.99), at(0.999))
+	sort.Slice(took, func(i, j int) bool { return took[i] < took[j] })
+	us := func(share float64) float64 { return float64(took[int(float64(len(took)-1)*share)]) / 1000 }
+	return fmt.Sprintf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, ", us(0.5), us(0.99), us(0.999))
 }
 
-// The clock is read only where latencies are wanted.
-func keepAsking(pool *pgxpool.Pool, answers *answers) {
+func keepAsking(pool *pgxpool.Pool, answers *answers, timed bool) {
 	for {
-		if answers.latencies {
-			due := time.Now()
+		if timed {
+			asked := time.Now()
 			ask(pool)
-			answers.take(due)
+			now := time.Now()
+			answers.take(now, now.Sub(asked))
 		} else {
 			ask(pool)
 		}
@@ -162,7 +164,7 @@ func beginAt(rate float64, goroutines int, pool *pgxpool.Pool, answers *answers)
 		go func() {
 			for due := range begin {
 				ask(pool)
-				answers.take(due)
+				answers.take(due, time.Since(due))
 			}
 			working.Done()
 		}()
@@ -210,8 +212,7 @@ func main() {
 	target := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable pool_max_conns=%d pool_min_conns=%d", *host,
 		*port, *user, *database, *connections, *connections)
 	pool := open(target, *connections)
-	answers := answers{latencies: *latencies > 0}
-	answers.began = time.Now().Add(time.Duration(*warmMs) * time.Millisecond)
+	answers := answers{began: time.Now().Add(time.Duration(*warmMs) * time.Millisecond)}
 	answers.ended = answers.began.Add(time.Duration(*measureMs) * time.Millisecond)
 	all := make(chan bool)
 	if *rate > 0 {
@@ -221,9 +222,10 @@ func main() {
 		}()
 	}
 	for i := 0; *rate <= 0 && i < *connections**inFlight; i++ {
-		go keepAsking(pool, &answers)
+		go keepAsking(pool, &answers, *latencies > 0 && i%*latencies == 0)
 	}
 	time.Sleep(time.Until(answers.began))
+	fmt.Println("began")
 	began := takeSample(&answers.count)
 	time.Sleep(time.Until(answers.ended))
 	ended := takeSample(&answers.count)
@@ -234,5 +236,5 @@ func main() {
 	}
 	fmt.Printf("{\"answered\": %d, \"wall_ns\": %d, \"cpu_ns\": %d, \"switches\": %d, \"peak_kib\": %d, %s"+
 		"\"version\": \"pgx %s\"}\n", answered, wall.Nanoseconds(),
-		ended.cpuNs-began.cpuNs, ended.switches-began.switches, peakKib(), answers.latenciesText(), version)
+		ended.cpuNs-began.cpuNs, ended.switches-began.switches, peakKib(), answers.percentiles(), version)
 }

@@ -25,7 +25,7 @@ async def start(options, meter):
         max_waiting=0,
     )
     await pool.open(wait=True, timeout=10)
-    return [ask(pool, meter) for _ in range(options.connections * options.in_flight)]
+    return [ask(pool, meter.caller(i)) for i in range(options.connections * options.in_flight)]
 
 
 measure.run(start, "psycopg %s (%s)" % (psycopg.__version__, psycopg.pq.__impl__))

@@ -36,31 +36,32 @@ impl Options {
     }
 }
 
-/// What was answered; when they are asked for, how long those took that began while it was measured.
+/// What was answered, and how long those took that were timed and count.
 struct Answers {
     count: Cell<u64>,
     waiting: Cell<u64>, // of those that are due at a rate
-    latencies: bool,
     began: Instant,
     ended: Instant,
     took_ns: RefCell<Vec<u64>>,
 }
 
 impl Answers {
-    fn take(&self, due: Instant) {
-        if due >= self.began && due < self.ended {
-            self.took_ns.borrow_mut().push(due.elapsed().as_nanos() as u64);
+    /// Counts where `at` is while it is measured.
+    fn take(&self, at: Instant, took: Duration) {
+        if at >= self.began && at < self.ended {
+            self.took_ns.borrow_mut().push(took.as_nanos() as u64);
         }
     }
 
-    fn latencies(&self) -> String {
+    /// What the line says of them, where it does.
+    fn percentiles(&self) -> String {
         let mut took_ns = self.took_ns.borrow_mut();
-        if !self.latencies || took_ns.is_empty() {
+        if took_ns.is_empty() {
             return String::new();
         }
         took_ns.sort_unstable();
-        let at = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize];
-        format!(" \"p50_ns\": {}, \"p99_ns\": {}, \"p999_ns\": {},", at(0.5), at(0.99), at(0.999))
+        let us = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
+        format!("\"p50_us\": {:.1}, \"p99_us\": {:.1}, \"p999_us\": {:.1}, ", us(0.5), us(0.99), us(0.999))
     }
 }
 
@@ -112,14 +113,14 @@ async fn ask(client: &Client, statement: &Statement) {
     }
 }
 
-/// The clock is read only where latencies are wanted.
-async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answers>) {
+async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, timed: bool) {
     loop {
-        let due = answers.latencies.then(Instant::now);
+        let asked = timed.then(Instant::now);
         ask(&client, &statement).await;
         answers.count.set(answers.count.get() + 1);
-        if let Some(due) = due {
-            answers.take(due);
+        if let Some(asked) = asked {
+            let now = Instant::now();
+            answers.take(now, now - asked);
         }
     }
 }
@@ -127,7 +128,7 @@ async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answe
 async fn ask_once(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, due: Instant) {
     ask(&client, &statement).await;
     drop(client); // the references to it tell how many are in flight
-    answers.take(due);
+    answers.take(due, due.elapsed());
     answers.waiting.set(answers.waiting.get() - 1);
 }
 
@@ -162,7 +163,6 @@ async fn measure(options: Options) {
     let answers = Rc::new(Answers {
         count: Cell::new(0),
         waiting: Cell::new(0),
-        latencies: options.number_or_zero("latencies") > 0,
         began,
         ended,
         took_ns: RefCell::new(Vec::new()),
@@ -171,13 +171,15 @@ async fn measure(options: Options) {
     if rate > 0 {
         beginner = Some(tokio::task::spawn_local(begin_at(rate, connections, answers.clone())));
     } else {
-        for (client, statement) in connections {
-            for _ in 0..options.number("in-flight") {
-                tokio::task::spawn_local(keep_asking(client.clone(), statement.clone(), answers.clone()));
-            }
+        let one_in = options.number_or_zero("latencies");
+        for i in 0..options.number("in-flight") * connections.len() as u64 {
+            let (client, statement) = connections[(i / options.number("in-flight")) as usize].clone();
+            let timed = one_in > 0 && i % one_in == 0;
+            tokio::task::spawn_local(keep_asking(client, statement, answers.clone(), timed));
         }
     }
     tokio::time::sleep_until(began.into()).await;
+    println!("began");
     let began = sample(answers.count.get());
     tokio::time::sleep_until(ended.into()).await;
     let ended = sample(answers.count.get());
@@ -191,14 +193,14 @@ async fn measure(options: Options) {
         wall = answers.ended - answers.began;
     }
     println!(
-        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {},{} \
+        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {}, {}\
          \"version\": \"tokio-postgres {}\"}}",
         answered,
         wall.as_nanos(),
         ended.cpu_ns - began.cpu_ns,
         ended.switches - began.switches,
         peak_kib(),
-        answers.latencies(),
+        answers.percentiles(),
         option_env!("PEER_VERSION").unwrap_or("?")
     );
     std::process::exit(0)
