@@ -28,6 +28,8 @@ struct bench_shape { /* one request for a run */
     unsigned connections, in_flight; /* in_flight: queries per connection */
     unsigned handlers;               /* for contenders whose handlers take turns on the connections */
     const char *program;             /* of a peer */
+    unsigned latencies;              /* one in so many callers of a peer counts how long its queries take; 0: none */
+    double per_s;                    /* of a peer: they come at random times; 0: whenever one is answered */
 };
 
 enum { BENCH_REPETITIONS_MAX = 100, BENCH_PORT = 5432 };
@@ -86,8 +88,8 @@ struct bench_meter {
     struct bench_sample progress; /* when `answered` last moved: a run that stalls fails */
     struct bench_peer {           /* what a peer says of itself */
         char version[64];
-        bool batched;          /* not a Sync behind each query, but behind several */
-        double p50_us, p99_us; /* how long its queries took; 0: it does not say */
+        bool batched;                   /* not a Sync behind each query, but behind several */
+        double p50_us, p99_us, p999_us; /* how long its queries took; 0: it does not say */
     } peer;
 };
 #define BENCH_UNKNOWN ((double)NAN)

@@ -136,6 +136,8 @@ static void make_cases(struct cases *cases, const struct bench_options *options)
     }
 }
 
+enum { TIMED = 8 }; /* one in so many callers of a peer counts how long its queries take */
+
 /* One run, in its child. */
 struct job {
     const struct bench_case *one;
@@ -149,7 +151,8 @@ static void run_contender(struct job *job)
                                  .connections = job->one->connections,
                                  .in_flight = job->one->in_flight,
                                  .handlers = job->one->connections < MANY ? HANDLERS : job->one->connections,
-                                 .program = job->one->program };
+                                 .program = job->one->program,
+                                 .latencies = TIMED };
     job->one->contender->run(&shape, &job->meter);
     if (job->meter.phase != BENCH_OVER || job->meter.ended.answered <= job->meter.began.answered)
         bench_die("%s: nothing was measured", job->one->contender->name);

@@ -5,7 +5,8 @@
  * come meanwhile ("coordinated omission"). The rate is a share of what the contender has just done at its best, with 64
  * callers who each wait for their answer. The load called alone is the exception: one connection, one caller.
  *
- * A contender keeps asking the load what is due, starts it with the time at which that was, and reports its answer. */
+ * A contender keeps asking the load what is due, starts it with the time at which that was, and reports its answer. A
+ * peer (peer.c) does all of that itself, by the same rules. */
 #ifndef BENCH_LATENCY_H
 #define BENCH_LATENCY_H
 #include "bench.h"
@@ -39,10 +40,11 @@ struct latency_shape {
 };
 struct latency_client {
     const char *name;
-    void *(*open)(const struct latency_shape *shape);
+    void *(*open)(const struct latency_shape *shape); /* NULL: a peer, the program of that name */
     void (*run)(void *client, struct latency_load *load);
     void (*close)(void *client);
     bool alone_only;
 };
-extern const struct latency_client latency_shared, latency_lease, latency_spin, latency_libpq, latency_blocking;
+extern const struct latency_client latency_shared, latency_lease, latency_spin, latency_libpq, latency_blocking,
+    latency_pipeline;
 #endif

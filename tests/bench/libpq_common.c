@@ -79,3 +79,34 @@ void libpq_check(const PGconn *connection, const PGresult *result)
     memcpy(&value, PQgetvalue(result, 0, 0), sizeof value);
     if (ntohl(value) != BENCH_ANSWER) bench_die("libpq: the answer is not %d", BENCH_ANSWER);
 }
+
+struct libpq_pipe libpq_pipe_open(const struct bench_target *target)
+{
+    struct libpq_pipe pipe = {.connection = libpq_connect(target)};
+    libpq_must(PQenterPipelineMode(pipe.connection), pipe.connection);
+    return pipe;
+}
+
+void libpq_pipe_send(struct libpq_pipe *pipe)
+{
+    libpq_send(pipe->connection);
+    libpq_sync(pipe->connection);
+    pipe->in_flight++;
+}
+
+bool libpq_pipe_next(struct libpq_pipe *pipe)
+{
+    while (pipe->in_flight && !PQisBusy(pipe->connection)) { /* ends: each query has a row, a NULL and a Sync */
+        PGresult *result = PQgetResult(pipe->connection);
+        if (!result) continue;
+        bool over = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        if (!over) libpq_check(pipe->connection, result);
+        if (over && !pipe->answered) bench_die("libpq: a Sync before its row");
+        PQclear(result);
+        pipe->answered = !over;
+        if (!over) continue;
+        pipe->in_flight--;
+        return true;
+    }
+    return false;
+}

@@ -15,4 +15,16 @@ void libpq_send(PGconn *connection);                         /* one execution, b
  * older ones send it at once. */
 void libpq_sync(PGconn *connection);
 void libpq_check(const PGconn *connection, const PGresult *result); /* one row with the answer, or the end */
+
+/* One connection in pipeline mode, with a Sync after each query. */
+struct libpq_pipe {
+    PGconn *connection;
+    unsigned in_flight; /* Syncs that were sent and not answered yet */
+    bool answered;      /* the row of the current query was seen */
+};
+struct libpq_pipe libpq_pipe_open(const struct bench_target *target);
+/* One query and its Sync, see libpq_sync. */
+void libpq_pipe_send(struct libpq_pipe *pipe);
+/* Of what PQconsumeInput has brought. True, once for each: a query is over, which it is at its own Sync. */
+bool libpq_pipe_next(struct libpq_pipe *pipe);
 #endif

@@ -9,9 +9,19 @@
  *   {"answered": N, "wall_ns": N, "cpu_ns": N, "switches": N, "peak_kib": N, "version": "..."}
  *
  * cpu_ns is that of all its threads; switches, -1 where it can not tell, are the voluntary ones; "sync": "batch" says
- * that it sends one Sync behind several queries; "p50_us" and "p99_us" say how long its queries took. What the server
- * spends is read meanwhile: unknown without the first line. Another exit status than 0, another line, or none within
- * the bound fails the run. Where a program is not there, the first line of NAME.why beside it says why. */
+ * that it sends one Sync behind several queries. What the server spends is read meanwhile: unknown without the first
+ * line. Another exit status than 0, another line, or none within the bound fails the run. Where a program is not there,
+ * the first line of NAME.why beside it says why.
+ *
+ * Two options more may come:
+ *
+ *   --latencies N   one in N of the C x F callers reads the clock, and the second line has "p50_us", "p99_us" and
+ *                   "p999_us" besides: how long its queries took that ended while it measured. Without it, or with 0,
+ *                   nobody reads the clock, and the line has none of these; nor has that of a peer that cannot tell.
+ *   --rate R        instead of C x F in flight, R queries a second begin at random times (Poisson), whatever is in
+ *                   flight. One that cannot be started yet has begun all the same when it was due. Those that began
+ *                   while it measured are awaited: they are the answered ones, and all of them are timed. The peers of
+ *                   the part latency know this one, the others fail at it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +29,7 @@
 #include <unistd.h>
 #include "bench.h"
 
-enum { LINE_MAX_BYTES = 1024, GRACE_S = 10, TEXT_BYTES = 16 };
+enum { LINE_MAX_BYTES = 1024, GRACE_S = 10, TEXT_BYTES = 16, ARGUMENTS_MAX = 24 };
 
 struct command {
     const struct bench_shape *shape;
@@ -31,17 +41,30 @@ static void exec_peer(void *arg, int out)
     const struct command *command = arg;
     const struct bench_target *target = command->shape->target;
     const char *program = command->shape->program;
-    char port[TEXT_BYTES], connections[TEXT_BYTES], in_flight[TEXT_BYTES], warm[32], measure[32];
+    char port[TEXT_BYTES], connections[TEXT_BYTES], in_flight[TEXT_BYTES], warm[32], measure[32], rate[32];
+    char latencies[TEXT_BYTES];
     snprintf(port, sizeof port, "%u", target->port);
     snprintf(connections, sizeof connections, "%u", command->shape->connections);
     snprintf(in_flight, sizeof in_flight, "%u", command->shape->in_flight);
     snprintf(warm, sizeof warm, "%llu", (unsigned long long)command->meter->warm_ns / 1000000);
     snprintf(measure, sizeof measure, "%llu", (unsigned long long)command->meter->measure_ns / 1000000);
+    snprintf(latencies, sizeof latencies, "%u", command->shape->latencies);
+    snprintf(rate, sizeof rate, "%.0f", command->shape->per_s);
+    const char *words[][2] = {{"--host", target->host}, {"--port", port}, {"--user", target->user},
+                              {"--database", target->database}, {"--connections", connections},
+                              {"--in-flight", in_flight}, {"--warm-ms", warm}, {"--measure-ms", measure},
+                              {"--latencies", command->shape->latencies ? latencies : NULL},
+                              {"--rate", command->shape->per_s > 0 ? rate : NULL}};
+    const char *arguments[ARGUMENTS_MAX] = {program};
+    size_t count = 1;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (!words[i][1]) continue; /* not asked for */
+        arguments[count++] = words[i][0];
+        arguments[count++] = words[i][1];
+    }
     if (dup2(out, STDOUT_FILENO) < 0) bench_die("dup2: %s", strerror(errno));
     close(out);
-    execl(program, program, "--host", target->host, "--port", port, "--user", target->user, "--database",
-          target->database, "--connections", connections, "--in-flight", in_flight, "--warm-ms", warm, "--measure-ms",
-          measure, (char *)NULL);
+    execv(program, (char *const *)arguments);
     bench_die("%s: %s", program, strerror(errno));
 }
 
@@ -136,6 +159,7 @@ static bool take_figures(const char *line, const struct server_watch *server, st
     meter->peer.batched = text_of(line, "sync", sync, sizeof sync) && !strcmp(sync, "batch");
     if (!number_of(line, "p50_us", &meter->peer.p50_us)) meter->peer.p50_us = 0;
     if (!number_of(line, "p99_us", &meter->peer.p99_us)) meter->peer.p99_us = 0;
+    if (!number_of(line, "p999_us", &meter->peer.p999_us)) meter->peer.p999_us = 0;
     meter->began = (struct bench_sample){ .server_ns = 0 };
     meter->ended = (struct bench_sample){ .at_ns = (uint64_t)wall_ns,
                                           .cpu_ns = (uint64_t)cpu_ns,

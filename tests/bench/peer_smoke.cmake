@@ -25,7 +25,7 @@ endfunction()
 
 set(figures "{\"answered\": 1000, \"wall_ns\": 50000000, \"cpu_ns\": 4000000, \"switches\": -1, \"peak_kib\": 77, ")
 set(arguments "--host 127.0.0.1 --port [0-9]* --user bench --database bench --connections 8 --in-flight 8 ")
-string(APPEND arguments "--warm-ms 250 --measure-ms 50")
+string(APPEND arguments "--warm-ms 250 --measure-ms 50 --latencies 8")
 peer(pgx "echo \"$*\" >>'${FOLDER}/arguments'\necho '${figures}\"version\": \"pgx 1.2\"}'")
 run(pgx 0 "\npgx +null +8 +8 +each +20000 .* 4\\.00 .*peers: pgx 1\\.2")
 file(STRINGS ${FOLDER}/arguments lines)

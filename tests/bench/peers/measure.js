@@ -7,7 +7,8 @@ const { setTimeout: sleep } = require('timers/promises');
 const names = ['host', 'port', 'user', 'database', 'connections', 'in-flight', 'warm-ms', 'measure-ms'];
 
 function readOptions() {
-    const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
+    const known = [...names, 'latencies'].map((name) => [name, { type: 'string' }]);
+    const { values } = parseArgs({ options: Object.fromEntries(known) });
     for (const name of names) {
         if (values[name] === undefined) throw new Error(`missing option --${name}`);
     }
@@ -15,10 +16,10 @@ function readOptions() {
         host: values.host, port: Number(values.port), user: values.user, database: values.database,
         connections: Number(values.connections), inFlight: Number(values['in-flight']),
         warmMs: Number(values['warm-ms']), measureMs: Number(values['measure-ms']),
+        timed: Number(values.latencies || 0), // of so many callers one counts how long its queries take; 0: none
     };
 }
 
-const timed = 8; // of so many callers one counts how long its queries take
 let answered = 0;
 let tookMs = [];
 
@@ -35,9 +36,12 @@ async function ask(query, isTimed) {
     }
 }
 
-function percentileUs(share) {
+// What the line says of them, where it does.
+function percentiles() {
+    if (!tookMs.length) return {};
     tookMs.sort((a, b) => a - b);
-    return tookMs.length ? tookMs[Math.floor((tookMs.length - 1) * share)] * 1000 : 0;
+    const us = (share) => Number((tookMs[Math.floor((tookMs.length - 1) * share)] * 1000).toFixed(1));
+    return { p50_us: us(0.5), p99_us: us(0.99), p999_us: us(0.999) };
 }
 
 function sample() {
@@ -49,7 +53,7 @@ function sample() {
 }
 
 async function measure(options, query) {
-    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query, i % timed === 0).catch(die);
+    for (let i = 0; i < options.connections * options.inFlight; i++) ask(query, i % options.timed === 0).catch(die);
     await sleep(options.warmMs);
     process.stdout.write('began\n');
     tookMs = [];
@@ -70,7 +74,7 @@ exports.run = function run(start, version) {
         const line = JSON.stringify({
             answered: ended.answered - began.answered, wall_ns: Number(ended.at - began.at),
             cpu_ns: ended.cpuNs - began.cpuNs, switches: ended.switches - began.switches, peak_kib: ended.peakKib,
-            p50_us: percentileUs(0.5), p99_us: percentileUs(0.99), version,
+            ...percentiles(), version,
         });
         process.stdout.write(line + '\n', () => process.exit(0)); // what is in flight is of no interest
     }).catch(die);

@@ -15,15 +15,14 @@ def _options():
         parser.add_argument("--" + name, required=True)
     for name in ("port", "connections", "in-flight", "warm-ms", "measure-ms"):
         parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--latencies", type=int, default=0)
     return parser.parse_args()
 
 
-TIMED = 8  # of so many callers one counts how long its queries take
-
-
 class Meter:
-    def __init__(self):
+    def __init__(self, timed):
         self.answered = 0
+        self.timed = timed  # of so many callers one counts how long its queries take; 0: none
         self.took_ns = []
 
     def count(self, value):
@@ -34,10 +33,13 @@ class Meter:
 
     def caller(self, i):
         """For one that asks again as soon as it is answered: whom it tells its answers."""
-        return self if i % TIMED else TimedCaller(self)
+        return TimedCaller(self) if self.timed and i % self.timed == 0 else self
 
-    def percentile_us(self, share):
-        return sorted(self.took_ns)[int((len(self.took_ns) - 1) * share)] / 1000 if self.took_ns else 0
+    def percentiles(self):
+        """What the line says of them, where it does."""
+        took_ns = sorted(self.took_ns)
+        us = [took_ns[int((len(took_ns) - 1) * share)] / 1000 for share in (0.5, 0.99, 0.999) if took_ns]
+        return '"p50_us": %.1f, "p99_us": %.1f, "p999_us": %.1f, ' % tuple(us) if us else ""
 
     def sample(self):
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -73,10 +75,9 @@ async def _measure(options, start, meter, version):
     await _pass(options.measure_ms, ended)
     end = meter.sample()
     print(
-        '{"answered": %d, "wall_ns": %d, "cpu_ns": %d, "switches": %d, "peak_kib": %d, "p50_us": %.1f, '
-        '"p99_us": %.1f, "version": "%s"}'
+        '{"answered": %d, "wall_ns": %d, "cpu_ns": %d, "switches": %d, "peak_kib": %d, %s"version": "%s"}'
         % (end[4] - began[4], end[0] - began[0], end[1] - began[1], end[2] - began[2], end[3],
-           meter.percentile_us(0.5), meter.percentile_us(0.99), version),
+           meter.percentiles(), version),
         flush=True,
     )
     os._exit(0)  # what is in flight is of no interest
@@ -85,7 +86,8 @@ async def _measure(options, start, meter, version):
 def run(start, version):
     """start(options, meter) connects and returns coroutines that ask until they are ended."""
     try:
-        asyncio.run(_measure(_options(), start, Meter(), version))
+        options = _options()
+        asyncio.run(_measure(options, start, Meter(options.latencies), version))
     except Exception:
         traceback.print_exc(limit=-1)
         sys.stderr.flush()

@@ -25,6 +25,7 @@ while [ $# -gt 1 ]; do
         name=${1#--}
         printf -v "${name//-/_}" %s "$2"
         shift 2 ;;
+    --latencies) shift 2 ;; # it cannot tell them
     *) die "unknown option $1" ;;
     esac
 done

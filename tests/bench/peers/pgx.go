@@ -1,6 +1,7 @@
 // tests/bench/peers: pgx with its pool, a peer of the benchmark. The protocol of its arguments and of its answer is in
 // ../peer.c. As many goroutines as queries are to be in flight share a pool of as many connections as asked for; one
-// thread runs them. The pool prepares a statement at its first use on each connection.
+// thread runs them. With a rate they wait for what is due. The pool prepares a statement at its first use on each
+// connection.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand"
 	"os"
 	"runtime"
 	"sort"
@@ -16,7 +18,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
+	"github.com/jackc/pgx/v4"
 	"github.com/jackc/pgx/v4/pgxpool"
 )
 
@@ -57,55 +61,143 @@ func peakKib() (kib int64) {
 	return kib
 }
 
-// Of so many callers one counts how long its queries take.
-const timed = 8
-
-type times struct {
-	sync.Mutex
-	took []time.Duration
+func ask(pool interface {
+	QueryRow(context.Context, string, ...interface{}) pgx.Row
+}) {
+	var value int32
+	if err := pool.QueryRow(context.Background(), "SELECT 42").Scan(&value); err != nil {
+		die("query", err)
+	}
+	if value != 42 {
+		die("a wrong answer", fmt.Errorf("%d", value))
+	}
 }
 
-func (t *times) add(took time.Duration) {
-	t.Lock()
-	t.took = append(t.took, took)
-	t.Unlock()
+// What was answered, and how long those took that were timed and count.
+type answers struct {
+	count        uint64
+	began, ended time.Time
+	lock         sync.Mutex
+	tookNs       []int64
 }
 
-// All that were added, sorted; empty from now on.
-func (t *times) take() []time.Duration {
-	t.Lock()
-	defer t.Unlock()
-	took := t.took
-	t.took = nil
-	sort.Slice(took, func(a, b int) bool { return took[a] < took[b] })
-	return took
+// Counts where `at` is while it is measured.
+func (answers *answers) take(at time.Time, took time.Duration) {
+	if at.Before(answers.began) || !at.Before(answers.ended) {
+		return
+	}
+	answers.lock.Lock()
+	answers.tookNs = append(answers.tookNs, took.Nanoseconds())
+	answers.lock.Unlock()
 }
 
-func percentileUs(took []time.Duration, share float64) float64 {
+// What the line says of them, where it does.
+func (answers *answers) percentiles() string {
+	answers.lock.Lock()
+	defer answers.lock.Unlock()
+	took := answers.tookNs
 	if len(took) == 0 {
-		return 0
+		return ""
 	}
-	return float64(took[int(float64(len(took)-1)*share)].Nanoseconds()) / 1000
+	sort.Slice(took, func(i, j int) bool { return took[i] < took[j] })
+	us := func(share float64) float64 { return float64(took[int(float64(len(took)-1)*share)]) / 1000 }
+	return fmt.Sprintf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, ", us(0.5), us(0.99), us(0.999))
 }
 
-func ask(pool *pgxpool.Pool, answered *uint64, times *times) {
-	var last time.Time
+func keepAsking(pool *pgxpool.Pool, answers *answers, timed bool) {
 	for {
-		if times != nil {
-			last = time.Now()
+		if timed {
+			asked := time.Now()
+			ask(pool)
+			now := time.Now()
+			answers.take(now, now.Sub(asked))
+		} else {
+			ask(pool)
 		}
-		var value int32
-		if err := pool.QueryRow(context.Background(), "SELECT 42").Scan(&value); err != nil {
-			die("query", err)
+		atomic.AddUint64(&answers.count, 1)
+	}
+}
+
+// The runtime's own timers have a resolution of a millisecond, so that this is a timer of the kernel's, which wakes the
+// program up as a caller's request by a socket would.
+func openTimer() *os.File {
+	const monotonic, nonblocking = 1, syscall.O_NONBLOCK | syscall.O_CLOEXEC
+	fd, _, rc := syscall.Syscall(syscall.SYS_TIMERFD_CREATE, monotonic, nonblocking, 0)
+	if rc != 0 {
+		die("timerfd_create", rc)
+	}
+	return os.NewFile(fd, "timer")
+}
+
+func waitUntil(timer *os.File, control syscall.RawConn, due time.Time) {
+	for left := time.Until(due); left > 0; left = time.Until(due) {
+		when := [2]syscall.Timespec{{}, syscall.NsecToTimespec(left.Nanoseconds())}
+		err := control.Control(func(fd uintptr) {
+			if _, _, rc := syscall.RawSyscall6(syscall.SYS_TIMERFD_SETTIME, fd, 0,
+				uintptr(unsafe.Pointer(&when)), 0, 0, 0); rc != 0 {
+				die("timerfd_settime", rc)
+			}
+		})
+		if err != nil {
+			die("timer", err)
 		}
-		if value != 42 {
-			die("a wrong answer", fmt.Errorf("%d", value))
-		}
-		atomic.AddUint64(answered, 1)
-		if times != nil {
-			times.add(time.Since(last))
+		var expired [8]byte
+		if _, err := timer.Read(expired[:]); err != nil {
+			die("timer", err)
 		}
 	}
+}
+
+// Begins queries at random times, so many a second; returns when those that are due before the end are answered. Where
+// the goroutines do not keep up, so that this waits for them, queries count from when they were due nevertheless.
+func beginAt(rate float64, goroutines int, pool *pgxpool.Pool, answers *answers) {
+	timer := openTimer()
+	control, err := timer.SyscallConn()
+	if err != nil {
+		die("timer", err)
+	}
+	random := rand.New(rand.NewSource(1)) // the same each time
+	due, begin := time.Now(), make(chan time.Time, 1024)
+	var working sync.WaitGroup
+	working.Add(goroutines)
+	for i := 0; i < goroutines; i++ {
+		go func() {
+			for due := range begin {
+				ask(pool)
+				answers.take(due, time.Since(due))
+			}
+			working.Done()
+		}()
+	}
+	for {
+		due = due.Add(time.Duration(random.ExpFloat64() * 1e9 / rate))
+		if !due.Before(answers.ended) {
+			break
+		}
+		waitUntil(timer, control, due)
+		begin <- due
+	}
+	close(begin)
+	working.Wait()
+}
+
+// Every connection is there and has the statement before anything is measured.
+func open(target string, connections int) *pgxpool.Pool {
+	pool, err := pgxpool.Connect(context.Background(), target)
+	if err != nil {
+		die("connect", err)
+	}
+	all := make([]*pgxpool.Conn, connections)
+	for i := range all {
+		if all[i], err = pool.Acquire(context.Background()); err != nil {
+			die("connect", err)
+		}
+		ask(all[i])
+	}
+	for _, one := range all {
+		one.Release()
+	}
+	return pool
 }
 
 func main() {
@@ -113,33 +205,36 @@ func main() {
 	user, database := flag.String("user", "", ""), flag.String("database", "", "")
 	connections, inFlight := flag.Int("connections", 1, ""), flag.Int("in-flight", 1, "")
 	warmMs, measureMs := flag.Int("warm-ms", 0, ""), flag.Int("measure-ms", 0, "")
+	latencies, rate := flag.Int("latencies", 0, ""), flag.Float64("rate", 0, "")
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
 
 	target := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable pool_max_conns=%d pool_min_conns=%d", *host,
 		*port, *user, *database, *connections, *connections)
-	pool, err := pgxpool.Connect(context.Background(), target)
-	if err != nil {
-		die("connect", err)
+	pool := open(target, *connections)
+	answers := answers{began: time.Now().Add(time.Duration(*warmMs) * time.Millisecond)}
+	answers.ended = answers.began.Add(time.Duration(*measureMs) * time.Millisecond)
+	all := make(chan bool)
+	if *rate > 0 {
+		go func() {
+			beginAt(*rate, *connections**inFlight, pool, &answers)
+			close(all)
+		}()
 	}
-	var answered uint64
-	var all times
-	for i := 0; i < *connections**inFlight; i++ {
-		if i%timed == 0 {
-			go ask(pool, &answered, &all)
-		} else {
-			go ask(pool, &answered, nil)
-		}
+	for i := 0; *rate <= 0 && i < *connections**inFlight; i++ {
+		go keepAsking(pool, &answers, *latencies > 0 && i%*latencies == 0)
 	}
-	time.Sleep(time.Duration(*warmMs) * time.Millisecond)
+	time.Sleep(time.Until(answers.began))
 	fmt.Println("began")
-	all.take()
-	began := takeSample(&answered)
-	time.Sleep(time.Duration(*measureMs) * time.Millisecond)
-	ended := takeSample(&answered)
-	took := all.take()
-	fmt.Printf("{\"answered\": %d, \"wall_ns\": %d, \"cpu_ns\": %d, \"switches\": %d, \"peak_kib\": %d, "+
-		"\"p50_us\": %.1f, \"p99_us\": %.1f, \"version\": \"pgx %s\"}\n",
-		ended.answered-began.answered, ended.at.Sub(began.at).Nanoseconds(), ended.cpuNs-began.cpuNs,
-		ended.switches-began.switches, peakKib(), percentileUs(took, 0.5), percentileUs(took, 0.99), version)
+	began := takeSample(&answers.count)
+	time.Sleep(time.Until(answers.ended))
+	ended := takeSample(&answers.count)
+	answered, wall := ended.answered-began.answered, ended.at.Sub(began.at)
+	if *rate > 0 {
+		<-all
+		answered, wall = uint64(len(answers.tookNs)), answers.ended.Sub(answers.began)
+	}
+	fmt.Printf("{\"answered\": %d, \"wall_ns\": %d, \"cpu_ns\": %d, \"switches\": %d, \"peak_kib\": %d, %s"+
+		"\"version\": \"pgx %s\"}\n", answered, wall.Nanoseconds(),
+		ended.cpuNs-began.cpuNs, ended.switches-began.switches, peakKib(), answers.percentiles(), version)
 }

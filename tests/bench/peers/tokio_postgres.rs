@@ -1,12 +1,16 @@
 //! tests/bench/peers: tokio-postgres, a peer of the benchmark. The protocol of its arguments and of its answer is in
-//! ../peer.c. One thread; every task keeps one query in flight, and the driver pipelines those of a connection.
+//! ../peer.c. One thread; every task keeps one query in flight, and the driver pipelines those of a connection. With a
+//! rate every query has a task of its own, on the connection with the fewest in flight.
+mod timer;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use timer::Timer;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
-fn die(what: &str, error: impl std::fmt::Display) -> ! {
+pub fn die(what: &str, error: impl std::fmt::Display) -> ! {
     eprintln!("tokio-postgres: {what}: {error}");
     std::process::exit(1)
 }
@@ -25,6 +29,39 @@ impl Options {
 
     fn number(&self, name: &str) -> u64 {
         self.text(name).parse().unwrap_or_else(|error| die(name, error))
+    }
+
+    fn number_or_zero(&self, name: &str) -> u64 {
+        self.0.get(name).map_or(0, |_| self.number(name))
+    }
+}
+
+/// What was answered, and how long those took that were timed and count.
+struct Answers {
+    count: Cell<u64>,
+    waiting: Cell<u64>, // of those that are due at a rate
+    began: Instant,
+    ended: Instant,
+    took_ns: RefCell<Vec<u64>>,
+}
+
+impl Answers {
+    /// Counts where `at` is while it is measured.
+    fn take(&self, at: Instant, took: Duration) {
+        if at >= self.began && at < self.ended {
+            self.took_ns.borrow_mut().push(took.as_nanos() as u64);
+        }
+    }
+
+    /// What the line says of them, where it does.
+    fn percentiles(&self) -> String {
+        let mut took_ns = self.took_ns.borrow_mut();
+        if took_ns.is_empty() {
+            return String::new();
+        }
+        took_ns.sort_unstable();
+        let us = |share: f64| took_ns[((took_ns.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
+        format!("\"p50_us\": {:.1}, \"p99_us\": {:.1}, \"p999_us\": {:.1}, ", us(0.5), us(0.99), us(0.999))
     }
 }
 
@@ -68,62 +105,102 @@ async fn connect(options: &Options) -> (Client, Statement) {
     (client, statement)
 }
 
-/// Of so many callers one counts how long its queries take.
-const TIMED: u64 = 8;
-type Times = Rc<RefCell<Vec<Duration>>>;
-
-fn percentile_us(took: &[Duration], share: f64) -> f64 {
-    let at = (took.len().saturating_sub(1) as f64 * share) as usize;
-    took.get(at).map_or(0.0, |took| took.as_nanos() as f64 / 1000.0)
+async fn ask(client: &Client, statement: &Statement) {
+    let row = client.query_one(statement, &[]).await.unwrap_or_else(|error| die("query", error));
+    let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
+    if value != 42 {
+        die("a wrong answer", value);
+    }
 }
 
-async fn ask(client: Rc<Client>, statement: Statement, answered: Rc<Cell<u64>>, times: Option<Times>) {
+async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, timed: bool) {
     loop {
-        let asked = times.as_ref().map(|_| Instant::now());
-        let row = client.query_one(&statement, &[]).await.unwrap_or_else(|error| die("query", error));
-        let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
-        if value != 42 {
-            die("a wrong answer", value);
+        let asked = timed.then(Instant::now);
+        ask(&client, &statement).await;
+        answers.count.set(answers.count.get() + 1);
+        if let Some(asked) = asked {
+            let now = Instant::now();
+            answers.take(now, now - asked);
         }
-        answered.set(answered.get() + 1);
-        if let (Some(times), Some(asked)) = (&times, asked) {
-            times.borrow_mut().push(asked.elapsed());
+    }
+}
+
+async fn ask_once(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, due: Instant) {
+    ask(&client, &statement).await;
+    drop(client); // the references to it tell how many are in flight
+    answers.take(due, due.elapsed());
+    answers.waiting.set(answers.waiting.get() - 1);
+}
+
+async fn begin_at(rate: u64, connections: Vec<(Rc<Client>, Statement)>, answers: Rc<Answers>) {
+    let mut timer = Timer::new();
+    let mut due = Instant::now();
+    for begun in 1u64.. {
+        due += timer.random_gap(1e9 / rate as f64);
+        if due >= answers.ended {
+            return;
+        }
+        timer.wait_until(due).await;
+        let least = connections.iter().min_by_key(|(client, _)| Rc::strong_count(client));
+        let (client, statement) = least.unwrap_or_else(|| die("connections", "none"));
+        answers.waiting.set(answers.waiting.get() + 1);
+        tokio::task::spawn_local(ask_once(client.clone(), statement.clone(), answers.clone(), due));
+        if begun % 64 == 0 {
+            tokio::task::yield_now().await; // also where it is late and does not wait
         }
     }
 }
 
 async fn measure(options: Options) {
-    let answered = Rc::new(Cell::new(0));
-    let times = Times::default();
     let mut connections = Vec::new();
     for _ in 0..options.number("connections") {
-        connections.push(connect(&options).await);
+        let (client, statement) = connect(&options).await;
+        connections.push((Rc::new(client), statement));
     }
-    for (client, statement) in connections {
-        let client = Rc::new(client);
-        for i in 0..options.number("in-flight") {
-            let times = (i % TIMED == 0).then(|| times.clone());
-            tokio::task::spawn_local(ask(client.clone(), statement.clone(), answered.clone(), times));
+    let rate = options.number_or_zero("rate");
+    let began = Instant::now() + Duration::from_millis(options.number("warm-ms"));
+    let ended = began + Duration::from_millis(options.number("measure-ms"));
+    let answers = Rc::new(Answers {
+        count: Cell::new(0),
+        waiting: Cell::new(0),
+        began,
+        ended,
+        took_ns: RefCell::new(Vec::new()),
+    });
+    let mut beginner = None;
+    if rate > 0 {
+        beginner = Some(tokio::task::spawn_local(begin_at(rate, connections, answers.clone())));
+    } else {
+        let one_in = options.number_or_zero("latencies");
+        for i in 0..options.number("in-flight") * connections.len() as u64 {
+            let (client, statement) = connections[(i / options.number("in-flight")) as usize].clone();
+            let timed = one_in > 0 && i % one_in == 0;
+            tokio::task::spawn_local(keep_asking(client, statement, answers.clone(), timed));
         }
     }
-    tokio::time::sleep(Duration::from_millis(options.number("warm-ms"))).await;
+    tokio::time::sleep_until(began.into()).await;
     println!("began");
-    times.borrow_mut().clear();
-    let began = sample(answered.get());
-    tokio::time::sleep(Duration::from_millis(options.number("measure-ms"))).await;
-    let ended = sample(answered.get());
-    let mut took = times.take();
-    took.sort();
+    let began = sample(answers.count.get());
+    tokio::time::sleep_until(ended.into()).await;
+    let ended = sample(answers.count.get());
+    let (mut answered, mut wall) = (ended.answered - began.answered, ended.at - began.at);
+    if let Some(beginner) = beginner {
+        beginner.await.unwrap_or_else(|error| die("a task", error));
+        while answers.waiting.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answered = answers.took_ns.borrow().len() as u64;
+        wall = answers.ended - answers.began;
+    }
     println!(
-        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {}, \
-         \"p50_us\": {:.1}, \"p99_us\": {:.1}, \"version\": \"tokio-postgres {}\"}}",
-        ended.answered - began.answered,
-        (ended.at - began.at).as_nanos(),
+        "{{\"answered\": {}, \"wall_ns\": {}, \"cpu_ns\": {}, \"switches\": {}, \"peak_kib\": {}, {}\
+         \"version\": \"tokio-postgres {}\"}}",
+        answered,
+        wall.as_nanos(),
         ended.cpu_ns - began.cpu_ns,
         ended.switches - began.switches,
         peak_kib(),
-        percentile_us(&took, 0.5),
-        percentile_us(&took, 0.99),
+        answers.percentiles(),
         option_env!("PEER_VERSION").unwrap_or("?")
     );
     std::process::exit(0)
