@@ -196,7 +196,7 @@ static const struct bench_part part = {.usage = usage,
                                        .count = sizeof option_rows / sizeof *option_rows,
                                        .repetitions = 5,
                                        .seconds = 5,
-                                       .quick_seconds = 0.5,
+                                       .quick_seconds = 0.4,
                                        .seconds_max = 60};
 
 static struct options read_options(int argc, char **argv)

@@ -278,7 +278,7 @@ static const struct bench_part part = {.usage = usage,
                                        .count = sizeof option_rows / sizeof *option_rows,
                                        .repetitions = 7,
                                        .seconds = 1,
-                                       .quick_seconds = 0.15,
+                                       .quick_seconds = 0.1,
                                        .seconds_max = 20};
 
 int main(int argc, char **argv)

@@ -182,7 +182,7 @@ static void write_json(const char *path)
 static const char usage[] = "bench_policy [options]; the pass takes a quarter of the seconds\n";
 
 static const struct bench_part part = {
-    .usage = usage, .repetitions = 9, .seconds = 1, .quick_seconds = 0.3, .seconds_max = 20};
+    .usage = usage, .repetitions = 9, .seconds = 1, .quick_seconds = 0.2, .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
