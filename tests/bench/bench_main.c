@@ -61,7 +61,8 @@ static const struct {
     bool one, more; /* in flight on a connection */
 } grid_contenders[] = {
     { "ringpg-shared", true, true }, { "ringpg-lease", true, false },   { "floor", true, true },
-    { "libpq-epoll", true, false },  { "libpq-pipeline", false, true },
+    { "libpq-epoll", true, false },  { "libpq-pipeline", false, true }, { "tokio-postgres", true, true },
+    { "pgx", true, true }, /* the fastest peer that pipelines, and the fastest that has a pool */
 };
 enum { GRID = sizeof grid / sizeof *grid, GRID_CONTENDERS = sizeof grid_contenders / sizeof *grid_contenders };
 enum { CASES_MAX = 2 * (SHAPES + GRID * GRID * GRID_CONTENDERS) };
@@ -80,12 +81,12 @@ struct cases {
 
 static bool measures_peers(const struct bench_options *options)
 {
-    return options->peers && options->tcp && !options->common.target.tls && !options->grid;
+    return options->peers && options->tcp && !options->common.target.tls;
 }
 
 static void print_missing_peers(const struct bench_options *options)
 {
-    if (options->peers && !measures_peers(options)) printf("peers: left out, they run by TCP, without TLS or a grid\n");
+    if (options->peers && !measures_peers(options)) printf("peers: left out, they run by TCP, without TLS\n");
     for (size_t i = 0; measures_peers(options) && i < CONTENDERS; i++) {
         char *program;
         if (!contenders[i].peer) continue;

@@ -10,7 +10,7 @@ static const char usage[] =
     "  --transport unix|tcp     of the null server; must fit --host\n"
     "  --tls                    only the real server, encrypted; without the floor, which speaks no TLS\n"
     "  --server real|null       only this one\n"
-    "  --peers DIR              other drivers too: programs in DIR, see peer.c; by TCP, no TLS, not in --grid\n"
+    "  --peers DIR              other drivers too: programs in DIR, see peer.c; by TCP, no TLS\n"
     "  --no-strace              do not count system calls\n"
     "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers\n"
     "  --serve H --port P       only the null server, until it is ended\n";
