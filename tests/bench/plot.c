@@ -148,10 +148,28 @@ static void write_line(FILE *file, const struct scale *s, const struct look *loo
             line->in_flight[k], line->figure[k]);
 }
 
-static void write_name(FILE *file, const struct scale *s, const struct look *look, const struct line *line, double y)
+/* A name behind the end of its line, as far down as those need that are written already: from the highest on. */
+struct name {
+    double from_x, to_x, y;
+};
+enum { LETTER_W = 8, NAME_H = 14, NAME_X = 9 };
+
+static struct name place_name(const struct scale *s, const struct look *look, const struct line *line,
+                              const struct name *written, size_t count)
 {
-    fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" class=\"name\" fill=\"%s\">%s</text>\n",
-            place_x(s, line->in_flight[line->count - 1]) + 9, y + 4, look->colour, look->contender);
+    double x = place_x(s, line->in_flight[line->count - 1]) + NAME_X;
+    struct name name = { x, x + LETTER_W * (double)strlen(look->contender), place_y(s, line->figure[line->count - 1]) };
+    bool moved = true;
+    while (moved) { /* down each time, and by more than what counts as apart: ends */
+        moved = false;
+        for (size_t i = 0; i < count; i++) {
+            bool beside = name.to_x < written[i].from_x || name.from_x > written[i].to_x;
+            if (beside || fabs(name.y - written[i].y) >= NAME_H - 1) continue;
+            name.y = written[i].y + NAME_H;
+            moved = true;
+        }
+    }
+    return name;
 }
 
 /* The line whose end stands highest of those that have no name yet. */
@@ -167,24 +185,23 @@ static size_t next_line(const struct line *lines, const bool *named, const struc
     return best;
 }
 
-/* Names stand above all lines; those that would stand on each other are moved apart downwards, in the lines' order. */
+/* Names stand above all lines. */
 static void write_panel(FILE *file, const struct bench_case *cases, size_t count, const char *server,
                         const struct panel *panel)
 {
     struct line lines[LOOKS];
     bool named[LOOKS] = { false };
-    double last_y[32]; /* of the names behind lines that are as long, by the logarithm of their length */
-    for (size_t i = 0; i < 32; i++) last_y[i] = -INFINITY;
+    struct name names[LOOKS];
+    size_t written = 0;
     for (size_t i = 0; i < LOOKS; i++) lines[i] = line_of(cases, count, server, looks[i].contender, panel);
     struct scale s = scale_of(lines);
     write_axes(file, &s, panel, server);
     for (size_t i = 0; i < LOOKS; i++)
         if (lines[i].count) write_line(file, &s, &looks[i], &lines[i]);
-    for (size_t i; (i = next_line(lines, named, &s)) < LOOKS; named[i] = true) {
-        unsigned end = lines[i].in_flight[lines[i].count - 1], column = (unsigned)log2(end);
-        double y = fmax(place_y(&s, lines[i].figure[lines[i].count - 1]), last_y[column] + 14);
-        write_name(file, &s, &looks[i], &lines[i], y);
-        last_y[column] = y;
+    for (size_t i; (i = next_line(lines, named, &s)) < LOOKS; named[i] = true, written++) {
+        names[written] = place_name(&s, &looks[i], &lines[i], names, written);
+        fprintf(file, "<text x=\"%.1f\" y=\"%.1f\" class=\"name\" fill=\"%s\">%s</text>\n", names[written].from_x,
+                names[written].y + 4, looks[i].colour, looks[i].contender);
     }
 }
 
@@ -192,6 +209,13 @@ static bool any(const struct bench_case *cases, size_t count, const char *server
 {
     for (size_t i = 0; i < count; i++)
         if (cases[i].figures && !strcmp(cases[i].server, server)) return true;
+    return false;
+}
+
+static bool any_batched(const struct bench_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (cases[i].figures && cases[i].peer.batched) return true;
     return false;
 }
 
@@ -222,9 +246,10 @@ int bench_write_plot(const struct bench_case *cases, size_t count, const char *t
     }
     fprintf(file,
             "<text x=\"%d\" y=\"%d\" class=\"unit\">prepared " BENCH_SQL
-            ", binary result, a Sync after every query, %s on one machine; "
+            ", binary result, a Sync after every query%s, %s on one machine; "
             "medians; of shapes with as many in flight the best</text>\n</svg>\n",
-            LEFT, height - 14, strcmp(transport, "tcp") ? "Unix socket" : "TCP");
+            LEFT, height - 14, any_batched(cases, count) ? " (pgbench: one behind several)" : "",
+            strcmp(transport, "tcp") ? "Unix socket" : "TCP");
     bool failed = ferror(file);
     return fclose(file) || failed ? -EIO : 0;
 }
