@@ -17,8 +17,8 @@ void rp_catalog_free(struct rp_catalog *c);
  * NULL: no memory or no generation left. */
 const struct rp_columns *rp_catalog_intern(struct rp_catalog *c, uint32_t id, const uint8_t *body, size_t size,
                                            uint8_t *generation);
+enum rp_sql_class rp_catalog_look(struct rp_catalog *c, struct pg_query *q); /* the text is read */
 /* What its SQL does to the session: of a declared statement looked up, of any other read. */
-enum rp_sql_class rp_catalog_look(struct rp_catalog *c, struct pg_query *q);
 static inline enum rp_sql_class rp_catalog_class(struct rp_catalog *c, struct pg_query *q)
 {
     uint32_t id = q->statement ? rp_statement_known(q->statement) : 0;

@@ -29,6 +29,7 @@ static inline struct rp_bind rp_session_bind(const struct pg_query *q, uint64_t 
     if (q->statement) b.types = q->statement->types, b.ntypes = rp_session_types(q->statement);
     return b;
 }
+
 /* receive.c. One message, there as a whole: what the table says. True: `*ev` is an event. */
 bool rp_session_message(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev);
 /* CommandComplete and EmptyQueryResponse of this entry. True: it is malformed, and `*ev` says so. */

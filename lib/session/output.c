@@ -6,7 +6,6 @@
 #include <openssl/crypto.h>
 #include "session/internal.h"
 #include "wire/check.h"
-#include "wire/error.h"
 
 /* ---- texts that are kept ---- */
 
@@ -148,10 +147,9 @@ static void write_entry(const struct rp_session *s, struct rp_writer *w, const s
  * Sync. False: it is something else, and nothing was done. */
 static bool straight(struct rp_session *s, struct rp_writer *w, struct rp_entry *e)
 {
-    static const char tail[RP_EXECUTE_SIZE + RP_SYNC_SIZE] = "E\0\0\0\x09\0\0\0\0\0S\0\0\0\4";
     const unsigned either_way = RP_ENTRY_TEXT | RP_ENTRY_COMMIT | RP_ENTRY_HEALED | RP_ENTRY_PIECES;
     uint8_t prepared = s->prepared[e->statement];
-    size_t size = e->bind_size + sizeof tail;
+    size_t size = (size_t)e->bind_size + RP_EXECUTE_SIZE + RP_SYNC_SIZE;
     if ((e->flags & ~either_way) != RP_ENTRY_SYNC || prepared - 1u >= RP_GENERATIONS) return false;
     if (size > w->capacity - w->used || (s->keeps && s->evicted != s->config->texts->evicted)) return false;
     const struct pg_query *q = e->query;
@@ -159,7 +157,8 @@ static bool straight(struct rp_session *s, struct rp_writer *w, struct rp_entry 
                          .params = q->params, .nparams = q->nparams, .text_results = e->flags & RP_ENTRY_TEXT };
     w->resume = NULL; /* there is no later window */
     rp_write_bind(w, &b, e->bind_size);
-    rp_write_bytes(w, tail, sizeof tail);
+    rp_write_execute(w);
+    rp_write_sync(w);
     e->generation = prepared;
     e->steps = e->sent_steps = BIT(RP_STEP_BIND) | BIT(RP_STEP_EXECUTE) | BIT(RP_STEP_SYNC);
     e->size = (uint32_t)size;
@@ -252,4 +251,3 @@ void rp_session_terminate(struct rp_session *s)
 {
     if (s->terminate == RP_TERMINATE_NO) s->terminate = RP_TERMINATE_WANTED;
 }
-

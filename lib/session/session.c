@@ -1,7 +1,6 @@
 /* session/session.c - the session's FIFO: requests are checked and become entries, and leave it again when they are
  * over, when their callers go away, or when the connection is lost. */
 #include "session/session.h"
-#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include "session/internal.h"
 #include "wire/check.h"
@@ -57,7 +56,6 @@ void rp_session_in_tls(struct rp_session *s, const uint8_t *binding, size_t size
     s->tls = true;
     rp_scram_bind(&s->scram, binding, size);
 }
-
 
 void rp_session_settle(struct rp_session *s)
 {
