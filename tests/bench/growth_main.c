@@ -145,6 +145,7 @@ int main(int argc, char **argv)
 {
     static struct options options;
     bench_read_part(argc, argv, &part, &options.common);
+    if (options.common.contender) bench_die("--contender: this part has ringpg alone, see --series");
     raise_descriptors();
     if (options.one) {
         run_one(&options);

@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -76,13 +75,6 @@ struct server_watch {
     double began_cpu_ns, ended_cpu_ns;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static const char began_line[] = "began\n";
 enum { BEGAN_BYTES = sizeof began_line - 1 };
 
@@ -90,7 +82,7 @@ static int look(void *arg, const char *answer, size_t got)
 {
     struct server_watch *server = arg;
     if (got != BEGAN_BYTES || memcmp(answer, began_line, BEGAN_BYTES) || server->ended_ns) return -1;
-    uint64_t now = now_ns();
+    uint64_t now = bench_now_ns();
     if (!server->began_ns) {
         server->began_cpu_ns = bench_server_ns(server->meter->server_pid);
         server->began_ns = now;

@@ -190,6 +190,7 @@ int main(int argc, char **argv)
     bool failed = false;
     size_t best[BEST];
     bench_read_part(argc, argv, &part, &options);
+    if (options.contender) bench_die("--contender: this part has ringpg alone");
     printf("workload policy: " BENCH_SQL ", Sync each, %d handlers on the shared lane; a pool with its default options "
            "beside\nfixed ones; %u repetitions of %.2g s each, in turn; figures are medians\n",
            HANDLERS, options.repetitions, options.seconds);

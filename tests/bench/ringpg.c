@@ -124,7 +124,7 @@ static void make_statements(struct bench *bench, const struct ringpg_load *load)
 static void await_answers(struct bench *bench, unsigned answers)
 {
     struct bench_meter *meter = bench->meter;
-    while (meter->answered < answers) { /* bounded in the same way */
+    while (meter->answered < answers) { /* bounded: the meter ends what stalls */
         ringpg_loop_turn(&bench->loop);
         bench_tick(meter);
     }
