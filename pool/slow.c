@@ -5,10 +5,11 @@
  * is known to be slow, by declaration (PG_STATEMENT_SLOW) or by what it took before (work.c), is therefore sent to an
  * idle connection and nobody behind it (SOLO); a batch is slow when one of its members is.
  *
- *      How many       one less than there are connections for statements: those that idle, are shared, solo, being made
- *                     or could be made (the server is there, the budget has some), but not those that are leased or
- *                     reserved. So the fast ones always keep one. Where that makes none (a pool of one, all others
- *                     leased) slow ones share like everybody
+ *      How many       as many as there are connections for statements, those that idle, are shared, solo, being made or
+ *                     could be made (the server is there, the budget has some), but not those that are leased or
+ *                     reserved; less what the fast ones keep: one for each that is in flight or waits, one at least,
+ *                     half of them at the most. A single backend for all fast ones is one that sometimes does not run.
+ *                     Where that makes none (a pool of one, all others leased) slow ones share like everybody
  *      Who waits      where all solo places are taken, or no connection is idle, in a queue of their own, first in,
  *                     first out. In the common one a slow statement would stand at the head and hold up the fast ones
  *                     for which there is room: those overtake it, but only to join others on a shared connection
@@ -23,6 +24,18 @@ bool rp_slow(const struct pg_pool *pool, const struct pg_query *head)
     return false;
 }
 
+/* Counts no further than it needs to. */
+static uint32_t kept_for_fast(const struct pg_pool *pool, uint32_t most)
+{
+    const struct rp_slot *slot;
+    uint32_t n = pool->nwaiting;
+    for (uint32_t load = 0; load < RP_LOADS && n < most; load++)
+        TAILQ_FOREACH(slot, &pool->loaded[load], link) n += rp_session_in_flight(&slot->conn.session);
+    TAILQ_FOREACH(slot, &pool->slots[RP_SLOT_DRAINING], link) n += rp_session_in_flight(&slot->conn.session);
+    if (n < 1) return 1;
+    return n < most ? n : most;
+}
+
 uint32_t rp_slow_most(const struct pg_pool *pool)
 {
     const uint32_t *n = pool->count;
@@ -32,7 +45,7 @@ uint32_t rp_slow_most(const struct pg_pool *pool)
     uint32_t all = busy + (no_more && there < left ? there : left), live = rp_pool_live(pool);
     uint32_t too_many = live > pool->info.pool_max_conns ? live - pool->info.pool_max_conns : 0;
     all -= too_many < all ? too_many : all;
-    return all > 1 ? all - 1 : 0;
+    return all > 1 ? all - kept_for_fast(pool, all / 2) : 0;
 }
 
 uint32_t rp_slow_places(const struct pg_pool *pool)

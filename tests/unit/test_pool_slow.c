@@ -310,6 +310,32 @@ static void busy_connections_are_drained(void **state)
     world_close(&busy.w);
 }
 
+/* Up to half of the connections are left to the fast ones, one for each that there is; with them goes what they kept. */
+static void fast_ones_keep_half(void **state)
+{
+    (void)state;
+    enum { N = 9 };
+    struct seen s[N], quick;
+    keep_busy("pool_max_conns=6 pool_slow_statement=0", 6);
+    world_run(&busy.w, 20 * WORLD_MS);
+    for (int i = 0; i < N; i++) timed_start(&busy.w, &s[i], &slow);
+    world_run(&busy.w, 90 * WORLD_MS);
+    assert_int_equal(world_stats(&busy.w).solo_conns, 3);
+    assert_int_equal(world_stats(&busy.w).pending, N - 3);
+    assert_true(busy.worst_ns < 3 * WORLD_MS); /* 16 of them on three connections, and while those are drained */
+    busy.over = true;
+    world_run(&busy.w, 5 * WORLD_MS);
+    assert_int_equal(world_stats(&busy.w).solo_conns, 5);
+    assert_int_equal(world_stats(&busy.w).idle_conns, 1);
+    timed_start(&busy.w, &quick, &fast); /* one alone needs no more than the one that is left */
+    world_run(&busy.w, 5 * WORLD_MS);
+    assert_int_equal(quick.done, 1);
+    assert_int_equal(world_stats(&busy.w).solo_conns, 5);
+    world_run(&busy.w, WORLD_SECOND);
+    for (int i = 0; i < N; i++) assert_int_equal(s[i].done, 1);
+    world_close(&busy.w);
+}
+
 /* One that idles, reserved for others, is none that a slow statement could wait for. */
 static void reserved_ones_are_not_waited_for(void **state)
 {
@@ -516,6 +542,7 @@ int main(void)
         cmocka_unit_test(leases_and_slow_ones_by_age),
         cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
+        cmocka_unit_test(fast_ones_keep_half),
         cmocka_unit_test(reserved_ones_are_not_waited_for),
         cmocka_unit_test(slow_ones_are_found),
         cmocka_unit_test(fast_again),
