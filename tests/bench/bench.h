@@ -12,9 +12,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* The workload `select`: prepared once per connection, executed with binary results and a Sync after every query. */
-#define BENCH_SQL "SELECT 42"
-#define BENCH_ANSWER 42
+/* The workload `select`: a row by primary key, of one id after the other (the floor's is always the same). Prepared once
+ * per connection, executed with binary results and a Sync after every query. */
+#define BENCH_SQL "SELECT number FROM bench_select WHERE id = $1"
+enum { BENCH_ID_FIRST = 100000, BENCH_IDS = 10000, BENCH_NUMBER_OVER = 100000 }; /* ids and numbers have six digits */
+static inline int32_t bench_id(uint32_t n) { return (int32_t)(BENCH_ID_FIRST + n % BENCH_IDS); }
+static inline int32_t bench_number(int32_t id) { return id + BENCH_NUMBER_OVER; }
 
 struct bench_target {                   /* where the server listens, with trust authentication */
     const char *host, *user, *database; /* host: the folder of a Unix socket, or 127.0.0.1 */
@@ -51,7 +54,7 @@ struct bench_common {
     const char *json, *contender; /* contender: only this one */
     unsigned repetitions;
     double seconds; /* of each */
-    bool quick;
+    bool quick, no_table;
 };
 struct bench_part {
     const char *usage;               /* of its own options; the others' is added */
@@ -152,6 +155,11 @@ int null_server_start(struct bench_target *target); /* both in a child, which di
 /* Runs SQL on the target in a child, with ringpg, which is always there: statements one after the other, each in a
  * transaction of its own; NULL ends them. False: one failed, which stderr says, or it took longer than `seconds`. */
 bool bench_prepare(const struct bench_target *target, const char *const *sql, unsigned seconds);
+
+/* The table of the workload `select`, made and dropped in a child, unless options say that it is there already. False:
+ * stderr says why. */
+bool bench_select_make(const struct bench_common *options);
+bool bench_select_drop(const struct bench_common *options);
 
 /* A child process that writes its answer to descriptor `out`. Returns the bytes of the answer, or -1 when the child
  * failed or wrote too much, or BENCH_LATE when it took longer than `seconds` (then it is killed). */

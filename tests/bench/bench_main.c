@@ -294,7 +294,10 @@ static int run_all(const struct bench_options *options)
     bool strace = !options->no_strace && have_strace();
     pid_t null_server = null_server_start(&null_target);
     print_head(options, strace);
+    bool real = options->common.target.host != NULL;
+    if (real && !bench_select_make(&options->common)) bench_die("the table could not be made");
     bool succeeded = measure(&cases, options, &null_target, strace);
+    if (real) succeeded &= bench_select_drop(&options->common);
     stop_null_server(null_server, &null_target);
     report(&cases, options);
     if (!succeeded) fprintf(stderr, "bench: a run failed, see above\n");

@@ -1,7 +1,8 @@
 /* The floor: what the kernel's socket path costs a client that does everything a driver must except understand the
  * bytes. One ring; on each connection a receive is always armed, every reply is answered by the next request (refilled
  * per reply, no batches in step), one SEND per connection and turn after the completion queue is drained, and the wait
- * is the one of pg_uring_wait. Replies are counted by their known length and not parsed.
+ * is the one of pg_uring_wait. Every request is the
+ * same; replies are counted by their known length and not parsed.
  *
  * Invariant: due == replies that the server still owes, unsent requests included; at the end no byte is left over. */
 #include <errno.h>

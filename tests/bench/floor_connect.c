@@ -49,14 +49,17 @@ static void end(struct bytes *out)
     memcpy(out->at + out->message, &length, 4);
 }
 
-/* Bind (no parameters, binary result), Execute (all rows), Sync: what a driver sends once it knows the columns. */
+/* Bind (one parameter, binary as the result is), Execute (all rows), Sync: what a driver sends once it knows the columns. */
 static void put_request(struct bytes *out)
 {
     begin(out, 'B');
     put_text(out, "");
     put_text(out, STATEMENT);
-    put_i16(out, 0);
-    put_i16(out, 0);
+    put_i16(out, 1);
+    put_i16(out, 1);
+    put_i16(out, 1);
+    put_i32(out, 4);
+    put_i32(out, (uint32_t)BENCH_ID_FIRST);
     put_i16(out, 1);
     put_i16(out, 1);
     end(out);
@@ -178,6 +181,6 @@ struct floor_session floor_connect(const struct bench_target *target)
     send_all(session.fd, &request);
     session.request_bytes = request.size;
     session.reply_bytes = read_until_ready(session.fd, &row);
-    if (row != BENCH_ANSWER) bench_die("floor: the answer is not %d", BENCH_ANSWER);
+    if (row != bench_number(BENCH_ID_FIRST)) bench_die("floor: the answer is not %d", bench_number(BENCH_ID_FIRST));
     return session;
 }

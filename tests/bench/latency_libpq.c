@@ -13,7 +13,7 @@
 enum { DEPTH = 64 }; /* in flight on a connection in pipeline mode: then what is due waits */
 
 struct line {
-    struct libpq_pipe pipe;
+    struct libpq_line libpq;
     uint64_t due_ns[DEPTH]; /* a ring: of those in flight */
     unsigned oldest;
 };
@@ -31,11 +31,8 @@ static struct client *open_lines(const struct latency_shape *shape, unsigned dep
     if (!client || !connections || !lines) bench_die("libpq: no memory");
     *client = (struct client){.count = shape->connections, .depth = depth, .lines = lines};
     for (unsigned i = 0; i < client->count; i++) {
-        if (depth > 1)
-            lines[i].pipe = libpq_pipe_open(shape->target);
-        else
-            lines[i].pipe.connection = libpq_connect(shape->target);
-        connections[i] = lines[i].pipe.connection;
+        lines[i].libpq = libpq_line_open(shape->target, depth > 1);
+        connections[i] = lines[i].libpq.connection;
     }
     client->epoll = libpq_watch(connections, client->count);
     free(connections);
@@ -57,8 +54,8 @@ static struct line *choose(const struct client *client)
 {
     struct line *best = client->lines;
     for (unsigned i = 1; i < client->count; i++)
-        if (client->lines[i].pipe.in_flight < best->pipe.in_flight) best = &client->lines[i];
-    return best->pipe.in_flight < client->depth ? best : NULL;
+        if (client->lines[i].libpq.in_flight < best->libpq.in_flight) best = &client->lines[i];
+    return best->libpq.in_flight < client->depth ? best : NULL;
 }
 
 static void start_due(struct client *client, struct latency_load *load)
@@ -66,38 +63,17 @@ static void start_due(struct client *client, struct latency_load *load)
     struct line *line;
     uint64_t due_ns;
     while ((line = choose(client)) && latency_due(load, &due_ns)) {
-        line->due_ns[(line->oldest + line->pipe.in_flight) % DEPTH] = due_ns;
-        if (client->depth > 1) {
-            libpq_pipe_send(&line->pipe);
-        } else {
-            libpq_send(line->pipe.connection);
-            line->pipe.in_flight++;
-        }
+        line->due_ns[(line->oldest + line->libpq.in_flight) % DEPTH] = due_ns;
+        libpq_line_send(&line->libpq);
     }
     for (unsigned i = 0; i < client->count; i++)
-        if (PQflush(client->lines[i].pipe.connection)) bench_die("libpq: the socket takes no requests of a few bytes");
+        if (PQflush(client->lines[i].libpq.connection)) bench_die("libpq: the socket takes no requests of a few bytes");
 }
 
-/* Without pipeline mode: is the one query over? */
-static bool single_next(struct libpq_pipe *pipe)
+static void collect(struct latency_load *load, struct line *line)
 {
-    while (pipe->in_flight && !PQisBusy(pipe->connection)) { /* ends: NULL comes after the one result */
-        PGresult *result = PQgetResult(pipe->connection);
-        if (!result) {
-            pipe->in_flight = 0;
-            return true;
-        }
-        libpq_check(pipe->connection, result);
-        PQclear(result);
-    }
-    return false;
-}
-
-static void collect(struct client *client, struct latency_load *load, struct line *line)
-{
-    bool (*next)(struct libpq_pipe *pipe) = client->depth > 1 ? libpq_pipe_next : single_next;
-    libpq_must(PQconsumeInput(line->pipe.connection), line->pipe.connection);
-    while (next(&line->pipe)) {
+    libpq_must(PQconsumeInput(line->libpq.connection), line->libpq.connection);
+    while (libpq_line_next(&line->libpq)) {
         latency_answered(load, line->due_ns[line->oldest]);
         line->oldest = (line->oldest + 1) % DEPTH;
     }
@@ -114,7 +90,7 @@ static void run(void *arg, struct latency_load *load)
         int ready = epoll_pwait2(client->epoll, events, 64, &wait, NULL);
         if (ready < 0 && errno != EINTR) bench_die("libpq: epoll_pwait2: %s", strerror(errno));
         for (int i = 0; i < ready; i++) {
-            collect(client, load, &client->lines[events[i].data.u32]);
+            collect(load, &client->lines[events[i].data.u32]);
             start_due(client, load);
         }
     }
@@ -123,13 +99,11 @@ static void run(void *arg, struct latency_load *load)
 static void run_blocking(void *arg, struct latency_load *load)
 {
     struct client *client = arg;
-    PGconn *connection = client->lines[0].pipe.connection;
+    struct libpq_line *line = &client->lines[0].libpq;
     uint64_t due_ns;
-    libpq_must(!PQsetnonblocking(connection, 0), connection);
+    libpq_must(!PQsetnonblocking(line->connection, 0), line->connection);
     while (latency_due(load, &due_ns)) {
-        PGresult *result = PQexecPrepared(connection, "s1", 0, NULL, NULL, NULL, 1);
-        libpq_check(connection, result);
-        PQclear(result);
+        libpq_line_exec(line);
         latency_answered(load, due_ns);
     }
 }
@@ -138,7 +112,7 @@ static void close_client(void *arg)
 {
     struct client *client = arg;
     close(client->epoll);
-    for (unsigned i = 0; i < client->count; i++) PQfinish(client->lines[i].pipe.connection);
+    for (unsigned i = 0; i < client->count; i++) PQfinish(client->lines[i].libpq.connection);
     free(client->lines);
     free(client);
 }

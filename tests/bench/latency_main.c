@@ -266,12 +266,14 @@ static void write_json(const struct options *options)
 
 static const char usage[] = "bench_latency [options]\n"
                             "  --peers DIR              other drivers too: programs in DIR, see peer.c\n"
-                            "  --load NAME              only this one\n";
+                            "  --load NAME              only this one\n"
+                            "  --no-table               the table bench_select is there already, and stays\n";
 
 #define AT(member) offsetof(struct options, member)
 static const struct bench_option option_rows[] = {
     {"peers", BENCH_TEXT, AT(peers), 0},
     {"load", BENCH_TEXT, AT(load), 0},
+    {"no-table", BENCH_FLAG, AT(common.no_table), 0},
 };
 static const struct bench_part part = {.usage = usage,
                                        .rows = option_rows,
@@ -287,12 +289,14 @@ int main(int argc, char **argv)
     bool failed = false;
     bench_read_part(argc, argv, &part, &options.common);
     find_peers(&options);
+    if (!bench_select_make(&options.common)) bench_die("the table could not be made");
     printf("workload latency: %s; %u repetitions of %.2g s each, contenders in turn; figures are medians\n", BENCH_SQL,
            options.common.repetitions, options.common.seconds);
     for (unsigned repetition = 0; repetition < options.common.repetitions; repetition++)
         for (size_t l = 0; l < LOADS; l++)
             for (size_t c = 0; c < CLIENTS; c++)
                 if (runs(&options, l, c) && !peers[c].given_up && !repeat(&options, l, c)) failed = true;
+    failed |= !bench_select_drop(&options.common);
     print_report(&options);
     if (options.common.json) write_json(&options);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");

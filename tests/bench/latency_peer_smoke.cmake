@@ -12,7 +12,7 @@ endfunction()
 
 # Runs one contender of them, with the options at the end; `wanted` is a regular expression of its output.
 function(run contender expected_result wanted)
-  execute_process(COMMAND ${BENCH} --host 127.0.0.1 --port 1 --repetitions 2 --seconds 0.1 --peers ${FOLDER}
+  execute_process(COMMAND ${BENCH} --host 127.0.0.1 --port 1 --no-table --repetitions 2 --seconds 0.1 --peers ${FOLDER}
                           --contender ${contender} --json ${FOLDER}/figures.json ${ARGN}
                   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
   if(NOT result EQUAL expected_result)

@@ -7,27 +7,30 @@
 enum { HANDLERS = 4096 }; /* who all have one in flight: then what is due waits */
 enum { SPIN_NS = 50000 };
 
-static struct pg_statement select_42 = PG_STATEMENT(BENCH_SQL);
+static struct pg_statement select_number = PG_STATEMENT(BENCH_SQL, PG_TYPE_INT4);
 
 struct handler {
     struct pg_query query;
     struct pg_lease lease;
+    struct pg_param id;
     struct client *client;
     struct handler *next_free;
     uint64_t due_ns;
+    int32_t number; /* that is due */
     bool answered;
 };
 struct client {
     struct ringpg_loop loop;
     struct latency_load *load;
     struct handler handlers[HANDLERS], *free;
+    unsigned asked;
     bool lends;
 };
 
 static enum pg_flow on_row(struct pg_query *query, struct pg_row *row)
 {
     struct handler *handler = query->data;
-    handler->answered = pg_row_int4(row, 0) == BENCH_ANSWER;
+    handler->answered = pg_row_int4(row, 0) == handler->number;
     return PG_CONTINUE;
 }
 
@@ -47,6 +50,9 @@ static void start_due(struct client *client)
     struct handler *handler;
     while ((handler = client->free) && latency_due(client->load, &handler->due_ns)) {
         client->free = handler->next_free;
+        int32_t id = bench_id(client->asked++);
+        handler->number = bench_number(id);
+        handler->id = pg_int4(id);
         if (client->lends)
             pg_pool_acquire(client->loop.pool, &handler->lease);
         else
@@ -83,7 +89,8 @@ static void *open_client(const struct latency_shape *shape, bool lends, unsigned
     for (size_t i = 0; i < HANDLERS; i++) {
         struct handler *handler = &client->handlers[i];
         *handler = (struct handler){.client = client, .next_free = client->free};
-        handler->query = (struct pg_query){.statement = &select_42, .on_row = on_row, .on_done = on_done, .data = handler};
+        handler->query = (struct pg_query){.statement = &select_number, .params = &handler->id, .nparams = 1,
+                                           .on_row = on_row, .on_done = on_done, .data = handler};
         handler->lease = (struct pg_lease){.on_grant = on_grant, .tag = PG_HERE, .data = handler};
         client->free = handler;
     }

@@ -35,14 +35,6 @@ void libpq_prepare(PGconn *connection, const char *name, const char *sql)
     PQclear(result);
 }
 
-PGconn *libpq_connect(const struct bench_target *target)
-{
-    PGconn *connection = libpq_open(target);
-    libpq_prepare(connection, "s1", BENCH_SQL);
-    libpq_must(!PQsetnonblocking(connection, 1), connection);
-    return connection;
-}
-
 int libpq_watch(PGconn *const *connections, unsigned count)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -55,12 +47,6 @@ int libpq_watch(PGconn *const *connections, unsigned count)
     return epoll;
 }
 
-void libpq_send(PGconn *connection)
-{
-    if (!PQsendQueryPrepared(connection, "s1", 0, NULL, NULL, NULL, 1))
-        bench_die("libpq: send: %s", PQerrorMessage(connection));
-}
-
 void libpq_sync(PGconn *connection)
 {
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
@@ -70,43 +56,63 @@ void libpq_sync(PGconn *connection)
 #endif
 }
 
-void libpq_check(const PGconn *connection, const PGresult *result)
+#define STATEMENT "s1"
+
+static uint32_t next_id(struct libpq_line *line) { return htonl((uint32_t)bench_id(line->asked++)); }
+
+static const int id_length = sizeof(uint32_t), id_format = 1;
+
+static void check(struct libpq_line *line, const PGresult *result)
 {
     uint32_t value;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) bench_die("libpq: %s", PQerrorMessage(connection));
+    int32_t due = bench_number(bench_id(line->checked++));
+    libpq_must(PQresultStatus(result) == PGRES_TUPLES_OK, line->connection);
     if (PQntuples(result) != 1 || PQnfields(result) != 1 || PQgetlength(result, 0, 0) != 4)
         bench_die("libpq: not one row of one int4");
     memcpy(&value, PQgetvalue(result, 0, 0), sizeof value);
-    if (ntohl(value) != BENCH_ANSWER) bench_die("libpq: the answer is not %d", BENCH_ANSWER);
+    if ((int32_t)ntohl(value) != due) bench_die("libpq: the answer is not %d", due);
 }
 
-struct libpq_pipe libpq_pipe_open(const struct bench_target *target)
+struct libpq_line libpq_line_open(const struct bench_target *target, bool pipelined)
 {
-    struct libpq_pipe pipe = {.connection = libpq_connect(target)};
-    libpq_must(PQenterPipelineMode(pipe.connection), pipe.connection);
-    return pipe;
+    struct libpq_line line = {.connection = libpq_open(target), .pipelined = pipelined};
+    libpq_prepare(line.connection, STATEMENT, BENCH_SQL);
+    libpq_must(!PQsetnonblocking(line.connection, 1), line.connection);
+    if (pipelined) libpq_must(PQenterPipelineMode(line.connection), line.connection);
+    return line;
 }
 
-void libpq_pipe_send(struct libpq_pipe *pipe)
+void libpq_line_send(struct libpq_line *line)
 {
-    libpq_send(pipe->connection);
-    libpq_sync(pipe->connection);
-    pipe->in_flight++;
+    uint32_t id = next_id(line);
+    const char *value = (const char *)&id;
+    libpq_must(PQsendQueryPrepared(line->connection, STATEMENT, 1, &value, &id_length, &id_format, 1), line->connection);
+    if (line->pipelined) libpq_sync(line->connection);
+    line->in_flight++;
 }
 
-bool libpq_pipe_next(struct libpq_pipe *pipe)
+bool libpq_line_next(struct libpq_line *line)
 {
-    while (pipe->in_flight && !PQisBusy(pipe->connection)) { /* ends: each query has a row, a NULL and a Sync */
-        PGresult *result = PQgetResult(pipe->connection);
-        if (!result) continue;
-        bool over = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-        if (!over) libpq_check(pipe->connection, result);
-        if (over && !pipe->answered) bench_die("libpq: a Sync before its row");
+    while (line->in_flight && !PQisBusy(line->connection)) { /* ends: each query has a row, a NULL and maybe a Sync */
+        PGresult *result = PQgetResult(line->connection);
+        if (!result && line->pipelined) continue;
+        bool over = !result || PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        if (!over) check(line, result);
+        if (over && !line->answered) bench_die("libpq: a query ended without its row");
         PQclear(result);
-        pipe->answered = !over;
+        line->answered = !over;
         if (!over) continue;
-        pipe->in_flight--;
+        line->in_flight--;
         return true;
     }
     return false;
+}
+
+void libpq_line_exec(struct libpq_line *line)
+{
+    uint32_t id = next_id(line);
+    const char *value = (const char *)&id;
+    PGresult *result = PQexecPrepared(line->connection, STATEMENT, 1, &value, &id_length, &id_format, 1);
+    check(line, result);
+    PQclear(result);
 }

@@ -7,46 +7,39 @@
 #include <unistd.h>
 #include "libpq_common.h"
 
-/* Takes what has come. True: the query is over. */
-static bool collect(PGconn *connection)
+static void start(struct libpq_line *line)
 {
-    if (!PQconsumeInput(connection)) bench_die("libpq: %s", PQerrorMessage(connection));
-    while (!PQisBusy(connection)) { /* ends: NULL comes after the one result */
-        PGresult *result = PQgetResult(connection);
-        if (!result) return true;
-        libpq_check(connection, result);
-        PQclear(result);
-    }
-    return false;
-}
-
-static void start(PGconn *connection)
-{
-    libpq_send(connection);
-    if (PQflush(connection)) bench_die("libpq: the socket takes no request of a few bytes");
+    libpq_line_send(line);
+    if (PQflush(line->connection)) bench_die("libpq: the socket takes no request of a few bytes");
 }
 
 void libpq_epoll_run(const struct bench_shape *shape, struct bench_meter *meter)
 {
     unsigned count = shape->connections, busy = count;
     struct epoll_event events[64];
+    struct libpq_line *lines = calloc(count, sizeof *lines);
     PGconn **connections = calloc(count, sizeof *connections);
-    if (!connections || shape->in_flight != 1) bench_die("libpq-epoll: one query per connection");
-    for (unsigned i = 0; i < count; i++) connections[i] = libpq_connect(shape->target);
+    if (!lines || !connections) bench_die("libpq-epoll: no memory");
+    if (shape->in_flight != 1) bench_die("libpq-epoll: one query per connection");
+    for (unsigned i = 0; i < count; i++) {
+        lines[i] = libpq_line_open(shape->target, false);
+        connections[i] = lines[i].connection;
+    }
     int epoll = libpq_watch(connections, count);
 
     bench_meter_start(meter);
-    for (unsigned i = 0; i < count; i++) start(connections[i]);
+    for (unsigned i = 0; i < count; i++) start(&lines[i]);
     bool more = true;
     while (busy) { /* bounded: the meter ends the process when it stalls */
         int ready = epoll_wait(epoll, events, 64, 1000);
         if (ready < 0 && errno != EINTR) bench_die("libpq-epoll: epoll_wait: %s", strerror(errno));
         for (int i = 0; i < ready; i++) {
-            PGconn *connection = connections[events[i].data.u32];
-            if (!collect(connection)) continue;
+            struct libpq_line *line = &lines[events[i].data.u32];
+            libpq_must(PQconsumeInput(line->connection), line->connection);
+            if (!libpq_line_next(line)) continue;
             meter->answered++;
             if (more)
-                start(connection);
+                start(line);
             else
                 busy--;
         }
@@ -56,4 +49,5 @@ void libpq_epoll_run(const struct bench_shape *shape, struct bench_meter *meter)
     close(epoll);
     for (unsigned i = 0; i < count; i++) PQfinish(connections[i]);
     free(connections);
+    free(lines);
 }

@@ -7,18 +7,18 @@
 #include <unistd.h>
 #include "libpq_common.h"
 
-static void start(struct libpq_pipe *pipe, unsigned queries)
+static void start(struct libpq_line *line, unsigned queries)
 {
-    for (unsigned i = 0; i < queries; i++) libpq_pipe_send(pipe);
-    if (PQflush(pipe->connection)) bench_die("libpq: the socket takes no requests of a few bytes");
+    for (unsigned i = 0; i < queries; i++) libpq_line_send(line);
+    if (PQflush(line->connection)) bench_die("libpq: the socket takes no requests of a few bytes");
 }
 
 /* Takes what has come and returns the queries that it ended. */
-static unsigned collect(struct libpq_pipe *pipe)
+static unsigned collect(struct libpq_line *line)
 {
     unsigned ended = 0;
-    libpq_must(PQconsumeInput(pipe->connection), pipe->connection);
-    while (libpq_pipe_next(pipe)) ended++;
+    libpq_must(PQconsumeInput(line->connection), line->connection);
+    while (libpq_line_next(line)) ended++;
     return ended;
 }
 
@@ -27,27 +27,27 @@ void libpq_pipeline_run(const struct bench_shape *shape, struct bench_meter *met
     unsigned count = shape->connections;
     size_t due = (size_t)count * shape->in_flight;
     struct epoll_event events[64];
-    struct libpq_pipe *pipes = calloc(count, sizeof *pipes);
+    struct libpq_line *lines = calloc(count, sizeof *lines);
     PGconn **connections = calloc(count, sizeof *connections);
-    if (!pipes || !connections) bench_die("libpq-pipeline: no memory");
+    if (!lines || !connections) bench_die("libpq-pipeline: no memory");
     for (unsigned i = 0; i < count; i++) {
-        pipes[i] = libpq_pipe_open(shape->target);
-        connections[i] = pipes[i].connection;
+        lines[i] = libpq_line_open(shape->target, true);
+        connections[i] = lines[i].connection;
     }
     int epoll = libpq_watch(connections, count);
 
     bench_meter_start(meter);
-    for (unsigned i = 0; i < count; i++) start(&pipes[i], shape->in_flight);
+    for (unsigned i = 0; i < count; i++) start(&lines[i], shape->in_flight);
     bool more = true;
     while (due) { /* bounded: the meter ends the process when it stalls */
         int ready = epoll_wait(epoll, events, 64, 1000);
         if (ready < 0 && errno != EINTR) bench_die("libpq-pipeline: epoll_wait: %s", strerror(errno));
         for (int i = 0; i < ready; i++) {
-            struct libpq_pipe *pipe = &pipes[events[i].data.u32];
-            unsigned ended = collect(pipe);
+            struct libpq_line *line = &lines[events[i].data.u32];
+            unsigned ended = collect(line);
             meter->answered += ended;
             if (more)
-                start(pipe, ended);
+                start(line, ended);
             else
                 due -= ended;
         }
@@ -57,5 +57,5 @@ void libpq_pipeline_run(const struct bench_shape *shape, struct bench_meter *met
     close(epoll);
     for (unsigned i = 0; i < count; i++) PQfinish(connections[i]);
     free(connections);
-    free(pipes);
+    free(lines);
 }

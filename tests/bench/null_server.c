@@ -1,6 +1,6 @@
 /* The tests' own server: one epoll loop that frames the client's messages and answers each from a table of canned
- * bytes, one send per read. It understands startup and the messages of prepared selects and runs nothing: what is
- * measured against it is the client. Reads of a connection are bounded by its buffer; whoever sends something else is
+ * bytes, one send per read. It understands startup and the messages of prepared selects and runs nothing, but that a row
+ * has the number of the id that was bound: what is measured against it is the client. Reads of a connection are bounded by its buffer; whoever sends something else is
  * disconnected. */
 #include <errno.h>
 #include <signal.h>
@@ -15,11 +15,12 @@
 #include <unistd.h>
 #include "bench.h"
 
-enum { INPUT_BYTES = 65536, OUTPUT_BYTES = 131072, REPLY_MAX = 512 };
+enum { INPUT_BYTES = 65536, OUTPUT_BYTES = 131072, REPLY_MAX = 512, DIGITS = 6 };
 
 struct client {
     int fd;
-    bool started, binary;
+    bool started, binary; /* binary: the result that Bind asked for */
+    uint32_t number;       /* of the id in Bind */
     size_t size;
     unsigned char input[INPUT_BYTES];
 };
@@ -30,9 +31,9 @@ struct reply {
 };
 /* clang-format off */
 #define REPLY(text) {(text), sizeof(text) - 1}
-#define ANSWER_TEXT "D\0\0\0\014\0\001\0\0\0\002" "42"
-#define ANSWER_BINARY "D\0\0\0\016\0\001\0\0\0\004\0\0\0\052"
-#define COLUMNS(format) "T\0\0\0\041\0\001?column?\0\0\0\0\0\0\0\0\0\0\027\0\004\377\377\377\377\0" format
+#define ROW_TEXT "D\0\0\0\020\0\001\0\0\0\006" /* then the number */
+#define ROW_BINARY "D\0\0\0\016\0\001\0\0\0\004"
+#define COLUMNS(format) "T\0\0\0\037\0\001number\0\0\0\0\0\0\0\0\0\0\027\0\004\377\377\377\377\0" format
 #define COMPLETE "C\0\0\0\015SELECT 1\0"
 #define READY "Z\0\0\0\005I"
 #define SETTING(length, name, value) "S\0\0\0" length name "\0" value "\0"
@@ -43,11 +44,57 @@ static const struct reply welcome = REPLY("R\0\0\0\010\0\0\0\0"
     SETTING("\043", "standard_conforming_strings", "on") SETTING("\027", "DateStyle", "ISO, MDY")
     "K\0\0\0\014\0\0\0\001\0\0\0\002" READY);
 static const struct reply parsed = REPLY("1\0\0\0\004"), bound = REPLY("2\0\0\0\004"), closed = REPLY("3\0\0\0\004"),
-    row_text = REPLY(ANSWER_TEXT COMPLETE), row_binary = REPLY(ANSWER_BINARY COMPLETE), ready = REPLY(READY),
-    describe_statement = REPLY("t\0\0\0\006\0\0" COLUMNS("\0")), describe_text = REPLY(COLUMNS("\0")),
-    describe_binary = REPLY(COLUMNS("\001")), simple = REPLY(COLUMNS("\0") ANSWER_TEXT COMPLETE READY),
-    none = REPLY(""), unencrypted = REPLY("N");
+    row_text = REPLY(ROW_TEXT "000000" COMPLETE), row_binary = REPLY(ROW_BINARY "\0\0\0\0" COMPLETE),
+    ready = REPLY(READY), describe_statement = REPLY("t\0\0\0\012\0\001\0\0\0\027" COLUMNS("\0")),
+    describe_text = REPLY(COLUMNS("\0")), describe_binary = REPLY(COLUMNS("\001")),
+    simple = REPLY(COLUMNS("\0") ROW_TEXT "000000" COMPLETE READY), none = REPLY(""), unencrypted = REPLY("N");
 /* clang-format on */
+
+/* ---- the select ---- */
+
+/* Behind the two names and the formats of the parameters; NULL: it ends before. */
+static const unsigned char *params_of(const unsigned char *body, const unsigned char *end)
+{
+    for (int names = 0; names < 2; names++) {
+        body = body < end ? memchr(body, 0, (size_t)(end - body)) : NULL;
+        if (!body++) return NULL;
+    }
+    if (end - body < 2) return NULL;
+    size_t formats = (size_t)body[0] << 8 | body[1];
+    return (size_t)(end - body) < 4 + 2 * formats ? NULL : body + 2 + 2 * formats;
+}
+
+/* Bind: whether the result is to be binary, and of which id, which is four bytes or six digits. Without a parameter there
+ * is no id, and the number is 0. False: it is not understood. */
+static bool take_bind(struct client *client, const unsigned char *body, size_t size)
+{
+    const unsigned char *end = body + size, *at = params_of(body, end);
+    if (!at) return false;
+    client->binary = end[-1] == 1; /* it ends with the result formats: a one there is binary */
+    client->number = 0;
+    if (!at[1]) return true;
+    if (end - at < 6) return false;
+    uint32_t id = 0, length = at[5];
+    at += 6;
+    if (end - at < (long)length || (length != sizeof id && length != DIGITS)) return false;
+    for (uint32_t i = 0; i < length; i++) id = length == DIGITS ? id * 10 + at[i] - '0' : id << 8 | at[i];
+    client->number = id + BENCH_NUMBER_OVER;
+    return true;
+}
+
+/* The number into a row that was just written. */
+static void fill_in(const struct client *client, unsigned char *row)
+{
+    uint32_t left = client->number, value = htonl(left);
+    if (client->binary) {
+        memcpy(row + sizeof ROW_BINARY - 1, &value, sizeof value);
+        return;
+    }
+    unsigned char *digits = row + sizeof ROW_TEXT - 1;
+    for (int i = DIGITS - 1; i >= 0; i--, left /= 10) digits[i] = (unsigned char)('0' + left % 10);
+}
+
+/* ---- messages ---- */
 
 /* The reply to one whole message; NULL: this client is not understood, or has said good-bye. */
 static const struct reply *answer(struct client *client, unsigned char type, const unsigned char *body, size_t size)
@@ -55,9 +102,8 @@ static const struct reply *answer(struct client *client, unsigned char type, con
     switch (type) {
     case 'P':
         return &parsed;
-    case 'B': /* ends with the result formats: a one there is binary */
-        client->binary = size && body[size - 1] == 1;
-        return &bound;
+    case 'B':
+        return take_bind(client, body, size) ? &bound : NULL;
     case 'D':
         return size && body[0] == 'S' ? &describe_statement : client->binary ? &describe_binary : &describe_text;
     case 'E':
@@ -101,6 +147,7 @@ static long converse(struct client *client, unsigned char *output, size_t *produ
         }
         if (!reply) return -1;
         memcpy(output + *produced, reply->bytes, reply->size);
+        if (reply == &row_text || reply == &row_binary) fill_in(client, output + *produced);
         *produced += reply->size;
         at += header - 4 + length;
     }

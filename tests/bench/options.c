@@ -12,7 +12,8 @@ static const char usage[] =
     "  --server real|null       only this one\n"
     "  --peers DIR              other drivers too: programs in DIR, see peer.c; by TCP, no TLS\n"
     "  --no-strace              do not count system calls\n"
-    "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers\n"
+    "  --no-table               the table bench_select is there already, and stays\n"
+    "  --one NAME --connections C --in-flight D   a single run of --queries N, for profilers; makes no table\n"
     "  --serve H --port P       only the null server, until it is ended\n";
 
 #define AT(member) offsetof(struct bench_options, member)
@@ -30,6 +31,7 @@ static const struct bench_option rows[] = {
     {"in-flight", BENCH_NUMBER, AT(in_flight), 64},
     {"serve", BENCH_TEXT, AT(serve), 0},
     {"peers", BENCH_TEXT, AT(peers), 0},
+    {"no-table", BENCH_FLAG, AT(common.no_table), 0},
 };
 
 static const struct bench_part part = {.usage = usage,

@@ -2,8 +2,9 @@
  *
  *   PEER --host H --port P --user U --database D --connections C --in-flight F --warm-ms W --measure-ms M
  *
- * opens C connections, keeps C x F of the prepared selects in flight, checks each answer, measures for M ms after W ms,
- * and prints two lines, the first when it begins to measure:
+ * opens C connections, keeps C x F of the prepared selects in flight (BENCH_SQL, ids one after the other or at random,
+ * see bench.h), checks each answer, measures for M ms after W ms, and prints two lines, the first when it begins to
+ * measure:
  *
  *   began
  *   {"answered": N, "wall_ns": N, "cpu_ns": N, "switches": N, "peak_kib": N, "version": "..."}

@@ -179,10 +179,19 @@ static void write_json(const char *path)
 
 /* ---- options ---- */
 
-static const char usage[] = "bench_policy [options]; the pass takes a quarter of the seconds\n";
+static const char usage[] = "bench_policy [options]; the pass takes a quarter of the seconds\n"
+                            "  --no-table               the table bench_select is there already, and stays\n";
 
-static const struct bench_part part = {
-    .usage = usage, .repetitions = 9, .seconds = 1, .quick_seconds = 0.2, .seconds_max = 20};
+static const struct bench_option option_rows[] = {
+    {"no-table", BENCH_FLAG, offsetof(struct bench_common, no_table), 0},
+};
+static const struct bench_part part = {.usage = usage,
+                                       .rows = option_rows,
+                                       .count = sizeof option_rows / sizeof *option_rows,
+                                       .repetitions = 9,
+                                       .seconds = 1,
+                                       .quick_seconds = 0.2,
+                                       .seconds_max = 20};
 
 int main(int argc, char **argv)
 {
@@ -191,6 +200,7 @@ int main(int argc, char **argv)
     size_t best[BEST];
     bench_read_part(argc, argv, &part, &options);
     if (options.contender) bench_die("--contender: this part has ringpg alone");
+    if (!bench_select_make(&options)) bench_die("the table could not be made");
     printf("workload policy: " BENCH_SQL ", Sync each, %d handlers on the shared lane; a pool with its default options "
            "beside\nfixed ones; %u repetitions of %.2g s each, in turn; figures are medians\n",
            HANDLERS, options.repetitions, options.seconds);
@@ -203,6 +213,7 @@ int main(int argc, char **argv)
         failed |= !repeat(DEFAULT, &options, options.seconds, &finals[DEFAULT]);
         for (size_t i = 0; i < BEST; i++) failed |= !repeat(best[i], &options, options.seconds, &finals[best[i]]);
     }
+    failed |= !bench_select_drop(&options);
     print_report(best);
     if (options.json) write_json(options.json);
     if (failed) fprintf(stderr, "bench: a run failed, see above\n");

@@ -70,7 +70,7 @@ static void print_peers(const struct bench_case *cases, size_t count)
         separator = ", ";
     }
     if (*separator == ',')
-        printf(".\nThey are other drivers, each a program of its own: postgres.js and pgbench take text, the "
+        printf(".\nThey are other drivers, each a program of its own: postgres.js, pg and pgbench take text, the "
                "others\nbinary; pgx, asyncpg, psycopg and pg have a pool of connections on which more callers wait; "
                "sync batch: one\nSync behind all that a connection has in flight. They warm up for 0.4 s at least, "
                "0.25 s with --quick.\n");

@@ -9,8 +9,9 @@ enum { OTHER_STATEMENTS = 64 }; /* the library's own are declared as well */
 struct handler {
     struct pg_query query;
     struct pg_lease lease;
+    struct pg_param id;
     struct bench *bench;
-    unsigned seen; /* rows of this answer */
+    unsigned due, seen; /* of this answer: the first row's number; rows */
 };
 
 struct bench {
@@ -19,8 +20,9 @@ struct bench {
     struct pg_statement *statements;
     char *texts;
     unsigned busy, next; /* the statement of the next query */
+    unsigned asked;      /* of the workload's own ids */
     unsigned first, rows, count;
-    bool more, lease, run_time;
+    bool more, lease, run_time, own_sql;
     struct bench_meter *meter;
 };
 
@@ -29,7 +31,7 @@ struct bench {
 static enum pg_flow on_row(struct pg_query *query, struct pg_row *row)
 {
     struct handler *handler = query->data;
-    unsigned due = handler->bench->first + handler->seen;
+    unsigned due = handler->due + handler->seen;
     if (pg_row_columns(row) != 1 || (unsigned)pg_row_int4(row, 0) != due)
         bench_die("ringpg: the answer is not %u", due);
     handler->seen++;
@@ -48,6 +50,13 @@ static void check(struct handler *handler)
 static void take_statement(struct handler *handler)
 {
     struct bench *bench = handler->bench;
+    if (bench->own_sql) {
+        handler->due = bench->first;
+    } else {
+        int32_t id = bench_id(bench->asked++);
+        handler->due = (unsigned)bench_number(id);
+        handler->id = pg_int4(id);
+    }
     struct pg_statement *statement = &bench->statements[bench->next];
     if (++bench->next == bench->count) bench->next = 0;
     if (bench->run_time)
@@ -92,6 +101,7 @@ static void start(struct bench *bench, struct handler *handler)
     handler->bench = bench;
     handler->query =
         (struct pg_query){.on_row = on_row, .data = handler, .on_done = bench->lease ? lease_done : shared_done};
+    if (!bench->own_sql) handler->query.params = &handler->id, handler->query.nparams = 1;
     handler->lease = (struct pg_lease){.on_grant = granted, .tag = PG_HERE, .data = handler};
     if (bench->lease) {
         pg_pool_acquire(bench->loop.pool, &handler->lease);
@@ -118,6 +128,7 @@ static void make_statements(struct bench *bench, const struct ringpg_load *load)
                                       : snprintf(text, TEXT_BYTES, "%s", sql);
         if (length >= TEXT_BYTES) bench_die("ringpg: the statement is too long");
         bench->statements[i] = (struct pg_statement){.sql = text};
+        if (!load->sql) bench->statements[i].types[0] = PG_TYPE_INT4;
     }
 }
 
@@ -134,8 +145,9 @@ void ringpg_load_run(const struct ringpg_load *load, struct bench_meter *meter)
 {
     struct bench bench = {.busy = load->handlers, .more = true, .meter = meter, .lease = load->lease};
     bench.run_time = load->run_time;
-    bench.first = load->rows ? load->first : BENCH_ANSWER;
-    bench.rows = load->rows ? load->rows : 1;
+    bench.own_sql = load->sql != NULL;
+    bench.first = load->first;
+    bench.rows = load->sql ? load->rows : 1;
     bench.handlers = calloc(load->handlers, sizeof *bench.handlers);
     if (!bench.handlers) bench_die("ringpg: no memory");
     make_statements(&bench, load);

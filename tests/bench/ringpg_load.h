@@ -11,8 +11,8 @@ struct ringpg_load {
     unsigned handlers;
     bool lease;           /* acquire (parked mostly), query, release; else the shared lane */
     const char *options;  /* further ones of the connection string; NULL: none */
-    const char *sql;      /* one column of int4; NULL: BENCH_SQL */
-    unsigned first, rows; /* the answer: so many rows, counting from there; 0: BENCH_ANSWER in one row */
+    const char *sql;      /* another statement than the usual, without parameters, with one column of int4 */
+    unsigned first, rows; /* its answer: so many rows, counting from there */
     unsigned statements;  /* so many texts for it, which all queries take in turn; 0: one */
     bool run_time;        /* the texts are given with each query, and not declared */
     unsigned warm_up;     /* answers before the meter begins, beside its own warm-up */

@@ -14,7 +14,8 @@ class Connection(asyncpg.Connection):
 async def ask(pool, meter):
     while True:
         async with pool.acquire() as connection:
-            meter.count(await connection.fetchval("SELECT 42"))
+            id = meter.next_id()
+            meter.count(id, await connection.fetchval("SELECT number FROM bench_select WHERE id = $1", id))
 
 
 async def start(options, meter):

@@ -20,14 +20,17 @@ function readOptions() {
     };
 }
 
+const firstId = 100000, ids = 10000, numberOver = 100000;
+let asked = 0;
 let answered = 0;
 let tookMs = [];
 
 // Keeps one query in flight; every answer is checked.
 async function ask(query, isTimed) {
     for (let last = performance.now(); ;) {
-        const value = await query();
-        if (value !== 42) throw new Error(`a wrong answer: ${value}`);
+        const id = firstId + asked++ % ids;
+        const value = await query(id);
+        if (value !== id + numberOver) throw new Error(`a wrong answer: ${value}`);
         answered++;
         if (!isTimed) continue;
         const now = performance.now();
@@ -67,7 +70,7 @@ function die(error) {
     process.exit(1);
 }
 
-// start(options) returns a function that asks once and returns a promise of the value.
+// start(options) returns a function that asks once, for an id, and returns a promise of its number.
 exports.run = function run(start, version) {
     const options = readOptions();
     measure(options, start(options)).then(([began, ended]) => {

@@ -19,15 +19,23 @@ def _options():
     return parser.parse_args()
 
 
+FIRST_ID, IDS, NUMBER_OVER = 100000, 10000, 100000
+
+
 class Meter:
     def __init__(self, timed):
         self.answered = 0
+        self.asked = 0
         self.timed = timed  # of so many callers one counts how long its queries take; 0: none
         self.took_ns = []
 
-    def count(self, value):
+    def next_id(self):
+        self.asked += 1
+        return FIRST_ID + self.asked % IDS
+
+    def count(self, id, value):
         """Every answer comes by here, to be checked."""
-        if value != 42:
+        if value != id + NUMBER_OVER:
             raise ValueError("a wrong answer: %r" % (value,))
         self.answered += 1
 
@@ -50,10 +58,11 @@ class Meter:
 class TimedCaller:
     def __init__(self, meter):
         self.meter = meter
+        self.next_id = meter.next_id
         self.last = time.monotonic_ns()
 
-    def count(self, value):
-        self.meter.count(value)
+    def count(self, id, value):
+        self.meter.count(id, value)
         now = time.monotonic_ns()
         self.meter.took_ns.append(now - self.last)
         self.last = now

@@ -30,16 +30,22 @@ while [ $# -gt 1 ]; do
     esac
 done
 
+write_select()
+{
+    echo '\set id random(100000, 109999)'
+    echo 'SELECT number FROM bench_select WHERE id = :id;'
+}
+
 write_script()
 {
     local i
     if [ "$in_flight" = 1 ]; then
-        echo 'SELECT 42;'
+        write_select
         return
     fi
     printf '\\startpipeline\n'
     for ((i = 1; i <= in_flight; i++)); do
-        echo 'SELECT 42;'
+        write_select
         [ "$sync" = batch ] || [ "$i" = "$in_flight" ] || printf '\\syncpipeline\n'
     done
     printf '\\endpipeline\n'

@@ -31,6 +31,13 @@ func die(what string, err error) {
 	os.Exit(1)
 }
 
+const (
+	firstID, ids, numberOver = 100000, 10000, 100000
+	query                    = "SELECT number FROM bench_select WHERE id = $1"
+)
+
+var asked uint32 // how many ids, one after the other
+
 type sample struct {
 	at       time.Time
 	cpuNs    int64
@@ -65,10 +72,11 @@ func ask(pool interface {
 	QueryRow(context.Context, string, ...interface{}) pgx.Row
 }) {
 	var value int32
-	if err := pool.QueryRow(context.Background(), "SELECT 42").Scan(&value); err != nil {
+	id := firstID + int32(atomic.AddUint32(&asked, 1)%ids)
+	if err := pool.QueryRow(context.Background(), query, id).Scan(&value); err != nil {
 		die("query", err)
 	}
-	if value != 42 {
+	if value != id+numberOver {
 		die("a wrong answer", fmt.Errorf("%d", value))
 	}
 }

@@ -11,5 +11,5 @@ run((options) => {
         host: options.host, port: options.port, user: options.user, database: options.database, ssl: false,
         max: options.connections, max_pipeline: options.inFlight, fetch_types: false, max_lifetime: null,
     });
-    return async () => (await sql`SELECT 42`)[0]['?column?'];
+    return async (id) => (await sql`SELECT number FROM bench_select WHERE id = ${id}`)[0].number;
 }, `postgres.js ${require(path.join(__dirname, 'node_modules/postgres/package.json')).version}`);

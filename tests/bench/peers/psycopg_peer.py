@@ -11,8 +11,9 @@ async def ask(pool, meter):
     while True:
         async with pool.connection() as connection:
             cursor = connection.cursor(binary=True)
-            await cursor.execute("SELECT 42", prepare=True)
-            meter.count((await cursor.fetchone())[0])
+            id = meter.next_id()
+            await cursor.execute("SELECT number FROM bench_select WHERE id = %s", (id,), prepare=True)
+            meter.count(id, (await cursor.fetchone())[0])
 
 
 async def start(options, meter):

@@ -15,6 +15,22 @@ pub fn die(what: &str, error: impl std::fmt::Display) -> ! {
     std::process::exit(1)
 }
 
+const SQL: &str = "SELECT number FROM bench_select WHERE id = $1";
+const FIRST_ID: i32 = 100_000;
+const IDS: i32 = 10_000;
+const NUMBER_OVER: i32 = 100_000;
+
+/// The ids, one after the other.
+struct Ids(Cell<i32>);
+
+impl Ids {
+    fn next(&self) -> i32 {
+        let at = self.0.get();
+        self.0.set((at + 1) % IDS);
+        FIRST_ID + at
+    }
+}
+
 struct Options(HashMap<String, String>);
 
 impl Options {
@@ -38,6 +54,7 @@ impl Options {
 
 /// What was answered, and how long those took that were timed and count.
 struct Answers {
+    ids: Ids,
     count: Cell<u64>,
     waiting: Cell<u64>, // of those that are due at a rate
     began: Instant,
@@ -101,14 +118,14 @@ async fn connect(options: &Options) -> (Client, Statement) {
             die("connection", error);
         }
     });
-    let statement = client.prepare("SELECT 42").await.unwrap_or_else(|error| die("prepare", error));
+    let statement = client.prepare(SQL).await.unwrap_or_else(|error| die("prepare", error));
     (client, statement)
 }
 
-async fn ask(client: &Client, statement: &Statement) {
-    let row = client.query_one(statement, &[]).await.unwrap_or_else(|error| die("query", error));
+async fn ask(client: &Client, statement: &Statement, id: i32) {
+    let row = client.query_one(statement, &[&id]).await.unwrap_or_else(|error| die("query", error));
     let value: i32 = row.try_get(0).unwrap_or_else(|error| die("value", error));
-    if value != 42 {
+    if value != id + NUMBER_OVER {
         die("a wrong answer", value);
     }
 }
@@ -116,7 +133,7 @@ async fn ask(client: &Client, statement: &Statement) {
 async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, timed: bool) {
     loop {
         let asked = timed.then(Instant::now);
-        ask(&client, &statement).await;
+        ask(&client, &statement, answers.ids.next()).await;
         answers.count.set(answers.count.get() + 1);
         if let Some(asked) = asked {
             let now = Instant::now();
@@ -126,7 +143,7 @@ async fn keep_asking(client: Rc<Client>, statement: Statement, answers: Rc<Answe
 }
 
 async fn ask_once(client: Rc<Client>, statement: Statement, answers: Rc<Answers>, due: Instant) {
-    ask(&client, &statement).await;
+    ask(&client, &statement, answers.ids.next()).await;
     drop(client); // the references to it tell how many are in flight
     answers.take(due, due.elapsed());
     answers.waiting.set(answers.waiting.get() - 1);
@@ -161,6 +178,7 @@ async fn measure(options: Options) {
     let began = Instant::now() + Duration::from_millis(options.number("warm-ms"));
     let ended = began + Duration::from_millis(options.number("measure-ms"));
     let answers = Rc::new(Answers {
+        ids: Ids(Cell::new(0)),
         count: Cell::new(0),
         waiting: Cell::new(0),
         began,
