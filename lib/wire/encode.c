@@ -20,7 +20,7 @@ void rp_write_at_edge(struct rp_writer *w, const uint8_t *from, size_t n)
 
 enum { NAME_MOST = 20 };
 
-_Static_assert(6 + NAME_MOST + 4 + 4 <= RP_WRITE_SHORT, "a Bind without parameters");
+_Static_assert(6 + NAME_MOST + 6 + 4 <= RP_WRITE_SHORT, "a Bind up to its parameters, and its end");
 
 static size_t statement_name(uint64_t name, char out[NAME_MOST])
 {
@@ -62,7 +62,6 @@ int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_
         sum += 4 + n;
         texts += text;
     }
-    /* No format code: all text; one: the same for all; else one each. */
     if (texts < b->nparams) sum += texts ? 2 * (size_t)b->nparams : 2;
     if (sum > limit) {
         *why = "makes the message larger than the protocol allows";
@@ -75,26 +74,29 @@ int rp_bind_measure(const struct rp_bind *b, size_t limit, size_t *size, uint32_
 /* Once for each window of a long message: so it may not look at the values. */
 static bool is_text(const struct rp_bind *b, uint32_t i) { return rp_param_is_text(&b->params[i], declared(b, i)); }
 
-static void write_formats(struct rp_writer *w, const struct rp_bind *b)
+static uint32_t count_texts(const struct rp_bind *b)
 {
     uint32_t texts = 0;
     for (uint32_t i = 0; i < b->nparams; i++) texts += is_text(b, i);
+    return texts;
+}
+
+/* No format code: all text; one: the same for all; else one each. */
+static void write_formats(struct rp_writer *w, const struct rp_bind *b, uint32_t texts)
+{
     if (texts == b->nparams) {
         rp_write_u16(w, 0);
-    } else if (texts == 0) {
-        rp_write_u16(w, 1);
-        rp_write_u16(w, 1);
-    } else {
-        rp_write_u16(w, (uint16_t)b->nparams);
-        for (uint32_t i = 0; i < b->nparams; i++) rp_write_u16(w, !is_text(b, i));
+        return;
     }
+    rp_write_u16(w, (uint16_t)b->nparams);
+    for (uint32_t i = 0; i < b->nparams; i++) rp_write_u16(w, !is_text(b, i));
 }
 
 /* In a later window from the array on in which the one before has ended. */
-static void write_params(struct rp_writer *w, const struct rp_bind *b)
+static void write_params(struct rp_writer *w, const struct rp_bind *b, uint32_t from)
 {
     struct rp_resume *resume = w->resume;
-    uint32_t i = resume && resume->of && rp_write_jump(w, resume->at) ? resume->param : 0;
+    uint32_t i = resume && resume->of && rp_write_jump(w, resume->at) ? resume->param : from;
     for (; i < b->nparams; i++) {
         const struct pg_param *p = &b->params[i];
         if (rp_param_is_nested(p) && resume && resume->of != p && w->used < w->capacity)
@@ -103,24 +105,54 @@ static void write_params(struct rp_writer *w, const struct rp_bind *b)
     }
 }
 
+static size_t put(uint8_t *at, const void *bytes, size_t n)
+{
+    memcpy(at, bytes, n);
+    return n;
+}
+static size_t put_u16(uint8_t *at, uint16_t v) { return v = __builtin_bswap16(v), put(at, &v, sizeof v); }
+static size_t put_u32(uint8_t *at, uint32_t v) { return v = __builtin_bswap32(v), put(at, &v, sizeof v); }
+static size_t put_u64(uint8_t *at, uint64_t v) { return v = __builtin_bswap64(v), put(at, &v, sizeof v); }
+
+/* As many parameters as come first and are integers, while there is room for the result formats behind them. */
+static uint32_t put_integers(uint8_t at[RP_WRITE_SHORT], size_t *n, const struct rp_bind *b)
+{
+    uint32_t i = 0;
+    for (; i < b->nparams && *n <= RP_WRITE_SHORT - 4 - 12; i++) {
+        const struct rp_type *to = rp_param_integer(&b->params[i], declared(b, i));
+        if (!to) break;
+        *n += put_u32(at + *n, to->size);
+        if (to->size == 4) *n += put_u32(at + *n, (uint32_t)b->params[i].u.i);
+        else if (to->size == 8) *n += put_u64(at + *n, (uint64_t)b->params[i].u.i);
+        else *n += put_u16(at + *n, (uint16_t)b->params[i].u.i);
+    }
+    return i;
+}
+
+/* Mostly in one piece: this is the hot path. */
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    uint8_t head[RP_WRITE_SHORT] = "B"; /* in one piece: this is the hot path */
-    uint32_t length = __builtin_bswap32((uint32_t)(size - 1));
-    memcpy(head + 1, &length, sizeof length);
-    size_t n = 6 + statement_name(b->statement, (char *)head + 6);
-    if (b->nparams) {
-        rp_write_short(w, head, n);
-        write_formats(w, b);
-        rp_write_u16(w, (uint16_t)b->nparams);
-        write_params(w, b);
-        n = 0;
+    uint8_t piece[RP_WRITE_SHORT] = "B";
+    uint32_t texts = count_texts(b), written = 0;
+    size_t n = 1 + put_u32(piece + 1, (uint32_t)(size - 1)) + 1; /* the portal has no name */
+    n += statement_name(b->statement, (char *)piece + n);
+    if (texts == 0) {
+        n += b->nparams ? put(piece + n, "\0\1\0\1", 4) : put_u16(piece + n, 0);
+        n += put_u16(piece + n, (uint16_t)b->nparams);
+        written = put_integers(piece, &n, b);
     } else {
-        memset(head + n, 0, 4); /* no formats, no values */
-        n += 4;
+        rp_write_short(w, piece, n);
+        write_formats(w, b, texts);
+        rp_write_u16(w, (uint16_t)b->nparams);
+        n = 0;
     }
-    memcpy(head + n, b->text_results ? "\0\0\0\0" : "\0\1\0\1", 4);
-    rp_write_short(w, head, n + (b->text_results ? 2 : 4));
+    if (written < b->nparams) {
+        rp_write_short(w, piece, n);
+        write_params(w, b, written);
+        n = 0;
+    }
+    memcpy(piece + n, b->text_results ? "\0\0\0\0" : "\0\1\0\1", 4);
+    rp_write_short(w, piece, n + (b->text_results ? 2 : 4));
 }
 
 /* ---- Parse and Close ---- */

@@ -155,16 +155,6 @@ size_t rp_value_size(const struct pg_param *p, uint32_t oid)
     }
 }
 
-static void write_integer(struct rp_writer *w, const struct pg_param *p, const struct rp_type *to)
-{
-    if (to->size == 2)
-        rp_write_u16(w, (uint16_t)p->u.i);
-    else if (to->size == 4)
-        rp_write_u32(w, (uint32_t)p->u.i);
-    else
-        rp_write_u64(w, (uint64_t)p->u.i);
-}
-
 static void write_float(struct rp_writer *w, const struct pg_param *p, const struct rp_type *to)
 {
     if (to->size == sizeof(float)) {
@@ -236,7 +226,7 @@ static void write_plain(struct rp_writer *w, const struct pg_param *p, uint32_t 
         rp_write_bytes(w, p->u.p, p->size);
         break;
     default:
-        write_integer(w, p, to);
+        rp_param_write_integer(w, p, to);
         break;
     }
 }
@@ -262,24 +252,16 @@ static const char *complaint_about(const struct pg_param *p, uint32_t declared)
     return rp_value_check(p, target_of(p, declared), 0);
 }
 
-bool rp_param_is_text(const struct pg_param *p, uint32_t declared)
+bool rp_param_null_is_text(const struct pg_param *p, uint32_t declared)
 {
-    if (p->type && p->scale >= PG_FORM_TEXT) return p->scale == PG_FORM_TEXT;
     if (!rp_param_is_null(p)) return false;
     /* The server looks up the input function of a NULL too, and not every type has a binary one. */
     return declared == PG_TYPE_INFER || rp_type_of(target_of(p, declared))->kind <= RP_KIND_USER;
 }
 
-int rp_param_check(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why)
+int rp_param_check_other(const struct pg_param *p, uint32_t declared, size_t *size, bool *text, const char **why)
 {
     RP_ASSERT(p && size && text && why);
-    const struct rp_type *to = rp_type_of(target_of(p, declared));
-    bool integer = to->kind == RP_KIND_INTEGER && rp_type_of(p->type)->kind == RP_KIND_INTEGER;
-    if (integer && p->scale == 0 && p->size == 0 && p->u.i >= to->min && p->u.i <= to->max) { /* the hot path */
-        *text = false;
-        *size = to->size;
-        return 0;
-    }
     *text = rp_param_is_text(p, declared);
     if (rp_param_is_null(p)) {
         *size = 0;
@@ -305,14 +287,10 @@ static void write_nested(struct rp_writer *w, const struct pg_param *p, uint32_t
     rp_value_write(w, p, oid);
 }
 
-void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
+void rp_param_write_other(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
 {
     RP_ASSERT(w && p);
-    const struct rp_type *to = rp_type_of(target_of(p, declared));
-    if (to->kind == RP_KIND_INTEGER && p->scale == 0 && p->type) {
-        rp_write_u32(w, to->size);
-        write_integer(w, p, to);
-    } else if (rp_param_is_null(p)) {
+    if (rp_param_is_null(p)) {
         rp_write_u32(w, SQL_NULL);
     } else if (p->scale == PG_FORM_TEXT) {
         rp_write_u32(w, (uint32_t)p->size);

@@ -55,7 +55,7 @@ static inline void rp_write_bytes(struct rp_writer *w, const void *at, size_t n)
     w->used += n;
 }
 /* Of a buffer of that size its first `n` bytes: copied whole where there is room, which needs no call. */
-enum { RP_WRITE_SHORT = 40 };
+enum { RP_WRITE_SHORT = 64 };
 static inline void rp_write_short(struct rp_writer *w, const uint8_t at[RP_WRITE_SHORT], size_t n)
 {
     if (__builtin_expect(w->skip || w->capacity - w->used < RP_WRITE_SHORT, 0)) {
