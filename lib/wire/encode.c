@@ -132,27 +132,29 @@ static uint32_t put_integers(uint8_t at[RP_WRITE_SHORT], size_t *n, const struct
 /* Mostly in one piece: this is the hot path. */
 void rp_write_bind(struct rp_writer *w, const struct rp_bind *b, size_t size)
 {
-    uint8_t piece[RP_WRITE_SHORT] = "B";
+    uint8_t edge[RP_WRITE_SHORT], *piece = rp_write_begin(w, edge);
     uint32_t texts = count_texts(b), written = 0;
-    size_t n = 1 + put_u32(piece + 1, (uint32_t)(size - 1)) + 1; /* the portal has no name */
+    size_t n = put(piece, "B", 1);
+    n += put_u32(piece + n, (uint32_t)(size - 1));
+    n += put(piece + n, "", 1); /* the portal has no name */
     n += statement_name(b->statement, (char *)piece + n);
     if (texts == 0) {
         n += b->nparams ? put(piece + n, "\0\1\0\1", 4) : put_u16(piece + n, 0);
         n += put_u16(piece + n, (uint16_t)b->nparams);
         written = put_integers(piece, &n, b);
     } else {
-        rp_write_short(w, piece, n);
+        rp_write_end(w, piece, edge, n);
         write_formats(w, b, texts);
         rp_write_u16(w, (uint16_t)b->nparams);
         n = 0;
     }
     if (written < b->nparams) {
-        rp_write_short(w, piece, n);
+        if (n) rp_write_end(w, piece, edge, n);
         write_params(w, b, written);
-        n = 0;
+        piece = rp_write_begin(w, edge), n = 0;
     }
-    memcpy(piece + n, b->text_results ? "\0\0\0\0" : "\0\1\0\1", 4);
-    rp_write_short(w, piece, n + (b->text_results ? 2 : 4));
+    n += b->text_results ? put_u16(piece + n, 0) : put(piece + n, "\0\1\0\1", 4);
+    rp_write_end(w, piece, edge, n);
 }
 
 /* ---- Parse and Close ---- */

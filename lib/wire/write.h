@@ -54,16 +54,17 @@ static inline void rp_write_bytes(struct rp_writer *w, const void *at, size_t n)
     if (n) memcpy(w->to + w->used, at, n); /* `at` may be NULL for nothing */
     w->used += n;
 }
-/* Of a buffer of that size its first `n` bytes: copied whole where there is room, which needs no call. */
+/* Up to so many bytes in one piece: made where they belong if there is room for all of them, else in `edge`. Bytes that
+ * were put down one by one and then copied as words would have to be waited for. */
 enum { RP_WRITE_SHORT = 64 };
-static inline void rp_write_short(struct rp_writer *w, const uint8_t at[RP_WRITE_SHORT], size_t n)
+static inline uint8_t *rp_write_begin(const struct rp_writer *w, uint8_t edge[RP_WRITE_SHORT])
 {
-    if (__builtin_expect(w->skip || w->capacity - w->used < RP_WRITE_SHORT, 0)) {
-        rp_write_at_edge(w, at, n);
-        return;
-    }
-    memcpy(w->to + w->used, at, RP_WRITE_SHORT);
-    w->used += n;
+    return __builtin_expect(w->skip || w->capacity - w->used < RP_WRITE_SHORT, 0) ? edge : w->to + w->used;
+}
+static inline void rp_write_end(struct rp_writer *w, const uint8_t *piece, const uint8_t *edge, size_t n)
+{
+    if (piece == edge) rp_write_at_edge(w, piece, n);
+    else w->used += n;
 }
 static inline void rp_write_u8(struct rp_writer *w, uint8_t v) { rp_write_bytes(w, &v, 1); }
 static inline void rp_write_u16(struct rp_writer *w, uint16_t v)
