@@ -96,14 +96,17 @@ enum pg_form {                                       /* what `u.p` points at    
     PG_FORM_FIELDS = -11,                            /* struct pg_param[] of a record                    */
     PG_FORM_BOUNDS = -12                             /* struct pg_bounds                                 */
 };
-static inline struct pg_param pg_null(void) { struct pg_param p; memset(&p, 0, sizeof p); return p; }
+/* Member by member: of a struct that is zeroed first compilers make small stores and wait for them in a large load. */
 static inline struct pg_param pg_param_of(uint32_t type, int64_t i)
 {
-    struct pg_param p = pg_null();
+    struct pg_param p;
     p.type = type;
+    p.scale = 0;
     p.u.i = i;
+    p.date.months = p.date.days = 0;
     return p;
 }
+static inline struct pg_param pg_null(void) { return pg_param_of(0, 0); }
 static inline struct pg_param pg_bool(bool v) { struct pg_param p = pg_param_of(PG_TYPE_BOOL, 0); p.u.b = v; return p; }
 static inline struct pg_param pg_int2(int16_t v) { return pg_param_of(PG_TYPE_INT2, v); }
 static inline struct pg_param pg_int4(int32_t v) { return pg_param_of(PG_TYPE_INT4, v); }
