@@ -212,8 +212,8 @@ struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
 {
     const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
     if (column >= pg_query_columns(q)) return (struct pg_column){ .name = { "", 0 } };
-    /* A declared one is described once for both formats. */
-    bool text = q->statement ? q->flags & PG_QUERY_TEXT || q->statement->flags & PG_STATEMENT_TEXT
-                             : rq->columns->column[column].text;
+    /* What is prepared is described once for both formats. */
+    bool declared_so = q->statement && q->statement->flags & PG_STATEMENT_TEXT;
+    bool text = declared_so || q->flags & (PG_QUERY_TEXT | PG_QUERY_SIMPLE);
     return rp_column_of(rq->columns, column, text);
 }

@@ -55,7 +55,8 @@ struct pg_query {
     /* in */
     struct pg_statement *statement;                  /* this, or:                                             */
     const char *sql;                                 /* SQL built at run time, NUL-terminated; one that comes again is
-                                                      * kept prepared, within bounds (statement_cache_capacity) */
+                                                      * kept prepared, and its columns are known from then on, within
+                                                      * bounds (statement_cache_capacity, statement_cache_bytes) */
     const struct pg_param *params;
     uint16_t nparams;                                /* at most 65,535 (the protocol's own bound)             */
     uint16_t flags;                                  /* PG_QUERY_*                                            */

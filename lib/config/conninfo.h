@@ -90,7 +90,7 @@ struct rp_conninfo {
     uint32_t pool_max_scram_iterations; /* 1,000,000 */
     const char *pool_connect_sql, *pool_reset_sql;
     uint32_t statement_cache_capacity; /* texts built at run time that are kept; 256; 0: none */
-    uint64_t statement_cache_bytes;    /* of them all; 256 kB */
+    uint64_t statement_cache_bytes;    /* of them all, and of their columns; 256 kB */
     uint32_t prepared_statements_off;  /* 1: nothing is prepared under a name */
     char *storage, *secrets;          /* one block for all strings, one for the password file's: wiped and freed by
                                        * rp_conninfo_wipe */

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include "wire/check.h"
 
-enum { CHUNK = 124, SHARE = 4, SEEN = 16 };
+enum { CHUNK = 124, SHARE = 4, SEEN = 16, WORD = 8 };
 struct rp_text_chunk {
     uint32_t next;
     char bytes[CHUNK];
@@ -17,6 +17,7 @@ int rp_texts_init(struct rp_texts *t, struct pg_reactor *r, uint32_t places, siz
     uint32_t ring = 1;
     while (ring < places) ring *= 2;
     *t = (struct rp_texts){ .reactor = r, .view = { .places = places, .ring = ring } };
+    t->view.share = (bytes / places / WORD + 1) * WORD;
     TAILQ_INIT(&t->used);
     TAILQ_INIT(&t->unused);
     t->nchunks = t->nfree = (uint32_t)(bytes / sizeof *t->chunk);
@@ -27,7 +28,10 @@ int rp_texts_init(struct rp_texts *t, struct pg_reactor *r, uint32_t places, siz
     t->view.eviction = rp_alloc(r, ring * sizeof *t->view.eviction);
     t->view.serial = rp_alloc(r, places * sizeof *t->view.serial);
     t->view.pins = rp_alloc(r, places * sizeof *t->view.pins);
-    if (!t->text || !t->bucket || !t->seen || !t->chunk || !t->view.eviction || !t->view.serial || !t->view.pins)
+    t->view.generation = rp_alloc(r, places * sizeof *t->view.generation);
+    t->view.description = rp_alloc(r, places * t->view.share);
+    if (!t->text || !t->bucket || !t->seen || !t->chunk || !t->view.eviction || !t->view.serial || !t->view.pins ||
+        !t->view.generation || !t->view.description)
         return -ENOMEM;
     for (uint32_t i = 0; i < places; i++) TAILQ_INSERT_TAIL(&t->unused, &t->text[i], link);
     for (uint32_t i = 0; i < ring; i++) t->bucket[i] = RP_TEXT_NOWHERE;
@@ -42,7 +46,8 @@ void rp_texts_free(struct rp_texts *t)
         { t->text, v->places * sizeof *t->text },       { t->bucket, v->ring * sizeof *t->bucket },
         { t->seen, SEEN * v->ring * sizeof *t->seen },  { t->chunk, t->nchunks * sizeof *t->chunk },
         { v->eviction, v->ring * sizeof *v->eviction }, { v->serial, v->places * sizeof *v->serial },
-        { v->pins, v->places * sizeof *v->pins },
+        { v->pins, v->places * sizeof *v->pins },       { v->generation, v->places * sizeof *v->generation },
+        { v->description, v->places * v->share },
     };
     for (size_t i = 0; i < RP_COUNT(parts); i++)
         if (parts[i].at) rp_free(t->reactor, parts[i].at, parts[i].bytes);
@@ -184,6 +189,7 @@ static uint32_t keep(struct rp_texts *t, const struct key *k)
     x->next = *bucket_of(t, k->hash);
     *bucket_of(t, k->hash) = place_of(t, x);
     t->view.serial[place_of(t, x)] = ++t->serial;
+    t->view.generation[place_of(t, x)] = 0;
     return place_of(t, x);
 }
 

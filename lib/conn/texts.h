@@ -8,8 +8,8 @@
  * are hashes, sixteen for each place, a later one over an earlier one: a text may be kept a little early or late.
  *
  * There is a bound on their number and one on their bytes; whatever was used least lately goes first, and nothing that
- * a request in a connection's FIFO is about. If nothing can go, the text runs unnamed. Everything is allocated when the
- * pool opens. */
+ * a request in a connection's FIFO is about. If nothing can go, the text runs unnamed. The descriptions of their
+ * results have as many bytes as the texts, an equal share each. Everything is allocated when the pool opens. */
 #ifndef RP_CONN_TEXTS_H
 #define RP_CONN_TEXTS_H
 #include <sys/queue.h>
@@ -41,7 +41,7 @@ struct rp_texts {
     uint64_t serial;            /* the last that was given */
 };
 
-/* `bytes`: of SQL, rounded down to chunks. -ENOMEM; rp_texts_free then, too. */
+/* `bytes`: of SQL, rounded down to chunks, and of descriptions, rounded up. -ENOMEM; rp_texts_free then, too. */
 int rp_texts_init(struct rp_texts *t, struct pg_reactor *r, uint32_t places, size_t bytes);
 void rp_texts_free(struct rp_texts *t);
 /* The place of q->sql with the types of its parameters; RP_TEXT_NOWHERE: it is not kept, this time. */

@@ -36,12 +36,26 @@ bool rp_session_message(struct rp_session *s, const struct rp_frame *f, struct r
 bool rp_session_command_complete(struct rp_session *s, struct rp_entry *e, const struct rp_frame *f,
                                  struct rp_event *ev);
 static inline void rp_session_done_step(struct rp_entry *e) { e->steps &= (uint8_t)(e->steps - 1); }
+/* A text's id follows the declared ones, in the order of the places. */
+static inline bool rp_session_is_text(const struct rp_session *s, uint32_t id) { return id > s->config->statements; }
+static inline uint32_t rp_session_place(const struct rp_session *s, uint32_t id)
+{
+    return id - s->config->statements - 1;
+}
+static inline struct rp_columns *rp_session_place_columns(const struct rp_texts_view *texts, uint32_t place)
+{
+    return (struct rp_columns *)(void *)(texts->description + place * texts->share);
+}
+/* A prepared byte that says that the columns are known, too. */
+static inline bool rp_session_knows(uint8_t prepared) { return prepared - 1u < RP_GENERATIONS; }
 /* Its BindComplete. */
 static inline void rp_session_bound(const struct rp_session *s, struct rp_entry *e)
 {
     e->flags |= RP_ENTRY_BOUND;
-    if (e->generation >= 1 && e->generation <= RP_GENERATIONS)
-        e->columns = s->config->catalog[e->statement].generation[e->generation - 1];
+    if (rp_session_knows(e->generation))
+        e->columns = rp_session_is_text(s, e->statement)
+                         ? rp_session_place_columns(s->config->texts, rp_session_place(s, e->statement))
+                         : s->config->catalog[e->statement].generation[e->generation - 1];
     rp_session_done_step(e);
 }
 /* Its ReadyForQuery: the group is decided. False: that is no transaction status. */
@@ -66,7 +80,7 @@ bool rp_session_tls_answer(struct rp_session *s, const uint8_t *at, size_t size,
 static inline struct rp_entry *rp_session_take(struct rp_session *s)
 {
     struct rp_entry *e = rp_session_entry(s, s->head++);
-    if (e->statement > s->config->statements) s->config->texts->pins[e->statement - s->config->statements - 1]--;
+    if (rp_session_is_text(s, e->statement)) s->config->texts->pins[rp_session_place(s, e->statement)]--;
     return e;
 }
 /* What was secret in the authentication. */
@@ -99,11 +113,6 @@ bool rp_session_row_in_pieces(struct rp_session *s, const struct rp_frame *f, si
 /* Of a message that is not collected: passed over, or handed on as it comes. True: `*ev` says what, or that the bytes
  * are used up. */
 bool rp_session_rest(struct rp_session *s, const uint8_t *at, size_t have, size_t *consumed, struct rp_event *ev);
-/* Its statement is a declared one: the format of its results is the request's, not the description's. */
-static inline bool rp_session_declared(const struct rp_session *s, const struct rp_entry *e)
-{
-    return e->statement && e->statement <= s->config->statements;
-}
 void rp_session_keep_parameter(struct rp_session *s, const char *name, const char *value);
 
 #endif

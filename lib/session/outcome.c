@@ -21,7 +21,7 @@ static bool forget_lost(struct rp_session *s, const struct rp_entry *e, enum los
 {
     uint8_t *state = &s->prepared[e->statement];
     if (lost == NOT_LOST || *state != e->generation) return false;
-    bool known = *state == RP_PREPARED_BLIND || (*state >= 1 && *state <= RP_GENERATIONS);
+    bool known = *state == RP_PREPARED_BLIND || rp_session_knows(*state);
     *state = RP_PREPARED_UNSURE;
     return lost == LOST_TAKEN || (lost == LOST_GONE && known);
 }

@@ -35,12 +35,13 @@ static void close_evicted(struct rp_session *s)
 }
 
 /* From now on the place is this text's, here too. A Close in the midst of a group might be passed over, and the name be
- * left to nobody: then the text goes without one, this time. */
+ * left to nobody: then the text goes without one, this time. What it was described as may have changed elsewhere. */
 static void take_place(struct rp_session *s, struct rp_entry *e)
 {
     struct rp_texts_view *texts = s->config->texts;
-    uint32_t place = e->statement - s->config->statements - 1;
-    bool former = s->held[place] != texts->serial[place] && s->prepared[e->statement] != RP_PREPARED_NONE;
+    uint32_t place = rp_session_place(s, e->statement);
+    uint8_t *state = &s->prepared[e->statement];
+    bool former = s->held[place] != texts->serial[place] && *state != RP_PREPARED_NONE;
     if (former && !rp_session_begins_group(s)) {
         e->bind_size -= (uint32_t)(rp_name_size(RP_NAME_TEXT | texts->serial[place]) - rp_name_size(0));
         e->statement = 0;
@@ -52,11 +53,12 @@ static void take_place(struct rp_session *s, struct rp_entry *e)
     s->keeps = true;
     close_former(s, place);
     s->held[place] = texts->serial[place];
+    if (rp_session_knows(*state) && *state != texts->generation[place]) *state = RP_PREPARED_BLIND;
 }
 
 static uint64_t name_of(const struct rp_session *s, uint32_t id)
 {
-    return id <= s->config->statements ? id : RP_NAME_TEXT | s->held[id - s->config->statements - 1];
+    return rp_session_is_text(s, id) ? RP_NAME_TEXT | s->held[rp_session_place(s, id)] : id;
 }
 
 /* ---- entries become bytes ---- */
@@ -84,7 +86,7 @@ static uint8_t steps_of(struct rp_session *s, struct rp_entry *e)
     unsigned steps = BIT(RP_STEP_BIND) | BIT(RP_STEP_EXECUTE) | sync;
     const unsigned first = BIT(RP_STEP_PARSE) | BIT(RP_STEP_DESCRIBE);
     if (s->keeps && s->evicted != s->config->texts->evicted && rp_session_begins_group(s)) close_evicted(s);
-    if (e->statement > s->config->statements) take_place(s, e);
+    if (rp_session_is_text(s, e->statement)) take_place(s, e);
     if (e->flags & RP_ENTRY_UNNAMED) return (uint8_t)(steps | first);
     e->generation = s->prepared[e->statement];
     switch (e->generation) {
@@ -143,6 +145,15 @@ static void write_entry(const struct rp_session *s, struct rp_writer *w, const s
     if (steps & BIT(RP_STEP_SYNC)) rp_write_sync(w);
 }
 
+/* All evictions were looked at. Is a text's description still the one that was seen here? */
+static bool is_current(const struct rp_session *s, uint32_t id)
+{
+    const struct rp_texts_view *texts = s->config->texts;
+    uint32_t place = rp_session_place(s, id);
+    RP_ASSERT(s->held[place] == texts->serial[place]);
+    return s->prepared[id] == texts->generation[place];
+}
+
 /* A request alone of a statement that is prepared and described, where there is room for all of it: Bind, Execute,
  * Sync. False: it is something else, and nothing was done. */
 static bool straight(struct rp_session *s, struct rp_writer *w, struct rp_entry *e)
@@ -150,11 +161,13 @@ static bool straight(struct rp_session *s, struct rp_writer *w, struct rp_entry 
     const unsigned either_way = RP_ENTRY_TEXT | RP_ENTRY_COMMIT | RP_ENTRY_HEALED | RP_ENTRY_PIECES;
     uint8_t prepared = s->prepared[e->statement];
     size_t size = (size_t)e->bind_size + RP_EXECUTE_SIZE + RP_SYNC_SIZE;
-    if ((e->flags & ~either_way) != RP_ENTRY_SYNC || prepared - 1u >= RP_GENERATIONS) return false;
+    if ((e->flags & ~either_way) != RP_ENTRY_SYNC || !rp_session_knows(prepared)) return false;
     if (size > w->capacity - w->used || (s->keeps && s->evicted != s->config->texts->evicted)) return false;
+    if (rp_session_is_text(s, e->statement) && !is_current(s, e->statement)) return false;
     const struct pg_query *q = e->query;
-    struct rp_bind b = { .statement = e->statement, .types = q->statement->types, .ntypes = q->nparams,
-                         .params = q->params, .nparams = q->nparams, .text_results = e->flags & RP_ENTRY_TEXT };
+    struct rp_bind b = { .statement = name_of(s, e->statement), .params = q->params, .nparams = q->nparams,
+                         .text_results = e->flags & RP_ENTRY_TEXT };
+    if (q->statement) b.types = q->statement->types, b.ntypes = q->nparams;
     w->resume = NULL; /* there is no later window */
     rp_write_bind(w, &b, e->bind_size);
     rp_write_execute(w);

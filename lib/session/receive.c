@@ -192,9 +192,27 @@ static bool describe(struct rp_session *s, const struct rp_entry *e, const struc
     s->wait_columns = true;
     *ev = (struct rp_event){
         .kind = RP_EVENT_COLUMNS, .query = e->query, .body = body, .size = size,
-        .statement = rp_session_declared(s, e) ? e->statement : 0
+        .statement = rp_session_is_text(s, e->statement) ? 0 : e->statement
     };
     return true;
+}
+
+/* Of a text: in its place, if it can be kept there; see rp_texts_view. */
+static const struct rp_columns *keep_columns(struct rp_session *s, const struct rp_entry *e,
+                                             const struct rp_columns *columns, uint8_t *generation)
+{
+    struct rp_texts_view *texts = s->config->texts;
+    uint32_t place = rp_session_place(s, e->statement);
+    uint8_t *number = &texts->generation[place];
+    if (columns->bytes > texts->share) return columns;
+    struct rp_columns *kept = rp_session_place_columns(texts, place);
+    if (!*number || !rp_columns_equal(kept, columns)) {
+        if (*number == RP_GENERATIONS || (*number && texts->pins[place] > 1)) return columns;
+        rp_columns_copy(kept, columns);
+        ++*number;
+    }
+    *generation = *number;
+    return kept;
 }
 
 void rp_session_described(struct rp_session *s, const struct rp_columns *columns, uint8_t generation)
@@ -202,6 +220,7 @@ void rp_session_described(struct rp_session *s, const struct rp_columns *columns
     RP_ASSERT(s->wait_columns);
     s->wait_columns = false;
     struct rp_entry *e = rp_session_entry(s, s->due);
+    if (columns && rp_session_is_text(s, e->statement)) columns = keep_columns(s, e, columns, &generation);
     e->columns = columns;
     if (!columns && !e->complaint) e->complaint = PG_E_FULL;
     if (lowest(e) == RP_STEP_SIMPLE) {

@@ -14,11 +14,12 @@ static bool is_due(struct rp_session *s)
 /* Nobody is to see it. There may have been no memory for its description, and the query has its complaint. */
 static bool unwanted(const struct rp_entry *e) { return !e->query || e->complaint || !e->columns; }
 
+/* What has a name may be described once and executed in either format: the request says which one. */
 static void note_result(struct rp_session *s, const struct rp_entry *e)
 {
     bool text = e->flags & RP_ENTRY_TEXT;
     s->row.result = e->result;
-    s->row.format = !rp_session_declared(s, e) ? RP_FORMAT_DESCRIBED : text ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
+    s->row.format = !e->statement ? RP_FORMAT_DESCRIBED : text ? RP_FORMAT_TEXT : RP_FORMAT_BINARY;
 }
 
 bool rp_session_data_row(struct rp_session *s, const struct rp_frame *f, struct rp_event *ev)

@@ -44,7 +44,8 @@
 
 enum {
     RP_PREPARED_NONE = 0,
-    RP_GENERATIONS = 7,          /* 1..7: prepared, and its columns are catalog[id].generation[n - 1] */
+    RP_GENERATIONS = 7,          /* 1..7: prepared, and its columns are catalog[id].generation[n - 1]; of a text
+                                  * those of its place, as long as they are its n-th                */
     RP_PREPARED_BLIND = 253,     /* prepared; its columns are not known yet                           */
     RP_PREPARED_UNSURE = 254,    /* may or may not exist there: Close before Parse                    */
     RP_PREPARED_PARSING = 255,   /* a Parse is on its way                                             */
@@ -59,11 +60,17 @@ struct rp_catalog_entry {
 _Static_assert(sizeof(struct rp_catalog_entry) == 64, "one for each statement that may be declared");
 
 /* SQL that is built at run time and kept (conn/texts.h): each text stands in a place, whose id follows those of the
- * declared statements, under a serial number that is its name and never another's. Its columns are described with each
- * use, so the byte of a place is NONE, BLIND, UNSURE or PARSING. A connection whose place was given to another text
- * since closes the old name in front of its next request (a simple query aside), and never by itself.
+ * declared statements, under a serial number that is its name and never another's. A connection whose place was given
+ * to another text since closes the old name in front of its next request (a simple query aside), and never by itself.
+ *
+ * Of the descriptions of its result the latest one is kept in the place, for all connections, if it fits into the
+ * place's share: whoever has seen that one asks for none. Another one takes over while no request but the one that
+ * brought it is of the text, since rows may still be read by the former, and under another number, by which a
+ * connection knows that it has not seen it; RP_GENERATIONS times, so that connections that differ in it (search_path)
+ * do not go on for ever. Who comes too early, too late or with too much has its columns described with each use.
+ *
  * Owned by the layer above, which changes a place only while no request in any session's FIFO is of it; the sessions
- * count those. */
+ * count those, and fill in the descriptions. */
 struct rp_texts_view {
     uint32_t places;
     uint32_t evicted;   /* so far, of the whole pool               */
@@ -71,6 +78,9 @@ struct rp_texts_view {
     uint32_t *eviction; /* the last `ring` of them: which place    */
     uint64_t *serial;   /* of the text in each place */
     uint32_t *pins;     /* requests that are in a FIFO, for each place */
+    uint8_t *generation;  /* of the description in each place; 0: there is none */
+    uint8_t *description; /* a struct rp_columns for each place                 */
+    size_t share;         /* bytes of each, a multiple of 8                     */
 };
 
 /* The id of a declared statement, from 1 up, given on first use. Any thread. */
@@ -277,7 +287,8 @@ static inline struct rp_event rp_session_next(struct rp_session *s, const uint8_
 }
 void rp_session_key(struct rp_session *s, const uint8_t salted[RP_SCRAM_KEY]);
 /* Answers RP_EVENT_COLUMNS: the description in memory that outlives the entry, and its generation (of a declared
- * statement; RP_PREPARED_BLIND where there was no room for one). NULL: no memory; the query ends with PG_E_FULL. */
+ * statement; else, and where there was no room for one, RP_PREPARED_BLIND: then the memory has to last until the next
+ * description only). NULL: no memory; the query ends with PG_E_FULL. */
 void rp_session_described(struct rp_session *s, const struct rp_columns *columns, uint8_t generation);
 
 /* Bytes to send, at most `capacity`; 0: nothing to say. Resumable in the middle of a message. */

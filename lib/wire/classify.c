@@ -39,7 +39,10 @@ static bool next_is(const char **s, const char *word)
 
 enum rp_sql_class rp_sql_classify(const char *sql)
 {
+    /* What comes most stands first: each word costs a comparison. */
     static const struct { const char *word; enum rp_sql_class class; } table[] = {
+        { "SELECT", RP_SQL_PLAIN },      { "INSERT", RP_SQL_PLAIN },      { "UPDATE", RP_SQL_PLAIN },
+        { "DELETE", RP_SQL_PLAIN },      { "WITH", RP_SQL_PLAIN },
         { "BEGIN", RP_SQL_BEGIN },       { "START", RP_SQL_BEGIN },       { "COMMIT", RP_SQL_COMMIT },
         { "END", RP_SQL_COMMIT },        { "ROLLBACK", RP_SQL_ROLLBACK }, { "ABORT", RP_SQL_ROLLBACK },
         { "SAVEPOINT", RP_SQL_SESSION }, { "RELEASE", RP_SQL_SESSION },   { "SET", RP_SQL_SESSION },

@@ -68,6 +68,13 @@ void rp_columns_build(struct rp_columns *columns, size_t bytes, const uint8_t *b
     columns->names = names;
 }
 
+void rp_columns_copy(struct rp_columns *to, const struct rp_columns *from)
+{
+    RP_ASSERT(to && from);
+    memcpy(to, from, from->bytes);
+    to->names = (const char *)&to->column[to->count];
+}
+
 static bool column_equal(const struct rp_column *a, const struct rp_column *b)
 {
     return a->type == b->type && a->table == b->table && a->type_modifier == b->type_modifier &&

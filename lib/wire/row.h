@@ -86,6 +86,7 @@ struct pg_column rp_column_of(const struct rp_columns *columns, uint32_t column,
 /* The bytes that rp_columns_build needs for a RowDescription's body; 0 and a static `*why`: it is malformed. */
 size_t rp_columns_measure(const uint8_t *body, size_t size, const char **why);
 void rp_columns_build(struct rp_columns *columns, size_t bytes, const uint8_t *body, size_t size);
+void rp_columns_copy(struct rp_columns *to, const struct rp_columns *from); /* of from->bytes */
 /* But for the format of the values. */
 bool rp_columns_equal(const struct rp_columns *a, const struct rp_columns *b);
 

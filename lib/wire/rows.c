@@ -38,13 +38,6 @@ void rp_rows_begin(struct pg_rows *rows)
     rows->count = 0;
 }
 
-static void put_description(uint8_t *to, const struct rp_columns *columns)
-{
-    struct rp_columns *kept = (struct rp_columns *)(void *)to;
-    memcpy(kept, columns, columns->bytes);
-    kept->names = (const char *)&kept->column[kept->count];
-}
-
 bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
 {
     struct state *s = state_of(rows);
@@ -55,7 +48,7 @@ bool rp_rows_keep(struct pg_rows *rows, const struct pg_row *row)
     size_t all = capacity(rows);
     if (s->used > all || wanted > all - s->used || all / WORD > UINT32_MAX) return false;
     if (!described) {
-        put_description(base(rows) + s->used, row->columns);
+        rp_columns_copy((struct rp_columns *)(void *)(base(rows) + s->used), row->columns);
         s->description = s->used;
         s->result = row->result;
         s->used += description;

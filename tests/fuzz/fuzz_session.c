@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { PLACES = 2, RING = 2 };
+enum { PLACES = 2, SHARE = 72, RING = 2 };
 enum { STATEMENTS = 4, ENTRIES = 16, QUERIES = 64, END = 0xff };
 enum { COPY_WRITE = 125, COPY_FAIL = 126, COPY_DONE = 127 }; /* in the place of so many raw bytes */
 enum { OPTION_COLD = 1, OPTION_EXCLUSIVE = 2, OPTION_PASSWORD = 4, OPTION_NO_MEMORY = 8, OPTION_SMALL = 16,
@@ -31,6 +31,8 @@ struct world {
     struct rp_texts_view texts;
     uint32_t eviction[RING], pins[PLACES];
     uint64_t serial[PLACES], held[PLACES], last_serial;
+    uint64_t description[PLACES * SHARE / sizeof(uint64_t)];
+    uint8_t generation[PLACES];
     struct rp_catalog_entry catalog[STATEMENTS + 1];
     struct rp_columns *unnamed;
     struct pg_query query[QUERIES];
@@ -67,6 +69,7 @@ static void keep_text(struct world *w, uint32_t i)
     if (text == 3) return;
     if (text == 2 && !w->pins[0]) {
         w->serial[0] = ++w->last_serial;
+        w->generation[0] = 0;
         w->eviction[w->texts.evicted++ % RING] = 0;
     }
     (void)rp_session_use_text(&w->s, w->sequence[i], place);
@@ -394,7 +397,8 @@ static void start(struct world *w, uint8_t options)
     w->params[1] = pg_str("a text");
     w->no_memory = options & OPTION_NO_MEMORY;
     w->texts = (struct rp_texts_view){ .places = PLACES, .ring = RING, .eviction = w->eviction, .serial = w->serial,
-                                       .pins = w->pins };
+                                       .pins = w->pins, .generation = w->generation,
+                                       .description = (uint8_t *)w->description, .share = SHARE };
     for (uint32_t i = 0; i < PLACES; i++) w->serial[i] = ++w->last_serial;
     /* What would be no more than 3.2 without 3.2 has this meaning. */
     w->config.unnamed = (options & (OPTION_3_2 | OPTION_ONLY_3_2)) == OPTION_ONLY_3_2;

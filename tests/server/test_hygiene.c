@@ -154,6 +154,50 @@ static void statements_survive_discard_all(void **state)
     close_pool();
 }
 
+struct shape { uint32_t columns, rows; bool wrong; };
+static enum pg_flow look(struct pg_query *q, struct pg_row *row)
+{
+    struct shape *s = q->data;
+    bool text = q->flags & PG_QUERY_TEXT;
+    s->rows++;
+    s->columns = pg_row_columns(row);
+    for (uint32_t i = 0; i < s->columns; i++)
+        s->wrong |= pg_row_int4(row, i) != (int32_t)i + 7 || pg_query_column(q, i).text != text;
+    return PG_CONTINUE;
+}
+
+/* SQL that is built at run time and comes again: its columns are known by then. */
+static void texts_survive_an_alter_table(void **state)
+{
+    (void)state;
+    static const struct { const char *sql; uint32_t columns; } steps[] = {
+        { "CREATE TEMP TABLE altered AS SELECT 7 AS a", 1 },
+        { "ALTER TABLE altered ADD b int DEFAULT 8", 2 },
+        { "ALTER TABLE altered ADD c int DEFAULT 9, ALTER a TYPE int", 3 },
+        { "ALTER TABLE altered DROP c", 2 },
+        { "DEALLOCATE ALL; ALTER TABLE altered DROP b", 1 },
+        { "ALTER TABLE altered RENAME a TO z", 1 },
+    };
+    struct pg_pool_config config = PG_POOL_CONFIG(NULL);
+    struct pg_lease lease;
+    open_pool(&config);
+    acquire(&lease);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        ask(&lease, steps[i].sql);
+        for (int n = 0; n < 5; n++) {
+            struct shape seen = { 0 };
+            struct pg_query q = { .sql = "SELECT * FROM altered", .on_row = look, .data = &seen };
+            q.flags = n % 2 ? PG_QUERY_TEXT : 0;
+            assert_int_equal(live_query(&live, NULL, &lease, &q), 0);
+            assert_int_equal(seen.rows, 1);
+            assert_int_equal(seen.columns, steps[i].columns);
+            assert_false(seen.wrong);
+        }
+    }
+    pg_lease_release(&lease);
+    close_pool();
+}
+
 /* ---- before it serves ---- */
 
 static void it_is_made_ready(void **state)
@@ -266,6 +310,7 @@ static void hooks_have_the_connection(void **state)
 
 #define TESTS                                                                                                          \
     cmocka_unit_test(nothing_is_left), cmocka_unit_test(statements_survive_discard_all),                               \
+        cmocka_unit_test(texts_survive_an_alter_table),                                                                \
         cmocka_unit_test(it_is_made_ready), cmocka_unit_test(what_fails_is_named),                                     \
         cmocka_unit_test(hooks_have_the_connection)
 

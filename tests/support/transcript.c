@@ -31,7 +31,9 @@ struct transcript *transcript_new(void)
         .entries = TRANSCRIPT_ENTRIES, .statements = TRANSCRIPT_STATEMENTS, .catalog = t->catalog,
     };
     t->texts = (struct rp_texts_view){ .places = TRANSCRIPT_PLACES, .ring = TRANSCRIPT_PLACES,
-                                       .eviction = t->eviction, .serial = t->serial, .pins = t->pins };
+                                       .eviction = t->eviction, .serial = t->serial, .pins = t->pins,
+                                       .generation = t->generation, .description = (uint8_t *)t->description,
+                                       .share = TRANSCRIPT_SHARE };
     t->config.texts = &t->texts;
     t->params[0] = pg_int4(42);
     t->params[1] = pg_str("parameter");
@@ -110,6 +112,7 @@ static uint32_t place_for(struct transcript *t, char kind)
     if (t->in_place[place]) t->eviction[t->texts.evicted++ % TRANSCRIPT_PLACES] = place;
     t->in_place[place] = kind;
     t->serial[place] = ++t->last_serial;
+    t->generation[place] = 0;
     return place;
 }
 

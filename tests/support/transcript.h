@@ -35,7 +35,7 @@ const char *blob_text(struct blob *b); /* with a NUL behind it that does not cou
 /* The client's messages as words. Fails the test where they are not well-formed. */
 void blob_client(struct blob *words, const struct blob *sent);
 
-enum { TRANSCRIPT_PLACES = 2 };
+enum { TRANSCRIPT_PLACES = 2, TRANSCRIPT_SHARE = 72 }; /* of two columns with short names */
 enum { TRANSCRIPT_STATEMENTS = 8, TRANSCRIPT_ENTRIES = 16, TRANSCRIPT_QUERIES = 40 };
 enum { TRANSCRIPT_ROW_LIMIT = 4096, TRANSCRIPT_MESSAGE_LIMIT = 1 << 16, TRANSCRIPT_CHUNK = 40 };
 
@@ -47,6 +47,8 @@ struct transcript {
     struct rp_texts_view texts;
     uint32_t eviction[TRANSCRIPT_PLACES], pins[TRANSCRIPT_PLACES];
     uint64_t serial[TRANSCRIPT_PLACES], held[TRANSCRIPT_PLACES], last_serial;
+    uint64_t description[TRANSCRIPT_PLACES * TRANSCRIPT_SHARE / sizeof(uint64_t)];
+    uint8_t generation[TRANSCRIPT_PLACES];
     char in_place[TRANSCRIPT_PLACES]; /* k, l, m; 0: nothing */
     struct rp_catalog_entry catalog[TRANSCRIPT_STATEMENTS + 1];
     struct pg_query query[TRANSCRIPT_QUERIES];

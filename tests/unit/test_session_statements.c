@@ -2,6 +2,7 @@
  * that exist already, and a session that uses no names at all (failures 29). */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 #include "support/transcript.h"
@@ -10,9 +11,14 @@
 #define FIRST "1 2 T(x:25) "
 #define NEXT "2 T(x:25) "
 #define ONE "D(one) C(SELECT 1) "
+#define AGAIN "2 " ONE "Z(I) "
+#define TWO_ROWS "D(a,b) C(SELECT 1) Z(I)"
+#define TWO "T(x:25,y:25) D(a,b) C(SELECT 1) "
+#define THREE "T(x:25,y:25,z:25) D(a,b,c) C(SELECT 1) "
 #define GONE "E(ERROR,26000,no such statement) "
 #define TAKEN "E(ERROR,42P05,already exists) "
 #define DUPLICATE "E(ERROR,23505,dup,nkey_pkey) "
+#define CHANGED "E(ERROR,0A000,cached plan,RRevalidateCachedQuery) "
 
 static void check_all(const struct transcript_case *c, size_t n, int flags)
 {
@@ -26,18 +32,41 @@ static void check_all(const struct transcript_case *c, size_t n, int flags)
 #define SENT_K "P:d1 B:d1 D E S "
 
 static const struct transcript_case kept[] = {
-    { "parsed once, described each time",
-      { KEEP, { "k", NEXT ONE "Z(I)" } },
-      KEPT "T(1) D(1:one) done(1:SELECT 1)",
-      SENT_K "B:d1 D E S" },
+    { "parsed and described once",
+      { KEEP, { "k", AGAIN }, { "k", AGAIN } },
+      KEPT "D(1:one) done(1:SELECT 1) D(2:one) done(2:SELECT 1)",
+      SENT_K "B:d1 E S B:d1 E S" },
     { "two in flight: the second relies on the first one's Parse",
-      { { "k k l", FIRST ONE "Z(I) " NEXT ONE "Z(I) " FIRST ONE "Z(I)" } },
-      KEPT "T(1) D(1:one) done(1:SELECT 1) T(2) D(2:one) done(2:SELECT 1)",
-      SENT_K "B:d1 D E S P:d2 B:d2 D E S" },
+      { { "k k l", FIRST ONE "Z(I) " NEXT ONE "Z(I) " FIRST ONE "Z(I)" }, { "l k", AGAIN AGAIN } },
+      KEPT "T(1) D(1:one) done(1:SELECT 1) T(2) D(2:one) done(2:SELECT 1) D(3:one) done(3:SELECT 1) "
+           "D(4:one) done(4:SELECT 1)",
+      SENT_K "B:d1 D E S P:d2 B:d2 D E S B:d2 E S B:d1 E S" },
+    { "in a batch: described behind its Parse, and then no more",
+      { { "k+ k+ a", FIRST ONE NEXT ONE FIRST ONE "Z(I)" }, { "a+ k", "2 " ONE AGAIN } },
+      "T(0) D(0:one) T(1) D(1:one) T(2#1) D(2:one) done(0:SELECT 1) done(1:SELECT 1) done(2:SELECT 1) "
+      "D(3:one) D(4:one) done(3:SELECT 1) done(4:SELECT 1)",
+      "P:d1 B:d1 D E B:d1 D E P:s1 B:s1 D E S B:s1 E B:d1 E S" },
+    { "its caller went away, and still it was described",
+      { { "k |99 -0", FIRST ONE "Z(I)" }, { "k", AGAIN } },
+      "kept(0) T(-1) done(-) D(1:one) done(1:SELECT 1)",
+      SENT_K "B:d1 E S" },
+    { "without a result",
+      { { "k", "1 2 n C(UPDATE 3) Z(I)" }, { "k", "2 C(UPDATE 4) Z(I)" } },
+      "T(0) done(0:UPDATE 3) done(1:UPDATE 4)",
+      SENT_K "B:d1 E S" },
+    { "a description that is larger than its share comes each time",
+      { { "k", "1 2 " THREE "Z(I)" }, { "k", "2 " THREE "Z(I)" } },
+      "T(0) D(0:a,b,c) done(0:SELECT 1) T(1) D(1:a,b,c) done(1:SELECT 1)",
+      SENT_K "B:d1 D E S" },
+    { "the text in the place is another one, and so are its columns",
+      { KEEP, { "m", "3 1 2 " TWO "Z(I)" }, { "m", "2 " TWO_ROWS }, { "k", "3 " FIRST ONE "Z(I)" }, { "k", AGAIN } },
+      KEPT "T(1) D(1:a,b) done(1:SELECT 1) D(2:a,b) done(2:SELECT 1) T(3) D(3:one) done(3:SELECT 1) "
+           "D(4:one) done(4:SELECT 1)",
+      SENT_K "C:d1 P:d2 B:d2 D E S B:d2 E S C:d2 P:d3 B:d3 D E S B:d3 E S" },
     { "another one in its place: a new name, and the old one is closed",
-      { KEEP, { "m", "3 " FIRST ONE "Z(I)" }, { "m", NEXT ONE "Z(I)" }, { "k", "3 " FIRST ONE "Z(I)" } },
-      KEPT "T(1) D(1:one) done(1:SELECT 1) T(2) D(2:one) done(2:SELECT 1) T(3) D(3:one) done(3:SELECT 1)",
-      SENT_K "C:d1 P:d2 B:d2 D E S B:d2 D E S C:d2 P:d3 B:d3 D E S" },
+      { KEEP, { "m", "3 " FIRST ONE "Z(I)" }, { "m", AGAIN }, { "k", "3 " FIRST ONE "Z(I)" } },
+      KEPT "T(1) D(1:one) done(1:SELECT 1) D(2:one) done(2:SELECT 1) T(3) D(3:one) done(3:SELECT 1)",
+      SENT_K "C:d1 P:d2 B:d2 D E S B:d2 E S C:d2 P:d3 B:d3 D E S" },
     { "closed in front of a declared statement, once",
       { KEEP, { "a", FIRST ONE "Z(I)" }, { "@ a", "3 2 " ONE "Z(I)" }, { "a", "2 " ONE "Z(I)" } },
       KEPT "T(1#1) D(1:one) done(1:SELECT 1) D(2:one) done(2:SELECT 1) D(3:one) done(3:SELECT 1)",
@@ -73,8 +102,91 @@ static const struct transcript_case kept[] = {
     { "forgotten by the server: closed, parsed and executed again",
       { KEEP, { "k", GONE "Z(I)" }, { "", "3 " FIRST ONE "Z(I)" } },
       KEPT "heal(1) T(1) D(1:one) done(1:SELECT 1)",
-      SENT_K "B:d1 D E S C:d1 P:d1 B:d1 D E S" },
+      SENT_K "B:d1 E S C:d1 P:d1 B:d1 D E S" },
 };
+
+/* ---- what they are described as changes ---- */
+
+static const struct transcript_case changed[] = {
+    { "closed, parsed and described anew, and then no more",
+      { KEEP, { "k", CHANGED "Z(I)" }, { "", "3 1 2 " TWO "Z(I)" }, { "k", "2 " TWO_ROWS } },
+      KEPT "heal(1) T(1) D(1:a,b) done(1:SELECT 1) D(2:a,b) done(2:SELECT 1)",
+      SENT_K "B:d1 E S C:d1 P:d1 B:d1 D E S B:d1 E S" },
+    { "two in flight: the former description goes when nobody can look at it",
+      { KEEP,
+        { "k k", CHANGED "Z(I) " CHANGED "Z(I)" },
+        { "", "3 1 2 " TWO "Z(I) 3 1 2 " TWO "Z(I)" },
+        { "k", "2 " TWO_ROWS } },
+      KEPT "heal(1) heal(2) T(1) D(1:a,b) done(1:SELECT 1) T(2) D(2:a,b) done(2:SELECT 1) D(3:a,b) done(3:SELECT 1)",
+      SENT_K "B:d1 E S B:d1 E S C:d1 P:d1 B:d1 D E S C:d1 P:d1 B:d1 D E S B:d1 E S" },
+    { "not within a transaction, but right the next time",
+      { KEEP, { "k", CHANGED "Z(E)" }, { "k", "3 1 2 " TWO "Z(I)" }, { "k", "2 " TWO_ROWS } },
+      KEPT "done(1:E_SERVER 0A000 cached plan) T(2) D(2:a,b) done(2:SELECT 1) D(3:a,b) done(3:SELECT 1)",
+      SENT_K "B:d1 E S C:d1 P:d1 B:d1 D E S B:d1 E S" },
+    { "to one that is too large: described each time, and never as it was",
+      { KEEP, { "k", CHANGED "Z(I)" }, { "", "3 1 2 " THREE "Z(I)" }, { "k", "2 " THREE "Z(I)" } },
+      KEPT "heal(1) T(1) D(1:a,b,c) done(1:SELECT 1) T(2) D(2:a,b,c) done(2:SELECT 1)",
+      SENT_K "B:d1 E S C:d1 P:d1 B:d1 D E S B:d1 D E S" },
+};
+
+static void test_changed(void **state)
+{
+    (void)state;
+    CHECK_ALL(changed, 0);
+}
+
+static void run_k(struct transcript *t, const char *answer, const char *sent)
+{
+    transcript_queue(t, "k");
+    transcript_server(t, answer);
+    transcript_expect_sent(t, sent);
+}
+
+/* As if each time another connection had met it with another search_path. */
+static void test_changes_are_bounded(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    char first[60];
+    transcript_begin(t, true);
+    for (int i = 0; i < RP_GENERATIONS + 3; i++) {
+        snprintf(first, sizeof first, "1 2 T(%c:25) " ONE "Z(I)", 'a' + i);
+        run_k(t, first, "P:d1 B:d1 D E S");
+        if (i < RP_GENERATIONS) run_k(t, AGAIN, "B:d1 E S");
+        else run_k(t, first + 2, "B:d1 D E S");
+        transcript_queue(t, "s");
+        transcript_server(t, "C(DEALLOCATE ALL) Z(I)");
+        transcript_expect_sent(t, "Q");
+    }
+    snprintf(first, sizeof first, "1 2 T(%c:25) " ONE "Z(I)", 'a' + RP_GENERATIONS - 1);
+    run_k(t, first, "P:d1 B:d1 D E S"); /* the last one of those that were kept */
+    run_k(t, AGAIN, "B:d1 E S");
+    transcript_free(t);
+}
+
+/* Of the one that it had seen nothing is left to rely on. */
+static void test_changed_elsewhere(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_new();
+    transcript_begin(t, true);
+    run_k(t, FIRST ONE "Z(I)", "P:d1 B:d1 D E S");
+    t->pins[0]++; /* another connection's request, whose rows may be read */
+    transcript_queue(t, "s");
+    transcript_server(t, "C(DEALLOCATE ALL) Z(I)");
+    transcript_expect_sent(t, "Q");
+    run_k(t, "1 2 " TWO "Z(I)", "P:d1 B:d1 D E S");
+    assert_int_equal(t->generation[0], 1);
+    assert_int_equal(((struct rp_columns *)(void *)t->description)->count, 1);
+    run_k(t, "2 " TWO "Z(I)", "B:d1 D E S");
+    t->pins[0]--;
+    run_k(t, "2 " TWO "Z(I)", "B:d1 D E S");
+    run_k(t, "2 " TWO_ROWS, "B:d1 E S");
+    t->generation[0]++; /* another connection was told something else */
+    run_k(t, "2 " TWO "Z(I)", "B:d1 D E S");
+    run_k(t, "2 " TWO_ROWS, "B:d1 E S");
+    transcript_free(t);
+}
 
 static void test_kept(void **state)
 {
@@ -159,7 +271,8 @@ static void test_mislaid(void **state)
         { { "a", "s a" }, { FIRST ONE "Z(I)", "C(DEALLOCATE) Z(I) " GONE "Z(I)" }, 0 },
         { { "a a" }, { "E(ERROR,42601,syntax) Z(I) " GONE "Z(I)" }, 0 },
         { { "a", "a" }, { FIRST ONE "Z(I)", "2 " GONE "Z(I)" }, 0 },
-        { { "a", "a" }, { FIRST ONE "Z(I)", "E(ERROR,0A000,cached plan,RRevalidateCachedQuery) Z(I)" }, 0 },
+        { { "a", "a" }, { FIRST ONE "Z(I)", CHANGED "Z(I)" }, 0 },
+        { { "k", "k" }, { FIRST ONE "Z(I)", CHANGED "Z(I)" }, 0 },
         { { "u" }, { "1 " GONE "Z(I)" }, 0 },
     };
     for (size_t i = 0; i < RP_COUNT(cases); i++) {
@@ -258,7 +371,7 @@ static unsigned ask(struct many *m, int place)
     blob_server(&bytes, parsed ? "1 2 n C(OK) Z(I)" : "2 n C(OK) Z(I)");
     for (size_t done = 0; done < bytes.size; done += used) {
         struct rp_event ev = rp_session_next(&m->s, bytes.at + done, bytes.size - done, &used);
-        static struct rp_columns none;
+        static const struct rp_columns none = { .bytes = sizeof none }; /* more than its share, which is nothing */
         assert_true(ev.kind != RP_EVENT_BROKEN);
         if (ev.kind == RP_EVENT_COLUMNS) rp_session_described(&m->s, &none, RP_PREPARED_BLIND);
     }
@@ -341,6 +454,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept),           cmocka_unit_test(test_discarded),
+        cmocka_unit_test(test_changed),        cmocka_unit_test(test_changes_are_bounded),
+        cmocka_unit_test(test_changed_elsewhere),
         cmocka_unit_test(test_taken),          cmocka_unit_test(test_mislaid),
         cmocka_unit_test(test_unnamed),        cmocka_unit_test(test_one_group_at_a_time),
               cmocka_unit_test(test_many_evictions),

@@ -218,10 +218,39 @@ static void never_another_ones(void **state)
     close_texts();
 }
 
+/* A later text in a place begins without a description; what was there stays for whoever still looks at it. */
+static void descriptions_have_a_share(void **state)
+{
+    (void)state;
+    static const struct { uint32_t places; size_t bytes, share; } cases[] = {
+        { 4, 4096, 1032 }, { 256, 256 << 10, 1032 }, { 1, 1024, 1032 }, { 3, 1024, 344 }, { 100, 1024, 16 },
+        { 10000, 1024, 8 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        open_texts(cases[i].places, cases[i].bytes);
+        assert_int_equal(f.texts.view.share, cases[i].share);
+        memset(f.texts.view.description, 'x', cases[i].places * cases[i].share);
+        close_texts();
+    }
+    open_texts(1, 4096);
+    find("SELECT 1");
+    find("SELECT 2");
+    assert_int_equal(find("SELECT 1"), 0);
+    assert_int_equal(f.texts.view.generation[0], 0);
+    f.texts.view.generation[0] = 3;
+    f.texts.view.description[0] = 'x';
+    assert_int_equal(find("SELECT 1"), 0);
+    assert_int_equal(f.texts.view.generation[0], 3);
+    assert_int_equal(find("SELECT 2"), 0);
+    assert_int_equal(f.texts.view.generation[0], 0);
+    assert_int_equal(f.texts.view.description[0], 'x');
+    close_texts();
+}
+
 static void without_memory(void **state)
 {
     (void)state;
-    for (size_t nth = 1; nth <= 7; nth++) {
+    for (size_t nth = 1; nth <= 9; nth++) {
         open_reactor();
         f.fail_at = nth;
         assert_int_equal(rp_texts_init(&f.texts, f.reactor, 4, 1024), -ENOMEM);
@@ -236,7 +265,7 @@ int main(void)
         cmocka_unit_test(from_the_second_time_on),          cmocka_unit_test(types_are_part_of_it),
         cmocka_unit_test(the_least_lately_used_goes_first), cmocka_unit_test(what_is_in_flight_stays),
         cmocka_unit_test(bytes_are_bounded),                cmocka_unit_test(never_another_ones),
-        cmocka_unit_test(without_memory),
+        cmocka_unit_test(descriptions_have_a_share), cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
