@@ -1,7 +1,7 @@
 /* The tests' own server: one epoll loop that frames the client's messages and answers each from a table of canned
  * bytes, one send per read. It understands startup and the messages of prepared selects and runs nothing, but that a row
- * has the number of the id that was bound: what is measured against it is the client. Reads of a connection are bounded by its buffer; whoever sends something else is
- * disconnected. */
+ * has the number of the id that was bound: what is measured against it is the client. Reads of a connection are bounded
+ * by its buffer; whoever sends something else is disconnected. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -57,7 +57,8 @@ static const unsigned char *params_of(const unsigned char *body, const unsigned 
 {
     for (int names = 0; names < 2; names++) {
         body = body < end ? memchr(body, 0, (size_t)(end - body)) : NULL;
-        if (!body++) return NULL;
+        if (!body) return NULL;
+        body++;
     }
     if (end - body < 2) return NULL;
     size_t formats = (size_t)body[0] << 8 | body[1];
