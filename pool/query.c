@@ -70,7 +70,8 @@ static void arm_deadlines(struct pg_pool *pool, struct pg_query *head)
     }
 }
 
-/* Where it may start at once; NULL: it parks. An idle connection for which somebody slow waits is left to that one. */
+/* Where it may start at once; NULL: it parks. An idle connection that somebody slow may have, with this one in flight,
+ * is left to that one. */
 static struct rp_slot *at_once(struct pg_pool *pool, struct pg_query *q)
 {
     struct rp_waiter *w = &rp_query(q)->waiter;
@@ -78,7 +79,7 @@ static struct rp_slot *at_once(struct pg_pool *pool, struct pg_query *q)
     if (slow) w->flags |= RP_QUERY_SLOW;
     if (pool->suspended || !(TAILQ_EMPTY(&pool->waiting) || RP_PLANT(barging))) return NULL;
     if (slow) return pool->nslow ? NULL : rp_slow_slot(pool);
-    struct rp_slot *slot = rp_slow_due(pool) ? NULL : rp_idle_slot(pool, false);
+    struct rp_slot *slot = rp_slow_due_beside(pool, 1) ? NULL : rp_idle_slot(pool, false);
     return slot ? slot : rp_slot_to_share(pool, rp_batch_size(q), w->since_ns);
 }
 
@@ -212,8 +213,8 @@ struct pg_column pg_query_column(const struct pg_query *q, uint32_t column)
 {
     const struct rp_query *rq = (const struct rp_query *)(const void *)q->private_;
     if (column >= pg_query_columns(q)) return (struct pg_column){ .name = { "", 0 } };
-    /* What is prepared is described once for both formats. */
-    bool declared_so = q->statement && q->statement->flags & PG_STATEMENT_TEXT;
-    bool text = declared_so || q->flags & (PG_QUERY_TEXT | PG_QUERY_SIMPLE);
+    /* What is prepared is described once for both formats; a simple query may fetch from a binary cursor. */
+    bool text = q->flags & PG_QUERY_TEXT || (q->statement && q->statement->flags & PG_STATEMENT_TEXT);
+    if (q->flags & PG_QUERY_SIMPLE) text = rq->columns->column[column].text;
     return rp_column_of(rq->columns, column, text);
 }

@@ -7,8 +7,8 @@
  *
  *      How many       as many as there are connections for statements, those that idle, are shared, solo, being made or
  *                     could be made (the server is there, the budget has some), but not those that are leased or
- *                     reserved; less what the fast ones keep: one for each that is in flight or waits, one at least,
- *                     half of them at the most. A single backend for all fast ones is one that sometimes does not run.
+ *                     reserved; less what the fast ones keep: one for each that is in flight, one at least, half of
+ *                     them at the most. A single backend for all fast ones is one that sometimes does not run.
  *                     Where that makes none (a pool of one, all others leased) slow ones share like everybody
  *      Who waits      where all solo places are taken, or no connection is idle, in a queue of their own, first in,
  *                     first out. In the common one a slow statement would stand at the head and hold up the fast ones
@@ -24,19 +24,20 @@ bool rp_slow(const struct pg_pool *pool, const struct pg_query *head)
     return false;
 }
 
-/* Counts no further than it needs to. */
-static uint32_t kept_for_fast(const struct pg_pool *pool, uint32_t most)
+/* `coming`: fast ones that are about to be started. Each connection counted here has one in flight, so that there are
+ * few to look at where that does not decide it. */
+static uint32_t kept_for_fast(const struct pg_pool *pool, uint32_t most, uint32_t coming)
 {
     const struct rp_slot *slot;
-    uint32_t n = pool->nwaiting;
-    for (uint32_t load = 0; load < RP_LOADS && n < most; load++)
-        TAILQ_FOREACH(slot, &pool->loaded[load], link) n += rp_session_in_flight(&slot->conn.session);
+    uint32_t n = coming;
+    if (n + pool->count[RP_SLOT_SHARED] + pool->count[RP_SLOT_DRAINING] >= most) return most;
+    n += rp_work_in_flight(pool);
     TAILQ_FOREACH(slot, &pool->slots[RP_SLOT_DRAINING], link) n += rp_session_in_flight(&slot->conn.session);
     if (n < 1) return 1;
     return n < most ? n : most;
 }
 
-uint32_t rp_slow_most(const struct pg_pool *pool)
+static uint32_t most_beside(const struct pg_pool *pool, uint32_t coming)
 {
     const uint32_t *n = pool->count;
     uint32_t busy = n[RP_SLOT_SHARED] + n[RP_SLOT_DRAINING] + n[RP_SLOT_STALLED] + n[RP_SLOT_SOLO];
@@ -45,12 +46,15 @@ uint32_t rp_slow_most(const struct pg_pool *pool)
     uint32_t all = busy + (no_more && there < left ? there : left), live = rp_pool_live(pool);
     uint32_t too_many = live > pool->info.pool_max_conns ? live - pool->info.pool_max_conns : 0;
     all -= too_many < all ? too_many : all;
-    return all > 1 ? all - kept_for_fast(pool, all / 2) : 0;
+    return all > 1 ? all - kept_for_fast(pool, all / 2, coming) : 0;
 }
 
-uint32_t rp_slow_places(const struct pg_pool *pool)
+uint32_t rp_slow_most(const struct pg_pool *pool) { return most_beside(pool, 0); }
+
+uint32_t rp_slow_due_beside(const struct pg_pool *pool, uint32_t coming)
 {
-    uint32_t most = rp_slow_most(pool), solo = pool->count[RP_SLOT_SOLO], places = most > solo ? most - solo : 0;
+    if (!pool->nslow) return 0;
+    uint32_t most = most_beside(pool, coming), solo = pool->count[RP_SLOT_SOLO], places = most > solo ? most - solo : 0;
     return pool->nslow < places || !most ? pool->nslow : places;
 }
 

@@ -393,17 +393,17 @@ static inline void rp_work_relist(struct rp_slot *slot)          /* after its wo
     rp_work_list(slot);
 }
 struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool);      /* of all that are SHARED */
+uint32_t rp_work_in_flight(const struct pg_pool *pool);          /* on all that are SHARED */
 /* The SHARED one that takes `n` more statements best, NULL: none has room. */
 struct rp_slot *rp_slot_to_share(struct pg_pool *pool, uint32_t n, uint64_t now);
 
 /* slow.c */
 bool rp_slow(const struct pg_pool *pool, const struct pg_query *head); /* it is to run alone */
 uint32_t rp_slow_most(const struct pg_pool *pool); /* solo connections at a time; 0: slow ones share */
-uint32_t rp_slow_places(const struct pg_pool *pool); /* for those that wait; where they share, each has one */
-static inline uint32_t rp_slow_due(const struct pg_pool *pool) /* how many may each have the next idle connection */
-{
-    return pool->nslow ? rp_slow_places(pool) : 0;
-}
+/* How many of those that wait may each have the next idle connection, when so many fast ones have been started that are
+ * about to be; where slow ones share, all of them. */
+uint32_t rp_slow_due_beside(const struct pg_pool *pool, uint32_t coming);
+static inline uint32_t rp_slow_due(const struct pg_pool *pool) { return rp_slow_due_beside(pool, 0); }
 struct rp_slot *rp_slow_slot(const struct pg_pool *pool); /* an idle one for the next of them; NULL: it waits */
 
 /* reserve.c */

@@ -156,6 +156,17 @@ struct rp_slot *rp_slot_least_loaded(struct pg_pool *pool)
     return NULL;
 }
 
+uint32_t rp_work_in_flight(const struct pg_pool *pool)
+{
+    const struct rp_slot *slot;
+    uint32_t n = 0;
+    for (size_t i = 0; i < RP_LOAD_WORDS; i++)
+        for (uint64_t bits = pool->load_bits[i]; bits; bits &= bits - 1)
+            TAILQ_FOREACH(slot, &pool->loaded[i * 64 + (size_t)__builtin_ctzll(bits)], link)
+                n += rp_session_in_flight(&slot->conn.session);
+    return n;
+}
+
 /* For a batch there may be room on another one than the best. */
 static struct rp_slot *with_room(struct pg_pool *pool, uint32_t load, uint32_t n)
 {

@@ -133,7 +133,9 @@ struct pg_rows {
 struct pg_row *pg_rows_at(struct pg_rows *rows, uint32_t index);
 
 /* The columns of the query's result; inside on_row, on_chunk and on_done, also when there was no row. The name is a
- * view that dies when the callback returns. A column out of range gives zeros. Source: RowDescription. */
+ * view that dies when the callback returns. A column out of range gives zeros. What is prepared is described once:
+ * `table` and `attribute` may be those of a table that was made anew since with the same columns. Source:
+ * RowDescription. */
 struct pg_column { struct pg_text name; uint32_t type, table; int32_t type_modifier; int16_t attribute; bool text; };
 uint32_t pg_query_columns(const struct pg_query *query);
 struct pg_column pg_query_column(const struct pg_query *query, uint32_t column);

@@ -291,11 +291,10 @@ static int run_all(const struct bench_options *options)
     print_missing_peers(options);
     make_cases(&cases, options);
     if (!cases.count) bench_die("no case is left to run");
-    bool strace = !options->no_strace && have_strace();
+    bool strace = !options->no_strace && have_strace(), real = options->common.target.host != NULL;
+    if (real && !bench_select_make(&options->common)) bench_die("the table could not be made");
     pid_t null_server = null_server_start(&null_target);
     print_head(options, strace);
-    bool real = options->common.target.host != NULL;
-    if (real && !bench_select_make(&options->common)) bench_die("the table could not be made");
     bool succeeded = measure(&cases, options, &null_target, strace);
     if (real) succeeded &= bench_select_drop(&options->common);
     stop_null_server(null_server, &null_target);

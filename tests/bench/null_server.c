@@ -73,7 +73,7 @@ static bool take_bind(struct client *client, const unsigned char *body, size_t s
     if (!at) return false;
     client->binary = end[-1] == 1; /* it ends with the result formats: a one there is binary */
     client->number = 0;
-    if (!at[1]) return true;
+    if (!at[0] && !at[1]) return true;
     if (end - at < 6) return false;
     uint32_t id = 0, length = at[5];
     at += 6;

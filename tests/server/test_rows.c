@@ -154,6 +154,37 @@ static void keep_several(void *arg)
     t->others++;
 }
 
+static enum pg_flow look(struct pg_query *q, struct pg_row *row)
+{
+    struct test *t = q->data;
+    bool binary = !pg_query_column(q, 0).text, cursor = pg_row_int4(row, 0) == 42;
+    t->wrong |= binary != cursor || pg_row_column(row, 0).text == cursor;
+    t->others++;
+    return PG_CONTINUE;
+}
+
+/* By the simple protocol a cursor may be a binary one: the description says which. */
+static void fetch(void *arg)
+{
+    struct test *t = arg;
+    struct pg_lease lease = { .tag = PG_HERE };
+    struct pg_query q = { .sql = "BEGIN; DECLARE c BINARY CURSOR FOR SELECT 42; FETCH c; SELECT 43; COMMIT",
+                          .flags = PG_QUERY_SIMPLE, .on_row = look, .data = t };
+    assert_int_equal(pg_await_acquire(t->pool, &lease), 0);
+    pg_lease_query(&lease, &q);
+    assert_int_equal(pg_await(&q), 0);
+    pg_lease_release(&lease);
+}
+
+static void test_a_binary_cursor_says_so(void **state)
+{
+    (void)state;
+    struct test t = { .others = 0 };
+    in_loop(fetch, &t);
+    assert_int_equal(t.others, 2);
+    assert_false(t.wrong);
+}
+
 static void test_rows_are_kept(void **state)
 {
     (void)state;
@@ -169,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_row_as_large_as_it_may_be),
         cmocka_unit_test(test_rows_are_kept),
+        cmocka_unit_test(test_a_binary_cursor_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

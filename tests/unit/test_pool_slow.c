@@ -269,12 +269,12 @@ static void once_more(struct pg_query *q)
     busy.began_ns[i] = now;
     if (!busy.over) pg_pool_query(busy.w.pool, q);
 }
-static void keep_busy(const char *options, int conns)
+static void keep_some_busy(const char *options, int conns, int handlers)
 {
     memset(&busy, 0, sizeof busy);
     timed_open(&busy.w, 50000, options);
     timed_make(&busy.w, conns);
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < handlers; i++) {
         timed_init(&busy.w, &busy.s[i], &fast);
         busy.s[i].query.on_done = once_more;
         busy.began_ns[i] = sim_now(busy.w.sim);
@@ -282,6 +282,7 @@ static void keep_busy(const char *options, int conns)
         world_run(&busy.w, WORLD_MS / 10);
     }
 }
+static void keep_busy(const char *options, int conns) { keep_some_busy(options, conns, 16); }
 
 /* No connection is ever idle by itself: one is drained for those who want it alone. */
 static void busy_connections_are_drained(void **state)
@@ -334,6 +335,58 @@ static void fast_ones_keep_half(void **state)
     world_run(&busy.w, WORLD_SECOND);
     for (int i = 0; i < N; i++) assert_int_equal(s[i].done, 1);
     world_close(&busy.w);
+}
+
+/* Few have a connection each, and none idles: what one of them leaves is its own again when it goes on. */
+static void few_fast_ones_keep_one_each(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    for (int handlers = 1; handlers <= 4; handlers++) {
+        struct seen s[N];
+        keep_some_busy("pool_max_conns=6 pool_slow_statement=0", 6, handlers);
+        world_run(&busy.w, 20 * WORLD_MS);
+        for (int i = 0; i < N; i++) timed_start(&busy.w, &s[i], &slow);
+        world_run(&busy.w, 90 * WORLD_MS);
+        assert_int_equal(world_stats(&busy.w).solo_conns, handlers < 3 ? 6 - handlers : 3);
+        assert_int_equal(world_stats(&busy.w).idle_conns, 0);
+        busy.worst_ns = 0;
+        world_run(&busy.w, 5 * WORLD_MS);
+        if (handlers < 4) assert_true(busy.worst_ns < 300000); /* 200 us, since nobody waits for another */
+        busy.over = true;
+        world_run(&busy.w, 2 * WORLD_SECOND);
+        world_close(&busy.w);
+    }
+}
+
+/* Leases that come later do not overtake it by their number. */
+static void a_slow_one_goes_before_younger_leases(void **state)
+{
+    (void)state;
+    enum { N = 5, LEASES = 3 };
+    struct world w;
+    struct seen s[N], other, last;
+    struct held h[LEASES];
+    timed_open(&w, 50000, "pool_max_conns=6 pool_slow_statement=0");
+    timed_make(&w, 6);
+    for (int i = 0; i < N; i++) timed_start(&w, &s[i], &slow), world_run(&w, 10 * WORLD_MS);
+    timed_init(&w, &other, &fast);
+    other.query.statement = NULL;
+    other.query.sql = "WORK 400000"; /* the sixth is shared */
+    pg_pool_query(w.pool, &other.query);
+    timed_start(&w, &last, &slow), world_run(&w, WORLD_MS);
+    for (int i = 0; i < LEASES; i++) held_init(&h[i]), pg_pool_acquire(w.pool, &h[i].lease);
+    world_run(&w, 56 * WORLD_MS); /* the first of them is over */
+    assert_int_equal(s[0].done + s[1].done, 1);
+    assert_int_equal(world_stats(&w).solo_conns, N);
+    assert_int_equal(h[0].grants, 0);
+    world_run(&w, WORLD_SECOND);
+    for (int i = 0; i < LEASES; i++) {
+        assert_int_equal(h[i].grants, 1);
+        pg_lease_release(&h[i].lease);
+    }
+    assert_int_equal(last.done + other.done, 2);
+    world_close(&w);
 }
 
 /* One that idles, reserved for others, is none that a slow statement could wait for. */
@@ -543,6 +596,8 @@ int main(void)
         cmocka_unit_test(a_slow_one_overtakes_no_lease),
         cmocka_unit_test(busy_connections_are_drained),
         cmocka_unit_test(fast_ones_keep_half),
+        cmocka_unit_test(few_fast_ones_keep_one_each),
+        cmocka_unit_test(a_slow_one_goes_before_younger_leases),
         cmocka_unit_test(reserved_ones_are_not_waited_for),
         cmocka_unit_test(slow_ones_are_found),
         cmocka_unit_test(fast_again),
