@@ -186,9 +186,9 @@ void pg_pool_resume(struct pg_pool *pool);
  * average; half of that makes it fast again), runs on a connection alone, if there are two that are not leased: of
  * these slow ones may have what the fast ones do not keep, who keep one for each that is in flight, one at least, half
  * at the most. The next slow ones wait in a queue of their own, first in, first out; fast ones overtake them on
- * connections that are shared, and an idle connection goes to whoever of all waits longest. Success requires that the server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY,
- * PREPARE, DECLARE and the like are refused with PG_E_NEEDS_LEASE where they can be recognised, and destroy the
- * connection where not. */
+ * connections that are shared, and an idle connection goes to whoever of all waits longest. Success requires that the
+ * server is outside of a transaction afterwards; BEGIN, SET, LISTEN, COPY, PREPARE, DECLARE and the like are refused
+ * with PG_E_NEEDS_LEASE where they can be recognised, and destroy the connection where not. */
 void pg_pool_query(struct pg_pool *pool, struct pg_query *query);
 
 #define PG_STRING_(x) #x

@@ -155,6 +155,16 @@ size_t rp_value_size(const struct pg_param *p, uint32_t oid)
     }
 }
 
+static void write_integer(struct rp_writer *w, const struct pg_param *p, const struct rp_type *to)
+{
+    if (to->size == 2)
+        rp_write_u16(w, (uint16_t)p->u.i);
+    else if (to->size == 4)
+        rp_write_u32(w, (uint32_t)p->u.i);
+    else
+        rp_write_u64(w, (uint64_t)p->u.i);
+}
+
 static void write_float(struct rp_writer *w, const struct pg_param *p, const struct rp_type *to)
 {
     if (to->size == sizeof(float)) {
@@ -226,7 +236,7 @@ static void write_plain(struct rp_writer *w, const struct pg_param *p, uint32_t 
         rp_write_bytes(w, p->u.p, p->size);
         break;
     default:
-        rp_param_write_integer(w, p, to);
+        write_integer(w, p, to);
         break;
     }
 }
@@ -287,7 +297,7 @@ static void write_nested(struct rp_writer *w, const struct pg_param *p, uint32_t
     rp_value_write(w, p, oid);
 }
 
-void rp_param_write_other(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
+void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
 {
     RP_ASSERT(w && p);
     if (rp_param_is_null(p)) {

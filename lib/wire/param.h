@@ -40,28 +40,7 @@ static inline bool rp_param_is_text(const struct pg_param *p, uint32_t declared)
 /* It has elements, fields or bounds: to measure it is to walk through them. */
 static inline bool rp_param_is_nested(const struct pg_param *p) { return p->scale < PG_FORM_NUMERIC && p->type; }
 
-/* The value, in as many bytes as the type has. */
-static inline void rp_param_write_integer(struct rp_writer *w, const struct pg_param *p, const struct rp_type *to)
-{
-    if (to->size == 2)
-        rp_write_u16(w, (uint16_t)p->u.i);
-    else if (to->size == 4)
-        rp_write_u32(w, (uint32_t)p->u.i);
-    else
-        rp_write_u64(w, (uint64_t)p->u.i);
-}
-
 /* Writes length word and value. Only after rp_param_check gave 0 for the same arguments. */
-void rp_param_write_other(struct rp_writer *w, const struct pg_param *p, uint32_t declared);
-static inline void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared)
-{
-    const struct rp_type *to = rp_param_integer(p, declared);
-    if (!to) {
-        rp_param_write_other(w, p, declared);
-        return;
-    }
-    rp_write_u32(w, to->size);
-    rp_param_write_integer(w, p, to);
-}
+void rp_param_write(struct rp_writer *w, const struct pg_param *p, uint32_t declared);
 
 #endif
